@@ -1,0 +1,33 @@
+"""Augmentation that keeps image and ground truth in register."""
+
+import torch
+
+from datamodules.dataset import Sample
+
+
+def mirrored(sample: Sample) -> Sample:
+    """Mirror a sample left to right: image, density and fixations (x' = W0 − 1 − x), where present.
+
+    Args:
+        sample: a sample of a dataset without mask and box; it is left as it is.
+
+    Returns:
+        A new sample.
+
+    Example:
+        >>> import torch
+        >>> image, fixations = torch.arange(3.0).expand(3, 1, 3), torch.tensor([[0.0, 0.0]])
+        >>> flipped = mirrored({"image": image, "size": (1, 3), "fixations": fixations})
+        >>> flipped["image"][0], flipped["fixations"]
+        (tensor([[2., 1., 0.]]), tensor([[2., 0.]]))
+    """
+    result = dict(sample)
+    for key in ("image", "density"):
+        if key in sample:
+            result[key] = sample[key].flip(-1)
+    if "fixations" in sample:
+        x, y = sample["fixations"].unbind(-1)
+        width = sample["size"][1]
+        # A point on the left edge (-0.5) belongs to pixel 0; its mirror image must belong to the last one.
+        result["fixations"] = torch.stack(((width - 1 - x).clamp(max=width - 0.51), y), dim=-1)
+    return result

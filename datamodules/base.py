@@ -1,0 +1,182 @@
+"""What all datamodules share: splits, loaders, and statistics of a split.
+
+Across processes training is left to Lightning: with its default ``use_distributed_sampler=True`` it replaces
+the shuffling sampler of the train loader by its own ``DistributedSampler``. The val, test and predict loaders
+bring an ``UnrepeatedDistributedSampler``, which Lightning keeps, so that every image is scored exactly once.
+"""
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.collate import Batch, collate
+from datamodules.dataset import SaliencyDataset, Sample, Size
+from datamodules.statistics import fixation_counts, mean_density
+
+__all__ = ["Batch", "SaliencyDataModule", "SaliencyDataset", "Sample", "Size", "Split", "collate"]
+
+Split: TypeAlias = Literal["train", "val", "test", "predict"]
+
+_SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
+    None: ("train", "val"),
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+def _default_workers() -> int:
+    """One worker per usable core, at most 8: more only compete for memory bandwidth while decoding."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
+
+
+class SaliencyDataModule(LightningDataModule, ABC):
+    """Base of all datamodules: a subclass says which dataset makes up each split.
+
+    Datasets on disk build on :class:`datamodules.files.FilesDataModule`, generated ones directly on this.
+
+    Args:
+        image_size: side, or (height, width), of the images in a batch.
+        batch_size: images per batch and process.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
+
+    Raises:
+        ValueError: if a size is not positive.
+    """
+
+    def __init__(
+        self, image_size: int | tuple[int, int] = 224, batch_size: int = 32, num_workers: int | None = None
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if min(height, width, batch_size) < 1:
+            raise ValueError(f"image_size {image_size} and batch_size {batch_size} must be at least 1.")
+        self.image_size: Size = (height, width)
+        self.batch_size = batch_size
+        self.num_workers = _default_workers() if num_workers is None else num_workers
+        self._datasets: dict[Split, SaliencyDataset] = {}
+        self._center_priors: dict[Size, Tensor] = {}
+
+    @abstractmethod
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of a split; called once per split, when it is first needed.
+
+        Raises:
+            DatasetNotFoundError: if the files of the split are not there.
+            ValueError: if the dataset has no such split.
+        """
+
+    def dataset(self, split: Split) -> SaliencyDataset:
+        """The dataset of a split, built when first asked for."""
+        if split not in self._datasets:
+            self._datasets[split] = self.make_dataset(split)
+        return self._datasets[split]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the datasets that a stage needs, so that what is missing shows before anything runs."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            self.dataset(split)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled batches of the train split."""
+        return self._loader(self.dataset("train"), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the val split in order, each image on exactly one process."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the test split in order, each image on exactly one process."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the images to predict in order, each image on exactly one process."""
+        return self._evaluation_loader("predict")
+
+    def fixation_counts(self, split: Split, shape: Size) -> Tensor:
+        """Count map of all fixations of a split, the pool of exact shuffled AUC; no image is decoded.
+
+        Args:
+            split: whose fixations to count.
+            shape: (height, width) of the map; points are rescaled to it as coordinates.
+
+        Returns:
+            int64 [H, W]; its sum is the number of fixations.
+        """
+        counts = fixation_counts(self.dataset(split), shape)
+        if dropped := self.dropped_fixations(split):
+            warnings.warn(
+                f"{dropped} fixations of the {split} split lie outside their image and are left out; "
+                f"{int(counts.sum())} remain.",
+                stacklevel=2,
+            )
+        return counts
+
+    def center_prior(self, shape: Size) -> Tensor:
+        """Mean density of the train split, the baseline that needs no image; computed once per shape.
+
+        Args:
+            shape: (height, width) of the map.
+
+        Returns:
+            float32 [H, W], non-negative, sums to 1.
+        """
+        if shape not in self._center_priors:
+            self._center_priors[shape] = mean_density(self.dataset("train"), shape)
+        return self._center_priors[shape]
+
+    def dropped_fixations(self, split: Split) -> int:
+        """Number of fixations of a split left out because they lie outside their image."""
+        dataset = self.dataset(split)
+        return sum(dataset.dropped_fixations(index) for index in range(len(dataset)))
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        dataset = self.dataset(split)
+        return self._loader(dataset, sampler=_unrepeated_sampler(dataset, split))
+
+    def _loader(
+        self,
+        dataset: SaliencyDataset,
+        shuffle: bool = False,
+        sampler: UnrepeatedDistributedSampler | None = None,
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def _unrepeated_sampler(dataset: SaliencyDataset, split: Split) -> UnrepeatedDistributedSampler | None:
+    """Sampler that gives each image to exactly one process, or None where there is one process.
+
+    Raises:
+        ValueError: if there are fewer images than processes, on every process: one without a batch would skip
+            the collective calls of the others, which would then wait for ever.
+    """
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    world_size = torch.distributed.get_world_size() if distributed else 1
+    if world_size == 1:
+        return None
+    if len(dataset) < world_size:
+        raise ValueError(
+            f"the {split} split has {len(dataset)} image(s) for {world_size} processes, and each needs at "
+            f"least one: use at most {len(dataset)} (--trainer.devices {len(dataset)} --trainer.num_nodes 1)."
+        )
+    rank = torch.distributed.get_rank()
+    return UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)

@@ -1,0 +1,64 @@
+"""Samples into a batch, without ever resizing ground truth."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from datamodules.dataset import Sample
+
+Batch: TypeAlias = dict[str, Any]
+
+
+def _stack_if_equal(tensors: list[Tensor]) -> Tensor | list[Tensor]:
+    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
+    return torch.stack(tensors) if same else tensors
+
+
+_COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
+    "image": torch.stack,
+    "density": _stack_if_equal,
+    "fixations": list,
+    "size": list,
+    "name": list,
+    "index": torch.tensor,
+    "label": torch.tensor,
+    "mask": torch.stack,
+    "box": torch.stack,
+    "items": torch.stack,
+    "singleton": list,
+}
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Put samples into one batch.
+
+    Args:
+        samples: dicts as :class:`datamodules.dataset.SaliencyDataset` describes them, all with the same keys.
+
+    Returns:
+        ``image`` [B, 3, H, W], ``mask`` [B, H, W] and ``box`` [B, 4] stacked; ``density`` [B, H0, W0] if all
+        native sizes agree, else a list of B tensors; ``fixations`` a list of B tensors [n, 2]; ``size`` and
+        ``name`` lists; ``index`` and ``label`` int64 tensors [B].
+
+    Raises:
+        ValueError: if there are no samples or their keys differ.
+
+    Example:
+        >>> import torch
+        >>> samples = [{"fixations": torch.zeros(n, 2), "index": n} for n in (0, 5)]
+        >>> batch = collate(samples)
+        >>> [len(points) for points in batch["fixations"]], batch["index"]
+        ([0, 5], tensor([0, 5]))
+    """
+    if not samples:
+        raise ValueError("cannot collate an empty list of samples.")
+    keys = samples[0].keys()
+    for sample in samples:
+        if sample.keys() != keys:
+            raise ValueError(
+                f"cannot collate samples with different keys: {sorted(keys)} and {sorted(sample.keys())}; "
+                "a dataset must give the same keys for every image."
+            )
+    return {key: _COLLATE[key]([sample[key] for sample in samples]) for key in keys}

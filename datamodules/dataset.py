@@ -1,0 +1,48 @@
+"""What every saliency dataset answers, read from disk or generated."""
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Sample: TypeAlias = dict[str, Any]
+Size: TypeAlias = tuple[int, int]
+
+
+class SaliencyDataset(Dataset[Sample], ABC):
+    """A map-style dataset of images with where people looked.
+
+    A sample is a dict. Always there: ``image`` float32 [3, H, W], RGB in [0, 1], not normalised; ``size``
+    (H0, W0), the stimulus' native size; ``name``, unique, used for output files; ``index``. Where the dataset
+    has them: ``density`` float32 [H0, W0], non-negative, sums to 1 (all-zero if there is none);
+    ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based with pixel centres at integers, with
+    multiplicity; ``label`` int; ``mask`` float32 [H, W]; ``box`` float32 [4] (x0, y0, x1, y1).
+
+    The methods below answer without decoding or rendering the image, so that statistics of a whole split
+    (the count map of shuffled AUC, the center prior) are cheap.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at a position in ``range(len(self))``."""
+
+    @abstractmethod
+    def size(self, index: int) -> Size:
+        """Native (height, width) of the stimulus in pixels."""
+
+    @abstractmethod
+    def fixations(self, index: int) -> Tensor:
+        """Fixations inside the image: float32 [n, 2] of (x, y), as in the sample but never flipped."""
+
+    @abstractmethod
+    def density(self, index: int) -> Tensor:
+        """Density of the fixations: float32 [H0, W0], as in the sample but never flipped."""
+
+    def dropped_fixations(self, index: int) -> int:
+        """Number of recorded fixations left out because they lie outside the image."""
+        return 0

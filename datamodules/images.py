@@ -1,0 +1,122 @@
+"""Image files of any kind as RGB tensors, and density maps."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from datamodules.dataset import Size
+from datamodules.errors import CorruptFileError
+
+_EXIF_ORIENTATION = 0x0112
+_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image file, with whatever a decoder raises on it turned into one error that names it."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except CorruptFileError:
+        raise
+    # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError and more on damaged files.
+    except Exception as error:
+        raise CorruptFileError(
+            f"{path}: cannot read the image ({type(error).__name__}: {error}); "
+            "replace the file, or leave such images out with on_error='skip'."
+        ) from error
+
+
+def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
+    """Grey image of more than 8 bits on the 8-bit scale: Pillow would clip it at 255."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise CorruptFileError(
+            f"{path}: pixels of mode {image.mode!r} have no defined range; expected an image of 8 or 16 bits."
+        )
+    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+
+
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode[0] in "IF":
+        image = _eight_bit(image, path)
+    if image.has_transparency_data:
+        canvas = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(canvas, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read an image file as 8-bit RGB, upright.
+
+    Grey, palette, CMYK and 16-bit images are converted (16 bits to 8 by scaling, not clipping); transparency
+    is composited on white, as viewers show it; an EXIF orientation is applied. Pillow's limit on the number
+    of pixels stays on.
+
+    Args:
+        path: of any image file that Pillow reads.
+
+    Raises:
+        CorruptFileError: if the file is missing, truncated, too large or no image; names its path.
+    """
+    with _opened(path) as image:
+        return _rgb(ImageOps.exif_transpose(image), path)
+
+
+def read_size(path: Path) -> Size:
+    """Read an image's (height, width) in pixels as :func:`read_image` gives it, from the file's header only.
+
+    Raises:
+        CorruptFileError: if the file is missing or its header is damaged; names its path.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def to_tensor(image: Image.Image, size: Size) -> Tensor:
+    """Squash an RGB image to a size (antialiased bilinear).
+
+    Args:
+        image: 8-bit RGB.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 [3, H, W] in [0, 1], on the 8-bit grid.
+
+    Example:
+        >>> to_tensor(Image.new("RGB", (64, 48), "red"), (2, 3))[:, 0, 0]
+        tensor([1., 0., 0.])
+    """
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    if tuple(pixels.shape[1:]) != size:
+        # On bytes, channels last: 3 times as fast as Pillow's and 12 times as fast as in float; the result
+        # is rounded to the 8-bit grid, within one level of the float one.
+        pixels = F.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    return pixels.contiguous().float().div_(255)
+
+
+def read_density(path: Path) -> Tensor:
+    """Read a grey density map (a SALICON ``maps/*.png``) as a distribution.
+
+    Args:
+        path: of a grey image of 8 or 16 bits.
+
+    Returns:
+        float32 [H, W], non-negative, sums to 1; all-zero if the map is.
+
+    Raises:
+        CorruptFileError: if the file is missing, damaged or not grey; names its path.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("L", "I", "I;16", "I;16B"):
+            raise CorruptFileError(f"{path}: a density map must be a grey image, not mode {image.mode!r}.")
+        values = np.asarray(image, dtype=np.float64)
+    total = values.sum()
+    return torch.from_numpy((values / total if total > 0 else values).astype(np.float32))

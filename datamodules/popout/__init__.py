@@ -1,0 +1,150 @@
+"""PopOut: generated displays in which one item is odd. Nothing is stored, nothing is downloaded."""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from datamodules.base import SaliencyDataModule, Split
+from datamodules.dataset import SaliencyDataset, Sample, Size
+from datamodules.popout.observer import draw_fixations, observer_density
+from datamodules.popout.render import render
+from datamodules.popout.scene import SHAPES, SINGLETONS, Scenes, draw_scenes
+
+__all__ = ["SHAPES", "SINGLETONS", "PopOutDataModule", "PopOutDataset"]
+
+_STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2, "predict": 2}
+_OBSERVERS, _FIXATIONS_EACH = 15, 4
+
+
+class PopOutDataset(SaliencyDataset):
+    """Displays of 4 to 12 shapes on a textured ground, one of them odd in colour, orientation, size or shape.
+
+    The label is the shape of the odd item, one of ten. Unless the shape itself is odd, the others have mixed
+    shapes: only who finds the odd item can name it. Display `index` of a split depends on the seed, the split
+    and the index alone, so any two machines see the same one. Beside the keys of every saliency dataset a
+    sample has `label`, `mask` and `box` of the target, `singleton`, the odd dimension, and `items` uint8 [H, W], 0 on
+    the ground and 1 + shape on every item.
+
+    Args:
+        length: number of displays.
+        seed: of the dataset.
+        split: whose displays; splits share none.
+        image_size: (height, width) in pixels.
+
+    Example:
+        >>> sample = PopOutDataset(length=8, seed=0, split="train", image_size=(64, 64))[3]
+        >>> sample["image"].shape, SHAPES[sample["label"]], sample["fixations"].shape
+        (torch.Size([3, 64, 64]), 'crescent', torch.Size([60, 2]))
+    """
+
+    def __init__(self, length: int, seed: int, split: Split, image_size: Size) -> None:
+        self.length = length
+        self.seed = seed
+        self.split = split
+        self.image_size = image_size
+        self._statistics = lru_cache(maxsize=1)(self._fixated)
+
+    def __len__(self) -> int:
+        """Number of displays."""
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """The display at a position in `range(len(self))`."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        """Several displays, rendered together: the way a DataLoader asks for a batch."""
+        scenes = self._draw(indices)
+        images, masks, items = render(scenes)
+        density = observer_density(scenes)
+        fixations = draw_fixations(density, scenes.draws)
+        return [
+            {
+                "image": images[row],
+                "density": density[row],
+                "fixations": fixations[row],
+                "size": self.image_size,
+                "name": f"{self.split}_{index:06d}",
+                "index": index,
+                "label": int(scenes.shape[row, 0]),
+                "singleton": SINGLETONS[scenes.singleton[row]],
+                "mask": masks[row],
+                "items": items[row],
+                "box": _bounding_box(masks[row]),
+            }
+            for row, index in enumerate(indices)
+        ]
+
+    def size(self, index: int) -> Size:
+        """(height, width) of every display."""
+        return self.image_size
+
+    def fixations(self, index: int) -> Tensor:
+        """Fixations [60, 2] of (x, y), without rendering the display."""
+        return self._statistics(index)[1]
+
+    def density(self, index: int) -> Tensor:
+        """The observer model's density [H, W], without rendering the display."""
+        return self._statistics(index)[0]
+
+    def _fixated(self, index: int) -> tuple[Tensor, Tensor]:
+        scenes = self._draw([index])
+        density = observer_density(scenes)
+        return density[0], draw_fixations(density, scenes.draws)[0]
+
+    def _draw(self, indices: list[int]) -> Scenes:
+        for index in indices:
+            if not 0 <= index < self.length:
+                raise IndexError(f"display {index} of a {self.split} split of {self.length}")
+        stream = _STREAMS[self.split]
+        return draw_scenes(self.seed, stream, indices, self.image_size, _OBSERVERS * _FIXATIONS_EACH)
+
+
+def _bounding_box(mask: Tensor) -> Tensor:
+    """(x0, y0, x1, y1) of the pixels of a mask, x1 and y1 exclusive: float32 [4]."""
+    rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return torch.stack(edges).float()
+
+
+class PopOutDataModule(SaliencyDataModule):
+    """The embedded default: pop-out displays, generated from a seed and an index.
+
+    Args:
+        train_size: displays in the train split.
+        val_size: displays in the val split.
+        test_size: displays in the test split, which is also what is predicted.
+        seed: of the dataset: another seed, other displays.
+        image_size: side, or (height, width), in pixels, 32 at least; displays scale with the shorter side.
+        batch_size: images per batch and process.
+        num_workers: processes that render; None: one per usable core, at most 8; 0: the main one renders.
+
+    Raises:
+        ValueError: if the images are too small or too elongated to hold the items.
+
+    Example:
+        >>> data = PopOutDataModule(train_size=64, batch_size=8, num_workers=0)
+        >>> next(iter(data.train_dataloader()))["image"].shape
+        torch.Size([8, 3, 64, 64])
+    """
+
+    def __init__(
+        self,
+        train_size: int = 4096,
+        val_size: int = 512,
+        test_size: int = 512,
+        seed: int = 0,
+        image_size: int | tuple[int, int] = 64,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+    ) -> None:
+        super().__init__(image_size=image_size, batch_size=batch_size, num_workers=num_workers)
+        if min(self.image_size) < 32:
+            raise ValueError(f"image_size {image_size}: items of a display need at least 32 pixels a side.")
+        self.seed = seed
+        self.lengths = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
+
+    def make_dataset(self, split: Split) -> PopOutDataset:
+        """The displays of a split."""
+        return PopOutDataset(self.lengths[split], self.seed, split, self.image_size)

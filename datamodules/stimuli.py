@@ -1,0 +1,141 @@
+"""Images on disk with their density maps and fixations, as a dataset."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.augment import mirrored
+from datamodules.dataset import SaliencyDataset, Sample, Size
+from datamodules.errors import CorruptFileError
+from datamodules.fixations import fixation_density, inside
+from datamodules.images import read_density, read_image, read_size, to_tensor
+
+FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
+"""From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image of a dataset and what belongs to it.
+
+    Attributes:
+        name: unique in the dataset, usually the file stem.
+        image: file of the image.
+        fixations: reads where people looked, or None if the dataset does not say.
+        density: file of the shipped density map; None computes the density from the fixations.
+    """
+
+    name: str
+    image: Path
+    fixations: FixationReader | None = None
+    density: Path | None = None
+
+
+class StimulusDataset(SaliencyDataset):
+    """Dataset of stimuli on disk.
+
+    Fixations and native sizes are kept in memory once read (8 bytes a fixation): parsing them costs as much
+    as decoding an image.
+
+    Args:
+        stimuli: the images in order.
+        image_size: (height, width) that images are squashed to.
+        sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
+        hflip: mirror half of the samples, chosen at random.
+    """
+
+    def __init__(
+        self,
+        stimuli: Sequence[Stimulus],
+        image_size: Size,
+        sigma: float | None = None,
+        hflip: bool = False,
+    ) -> None:
+        self.stimuli = list(stimuli)
+        self.image_size = image_size
+        self.sigma = sigma
+        self.hflip = hflip
+        self._sizes: dict[int, Size] = {}
+        self._fixations: dict[int, tuple[Tensor, int]] = {}
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.stimuli)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample at an index, mirrored at random if the dataset is augmented.
+
+        Raises:
+            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
+        """
+        sample = self.load(index)
+        return mirrored(sample) if self.hflip and torch.rand(()) < 0.5 else sample
+
+    def load(self, index: int) -> Sample:
+        """Sample at an index, as it is on disk.
+
+        Raises:
+            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
+        """
+        stimulus = self.stimuli[index]
+        image = read_image(stimulus.image)
+        self._sizes[index] = (image.height, image.width)
+        sample: Sample = {
+            "image": to_tensor(image, self.image_size),
+            "size": self._sizes[index],
+            "name": stimulus.name,
+            "index": index,
+        }
+        if stimulus.fixations is not None:
+            sample["fixations"] = self.fixations(index)
+            sample["density"] = self.density(index)
+        return sample
+
+    def size(self, index: int) -> Size:
+        """Native (height, width), from the image's header."""
+        if index not in self._sizes:
+            self._sizes[index] = read_size(self.stimuli[index].image)
+        return self._sizes[index]
+
+    def fixations(self, index: int) -> Tensor:
+        """Fixations inside the image: float32 [n, 2] of (x, y)."""
+        return self._read_fixations(index)[0]
+
+    def dropped_fixations(self, index: int) -> int:
+        """Number of recorded fixations outside the image."""
+        return self._read_fixations(index)[1]
+
+    def density(self, index: int) -> Tensor:
+        """Shipped density map, or else the one of the fixations: float32 [H0, W0].
+
+        Raises:
+            CorruptFileError: if the shipped map has not the size of the image.
+        """
+        stimulus, size = self.stimuli[index], self.size(index)
+        if stimulus.density is None:
+            if self.sigma is None:
+                raise ValueError(f"{stimulus.name} has no density map: give the sigma to compute it with.")
+            return fixation_density(self.fixations(index), size, self.sigma)
+        density = read_density(stimulus.density)
+        if tuple(density.shape) != size:
+            raise CorruptFileError(
+                f"{stimulus.density}: the map is {density.shape[0]}×{density.shape[1]} but its image "
+                f"{stimulus.image} is {size[0]}×{size[1]} (height×width); they must agree."
+            )
+        return density
+
+    def _read_fixations(self, index: int) -> tuple[Tensor, int]:
+        if index not in self._fixations:
+            reader = self.stimuli[index].fixations
+            if reader is None:
+                raise ValueError(f"{self.stimuli[index].name} has no fixations: this split is not labelled.")
+            recorded = reader(self.size(index))
+            kept = inside(recorded, self.size(index))
+            self._fixations[index] = torch.from_numpy(kept.astype(np.float32)), len(recorded) - len(kept)
+        return self._fixations[index]

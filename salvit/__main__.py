@@ -1,0 +1,53 @@
+"""`salvit`, `lightning` and `python -m salvit`; help is answered before anything heavy is imported."""
+
+import sys
+
+from salvit import __version__
+
+HELP = """usage: salvit {fit,validate,test,predict} [--config FILE] [options]
+
+Does a Vision Transformer look where people look, and does its explanation say what it used?
+
+commands:
+  fit        train what the config names, a saliency decoder or a ViT from scratch
+  validate   score it on the val split
+  test       score it on the test split, beside baselines, and print the table
+  predict    write maps and overlays for a folder of images
+
+options:
+  -h, --help     this page; `salvit fit --help` lists every option of a command
+  --version      the version
+
+examples:
+  salvit fit --config experiments/demo.yaml
+  salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor SalientAttention
+  salvit predict --config experiments/predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a command line.
+
+    Args:
+        args: what was typed after the program's name; `sys.argv` by default.
+
+    Raises:
+        SystemExit: with status 2 if the command line is wrong.
+
+    Example:
+        >>> main(["--version"])
+        salvit 0.1.0
+    """
+    arguments = sys.argv[1:] if args is None else args
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(HELP, end="")
+    elif arguments == ["--version"]:
+        print(f"salvit {__version__}")
+    else:
+        from salvit.cli import run
+
+        run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Lightning callbacks: configuration, scores, pictures and files of a run."""

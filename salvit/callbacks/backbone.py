@@ -1,0 +1,50 @@
+"""Export of a ViT trained here, in the form that `load_vit` reads."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from safetensors.torch import save
+
+from salvit.files import atomic_write
+from salvit.modules.classification import MEAN, STD, ClassificationModule
+
+
+class BackboneWriter(Callback):
+    """Writes the ViT of a `ClassificationModule` after `test`, with the scores and the command that made it.
+
+    Args:
+        path: of the safetensors file; a JSON file of the same stem beside it holds architecture,
+            normalisation and provenance. Weights are stored in float16.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write both files."""
+        assert isinstance(pl_module, ClassificationModule)
+        if not trainer.is_global_zero:
+            return
+        weights = {
+            name: tensor.detach().cpu().to(torch.float16).contiguous()
+            for name, tensor in pl_module.vit.state_dict().items()
+        }
+        description = {
+            "model": pl_module.architecture,
+            "mean": MEAN,
+            "std": STD,
+            "command": " ".join(["salvit", *sys.argv[1:]]),
+            "steps": trainer.global_step,
+            "scores": {
+                name: round(float(value), 4)
+                for name, value in trainer.callback_metrics.items()
+                if name.startswith("test/")
+            },
+        }
+        with atomic_write(self.path) as file:
+            file.write(save(weights))
+        with atomic_write(self.path.with_suffix(".json")) as file:
+            file.write((json.dumps(description, indent=2) + "\n").encode())

@@ -1,0 +1,78 @@
+"""Image, ground truth and prediction side by side, in the log folder and on W&B."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+
+from salvit.files import atomic_write
+from salvit.metrics import at_native_size
+from salvit.modules.saliency import Batch
+from salvit.report.pictures import heat, overlay, panel, photo
+
+LABELS = ("image", "ground truth", "prediction", "overlay")
+
+
+class Pictures(Callback):
+    """Draws a panel of the first images of every validation and test.
+
+    Written to `pictures/` in the log folder as PNG, the latest over the last, and to W&B where it is on.
+
+    Args:
+        count: images in the panel; at most one batch.
+    """
+
+    def __init__(self, count: int = 6) -> None:
+        self.count = count
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first validation batch."""
+        if batch_idx == 0 and not trainer.sanity_checking:
+            self._draw(trainer, outputs, batch, "val")
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first test batch."""
+        if batch_idx == 0:
+            self._draw(trainer, outputs, batch, "test")
+
+    def _draw(self, trainer: Trainer, pred: Any, batch: Batch, split: str) -> None:
+        if not trainer.is_global_zero or trainer.log_dir is None:
+            return
+        count = min(self.count, len(pred))
+        maps = list(at_native_size(pred[:count], batch["size"][:count]))
+        rows = [
+            [
+                photo(batch["image"][i]).resize((maps[i].shape[1], maps[i].shape[0])),
+                heat(batch["density"][i]),
+                heat(maps[i]),
+                overlay(batch["image"][i], maps[i]),
+            ]
+            for i in range(count)
+        ]
+        picture = panel(rows, LABELS)
+        with atomic_write(f"{trainer.log_dir}/pictures/{split}.png") as file:
+            picture.save(file, format="PNG")
+        _to_wandb(trainer, split, picture)
+
+
+def _to_wandb(trainer: Trainer, split: str, picture: Image.Image) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(f"{split}/pictures", [picture])

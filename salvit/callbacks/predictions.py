@@ -1,0 +1,64 @@
+"""Writing predictions: a picture for people, floats for scores, an overlay for both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+from salvit.files import atomic_write
+from salvit.modules.saliency import Batch
+from salvit.report.pictures import grey, overlay
+
+Kind = Literal["npy", "png", "overlay"]
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes each prediction as soon as its batch is done, so that an interrupt loses one batch at most.
+
+    For an image `name`: `name.npy`, float32 [H0, W0] at native size, to compute scores from; `name.png`, 8-bit
+    grey, min-max scaled; `name_overlay.png`. Every file is whole or absent.
+
+    Args:
+        folder: where to write; made if need be.
+        kinds: which of "npy", "png" and "overlay".
+
+    Raises:
+        ValueError: if a kind is none of these.
+    """
+
+    def __init__(self, folder: str, kinds: Sequence[Kind] = ("npy", "png", "overlay")) -> None:
+        super().__init__(write_interval="batch")
+        unknown = set(kinds) - {"npy", "png", "overlay"}
+        if unknown or not kinds:
+            raise ValueError(f'kinds must be of "npy", "png" and "overlay"; got {list(kinds)}')
+        self.folder = Path(folder)
+        self.kinds = tuple(kinds)
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the predictions of a batch."""
+        for name, image, saliency in zip(batch["name"], batch["image"], prediction, strict=True):
+            self._write(name, image, saliency)
+
+    def _write(self, name: str, image: Tensor, saliency: Tensor) -> None:
+        if "npy" in self.kinds:
+            with atomic_write(self.folder / f"{name}.npy") as file:
+                np.save(file, saliency.float().cpu().numpy())
+        if "png" in self.kinds:
+            with atomic_write(self.folder / f"{name}.png") as file:
+                grey(saliency).save(file, format="PNG")
+        if "overlay" in self.kinds:
+            with atomic_write(self.folder / f"{name}_overlay.png") as file:
+                overlay(image, saliency).save(file, format="PNG")

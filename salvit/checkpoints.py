@@ -1,0 +1,100 @@
+"""Weights files of many origins, loaded into a timm ViT without a key left over."""
+
+import pickle
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from timm.models import clean_state_dict, load_state_dict
+from torch import Tensor, nn
+
+_NESTED_UNDER = ("teacher", "model", "state_dict")
+_PRETRAINING_ONLY = ("decoder_", "mask_token")
+_UNREADABLE = (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, AttributeError)
+
+
+def load_checkpoint(vit: nn.Module, path: Path, *, resize_head: bool = True) -> None:
+    """Load a weights file into a timm ViT; every parameter must be in it, and nothing else.
+
+    Nesting (`teacher`, `state_dict`), prefixes (`module.backbone.`), the decoder of masked autoencoders,
+    other position grids and the original formats that timm converts are taken care of. Values take the
+    model's dtype.
+
+    Args:
+        vit: a timm ViT, changed in place.
+        path: a safetensors file, or a torch file of plain tensors (nothing else is unpickled).
+        resize_head: give the model the classifier of the file, whatever its size; if the file has none, the
+            model is left without one, with a warning.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read, or its keys or shapes are not the model's; the message lists them.
+    """
+    state = _read(path)
+    convert = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
+    if convert is not None:
+        state = convert(state, vit)
+    state = {key: value for key, value in state.items() if not key.startswith(_PRETRAINING_ONLY)}
+    if resize_head:
+        _resize_head(vit, state, path)
+    _require_match(vit, state, path)
+    vit.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    try:
+        content: dict[str, Any] = load_state_dict(str(path))
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"cannot read {path} as safetensors or as a torch file of tensors: {error}"
+        ) from error
+    for key in _NESTED_UNDER:
+        if isinstance(content.get(key), dict):
+            content = clean_state_dict(content[key])
+    return _unprefixed({key: value for key, value in content.items() if isinstance(value, Tensor)})
+
+
+def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    # The patch embedding marks the backbone, so a projection head beside it (DINO) goes with the prefix.
+    anchor = "patch_embed.proj.weight"
+    prefixes = [key.removesuffix(anchor) for key in state if key.endswith(anchor)]
+    if len(prefixes) != 1:
+        return state
+    prefix = prefixes[0]
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _resize_head(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    head = state.get("head.weight")
+    classes = 0 if head is None else len(head)
+    if classes == vit.num_classes:
+        return
+    if classes == 0:
+        warnings.warn(f"{path} has no classifier head: the model gives features, not logits", stacklevel=4)
+    vit.reset_classifier(classes)  # type: ignore[operator]
+
+
+def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    expected = vit.state_dict()
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {list(state[key].shape)} instead of {list(value.shape)}"
+            for key, value in expected.items()
+            if key in state and state[key].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{kind}: {_shorten(keys)}" for kind, keys in problems.items() if keys)
+        raise ValueError(f"{path} does not hold the weights of this {type(vit).__name__}; {found}")
+
+
+def _shorten(keys: Sequence[str], limit: int = 8) -> str:
+    rest = len(keys) - limit
+    return ", ".join(keys[:limit]) + (f" and {rest} more" if rest > 0 else "")

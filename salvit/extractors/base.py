@@ -1,0 +1,162 @@
+"""What every extractor shares: one call form, and one check of the input before anything is computed."""
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_frozen_vit
+
+
+class Extractor(ABC):
+    """Turns what happens inside a ViT into maps over the image.
+
+    A subclass stores its options under the names of its `__init__` parameters and implements `num_channels`
+    and `_maps`; it extends `check` when the method has no meaning for some models. Extractors hold no
+    tensors, so they pickle, and one instance serves any number of models.
+
+    Attributes:
+        class_specific: whether the maps depend on the target class.
+    """
+
+    class_specific: ClassVar[bool] = False
+
+    def __call__(self, vit: ViT, images: Tensor, target: int | Tensor | None = None) -> Tensor:
+        """Extract the maps of a batch; no map depends on what else is in the batch.
+
+        Args:
+            vit: a plain timm ViT in eval mode, on the device of the images.
+            images: [B, 3, H, W], normalised for the model (`salvit.vit.normalize`).
+            target: the class explained: None for each image's predicted class, one class index for all
+                images, or a [B] tensor of integers; ignored unless `class_specific`.
+
+        Returns:
+            Maps [B, K, h, w] over the patch grid, K = `num_channels(vit)`, without gradient; float32, or
+            float64 for a float64 model.
+
+        Raises:
+            TypeError: if the model is not a plain timm ViT or is compiled, or the images are not floats.
+            ValueError: if the model is in training mode or lacks what the method needs; if the images have
+                the wrong shape, size, dtype or device or contain NaN or infinity; or if the targets do not
+                fit.
+        """
+        self.check(vit)
+        check_images(vit, images)
+        classes = check_target(vit, images, target) if self.class_specific else None
+        with torch.no_grad():
+            return self._maps(vit, images, classes)
+
+    def check(self, vit: ViT) -> None:
+        """Raise, before anything is computed, if the method has no meaning for the model.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode or lacks what the method needs.
+        """
+        require_frozen_vit(vit)
+
+    @abstractmethod
+    def num_channels(self, vit: ViT) -> int:
+        """Return K, the number of maps per image that the method gives for this model."""
+
+    @abstractmethod
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        """Return maps [B, K, h, w]; gradients are off, `target` is [B] int64 or None (predicted class)."""
+
+    def __repr__(self) -> str:
+        options = ", ".join(
+            f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters
+        )
+        return f"{type(self).__name__}({options})"
+
+
+def check_images(vit: ViT, images: Tensor) -> None:
+    """Raise unless `images` is a batch that `vit` can take.
+
+    Args:
+        vit: a plain timm ViT.
+        images: what should be a finite float tensor [B, 3, H, W] on the model's device and of its dtype.
+
+    Raises:
+        TypeError: if it is not a floating-point tensor.
+        ValueError: if shape, size, device, dtype or values do not fit; the message says which.
+    """
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images must be a float tensor, normalised for the model; got {kind}")
+    channels = getattr(vit, "in_chans", 3)
+    if images.ndim != 4 or images.shape[1] != channels or not len(images):
+        raise ValueError(f"images must have shape [B, {channels}, H, W] with B ≥ 1; got {list(images.shape)}")
+    weight = next(vit.parameters())
+    if images.device != weight.device:
+        raise ValueError(
+            f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
+        )
+    if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
+        raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
+    patch_grid(vit, images)
+    if not torch.isfinite(images).all():
+        bad = (~torch.isfinite(images)).flatten(1).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"images {bad} of the batch contain NaN or infinity")
+
+
+def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tensor | None:
+    """Return the target classes as one index per image.
+
+    Args:
+        vit: a plain timm ViT with a classifier head.
+        images: [B, 3, H, W].
+        target: None, a class index, or a [B] tensor of integers.
+
+    Returns:
+        int64 [B] on the images' device, or None for the predicted classes.
+
+    Raises:
+        ValueError: if the model has no classifier, or the targets have the wrong length, dtype or range.
+    """
+    if vit.num_classes < 1:
+        raise ValueError(
+            "the model has no classifier head, so no class can be explained; load weights that have one"
+        )
+    if target is None:
+        return None
+    classes = torch.as_tensor(target, device=images.device)
+    if classes.is_floating_point() or classes.dtype == torch.bool:
+        raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")
+    if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):
+        raise ValueError(
+            f"target must be one class or one per image, [{len(images)}]; got {list(classes.shape)}"
+        )
+    classes = classes.long().expand(len(images))
+    outside = classes[(classes < 0) | (classes >= vit.num_classes)]
+    if len(outside):
+        raise ValueError(f"target class {int(outside[0])} is outside 0 … {vit.num_classes - 1}")
+    return classes
+
+
+def patches_to_grid(vit: ViT, images: Tensor, tokens: Tensor) -> Tensor:
+    """Drop the prefix tokens of the last dimension and fold the patches onto the patch grid.
+
+    Args:
+        vit: a plain timm ViT.
+        images: the batch [B, 3, H, W] it was given.
+        tokens: [..., N], one value per token.
+
+    Returns:
+        [..., h, w].
+
+    Raises:
+        ValueError: if N is not prefix tokens + h·w, as in a model that drops or merges tokens.
+    """
+    prefix, (height, width) = num_prefix_tokens(vit), patch_grid(vit, images)
+    if tokens.shape[-1] != prefix + height * width:
+        raise ValueError(
+            f"{type(vit).__name__} attends over {tokens.shape[-1]} tokens, not over {prefix} prefix tokens "
+            f"and a {height}×{width} patch grid; models that drop or merge tokens are not supported"
+        )
+    return tokens[..., prefix:].unflatten(-1, (height, width))

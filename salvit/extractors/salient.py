@@ -1,0 +1,110 @@
+"""Salient Attention: the attention of the locations that a tensor decomposition finds informative."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from salvit.cp import cp_als
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.recording import read_attention
+from salvit.vit import ViT, block_indices, num_prefix_tokens
+
+
+class SalientAttention(Extractor):
+    """Maps of the k heaviest modes of a CP decomposition of one block's patch-to-patch attention.
+
+    The attention without its prefix tokens is a tensor 𝒜 [heads, hw, h, w], in which 𝒜[n, q] is how head n
+    attends from patch q to all patches; 𝒜 ≈ Σ_r λ_r a¹_r ⊗ a²_r ⊗ a³_r ⊗ a⁴_r (equation 1 of the source) is
+    fitted per image, and modes are ranked by their weight λ.
+
+    The source can be read in two ways. With `select="locations"` each mode retrieves the self-attention map
+    of its strongest position, (1/heads) Σ_n 𝒜[n, argmax_q |a²_q|]: probabilities, what went to prefix tokens
+    dropped. Modes may share a position, and then their maps are the same. With `select="components"` a map
+    is the mode's own spatial part, λ a³ ⊗ a⁴; the fit is unconstrained, so it may be negative in places,
+    but a³ and a⁴ each have a non-negative sum.
+
+    Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
+    section 4. It says neither how heads are combined nor that positions are distinct; both are read plainly.
+
+    Args:
+        k: number of maps; the source finds 32 to be best.
+        rank: number of modes fitted; k by default.
+        select: "locations" or "components".
+        block: block index, negative ones counting from the last.
+        init: start of the fit, "svd" or "random"; see `salvit.cp.cp_als`.
+        seed: of the random columns the fit starts from.
+        max_iter: largest number of sweeps of the fit.
+        tol: relative decrease of the error per sweep at which the fit stops.
+
+    Raises:
+        ValueError: if `select` is unknown or k is not between 1 and the rank. When called: if an option of the
+            fit is out of range, or the rank exceeds heads · h · w, with which every fit is exact.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> SalientAttention(k=4)(vit, torch.rand(2, 3, 32, 48)).shape
+        torch.Size([2, 4, 2, 3])
+    """
+
+    def __init__(
+        self,
+        k: int = 32,
+        rank: int | None = None,
+        select: Literal["locations", "components"] = "locations",
+        block: int = -1,
+        init: Literal["svd", "random"] = "svd",
+        seed: int = 0,
+        max_iter: int = 100,
+        tol: float = 3e-4,
+    ) -> None:
+        if select not in ("locations", "components"):
+            raise ValueError(f'select must be "locations" or "components"; got {select!r}')
+        if not 1 <= k <= (k if rank is None else rank):
+            raise ValueError(f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}")
+        self.k = k
+        self.rank = rank
+        self.select = select
+        self.block = block
+        self.init = init
+        self.seed = seed
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or lacks the block.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            IndexError: if it has no such block.
+            ValueError: if it is in training mode.
+        """
+        super().check(vit)
+        block_indices(vit, [self.block])
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return k."""
+        return self.k
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        [attention] = read_attention(vit, images, [self.block])
+        attention = patches_to_grid(vit, images, attention[:, :, num_prefix_tokens(vit) :])
+        weights, factors, _, _ = cp_als(
+            attention,
+            self.k if self.rank is None else self.rank,
+            init=self.init,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            seed=self.seed,
+        )
+        weights, (_, queries, rows, columns) = weights[:, : self.k], (f[:, :, : self.k] for f in factors)
+        if self.select == "components":
+            return torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)
+        locations = queries.abs().argmax(dim=1)
+        samples = torch.arange(len(images), device=locations.device)[:, None]
+        return attention.mean(dim=1)[samples, locations]

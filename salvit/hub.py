@@ -1,0 +1,77 @@
+"""Published weights of timm models: from the local cache, or downloaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import EntryNotFoundError
+from timm.models import get_pretrained_cfg
+
+_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
+    """Return the file with a timm model's published weights, downloading it if it is not cached.
+
+    What is cached is used as it is, without asking for a newer version: without a network that question alone
+    takes most of a minute.
+
+    Args:
+        name: a timm name, with or without tag.
+        cache_dir: another cache than the default.
+
+    Returns:
+        The path, or None for a model that has its weights elsewhere or none at all.
+
+    Raises:
+        ConnectionError: if the file is not cached and cannot be downloaded.
+    """
+    config = get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return None
+    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
+    cached = _cached(config.hf_hub_id, files, cache_dir)
+    if cached is not None:
+        return cached
+    _require_network()
+    try:
+        return _download(config.hf_hub_id, files, cache_dir)
+    except Exception as error:  # of requests, httpx or huggingface_hub, depending on its version
+        raise ConnectionError(f"{config.hf_hub_id}: {error}") from error
+
+
+def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
+    """Raise at once if a repository of the hub is neither cached nor reachable.
+
+    Args:
+        repository: "owner/name", optionally with "@revision".
+        cache_dir: another cache than the default.
+
+    Raises:
+        ConnectionError: if its configuration is not cached and there is no network.
+    """
+    if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
+        pass
+
+
+def _cached(repository: str, files: Sequence[str], cache_dir: str | Path | None) -> str | None:
+    found = (huggingface_hub.try_to_load_from_cache(repository, file, cache_dir=cache_dir) for file in files)
+    return next((file for file in found if isinstance(file, str)), None)
+
+
+def _require_network() -> None:
+    # One request that is not repeated: a download without a network is tried five times, with pauses.
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of requests or httpx, depending on huggingface_hub's version
+        raise ConnectionError(f"no answer from {huggingface_hub.constants.ENDPOINT}: {error}") from error
+
+
+def _download(repository: str, files: Sequence[str], cache_dir: str | Path | None) -> str:
+    *others, last = files
+    for file in others:
+        try:
+            return huggingface_hub.hf_hub_download(repository, file, cache_dir=cache_dir)
+        except EntryNotFoundError:
+            continue
+    return huggingface_hub.hf_hub_download(repository, last, cache_dir=cache_dir)

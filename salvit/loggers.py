@@ -1,0 +1,46 @@
+"""W&B without prompting: online where it can be, offline where not."""
+
+import os
+import socket
+from typing import Any
+from urllib.parse import urlparse
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+
+class WandbLogger(LightningWandbLogger):
+    """Lightning's W&B logger that goes offline by itself, and says so, without a login or a network.
+
+    `WANDB_MODE` and `offline=True` are followed as they are. Offline runs lie under `save_dir/wandb` and are
+    uploaded later by `wandb sync`.
+
+    Args:
+        offline: never upload.
+        **kwargs: as for Lightning's.
+    """
+
+    def __init__(self, offline: bool = False, **kwargs: Any) -> None:
+        if not offline and "WANDB_MODE" not in os.environ:
+            reason = _why_offline()
+            if reason:
+                folder = f"{kwargs.get('save_dir', '.')}/wandb"
+                rank_zero_info(f"W&B: {reason}; logging offline under {folder} (`wandb sync` uploads it)")
+                offline = True
+        if offline:
+            # Asking for a login has already fixed wandb's mode: Lightning's environment variable comes too late.
+            kwargs["mode"] = "offline"
+        super().__init__(offline=offline, **kwargs)
+
+
+def _why_offline() -> str | None:
+    """Why W&B cannot be reached, or None if it can."""
+    if not wandb.login(prompt=False):
+        return "no login"
+    address = urlparse(wandb.setup().settings.base_url)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 443), timeout=3):
+            return None
+    except OSError as error:
+        return f"{address.hostname} cannot be reached ({error})"

@@ -1,0 +1,125 @@
+"""Train a ViT from scratch to classify images; on displays with known items, also to say what is where."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from salvit.modules.schedule import adamw_with_warmup
+from salvit.vit import normalize
+
+MEAN = STD = (0.5, 0.5, 0.5)
+"""Normalisation of a ViT trained here."""
+
+Batch = dict[str, Any]
+
+
+class ClassificationModule(LightningModule):
+    """A stock timm `VisionTransformer` of any size, trained on the labels of any datamodule.
+
+    From a few hundred thousand displays a ViT learns to find an odd item far sooner if its patch tokens are
+    told, while it trains, what they stand on: with `dense_weight` > 0 a linear head, which is thrown away afterwards,
+    predicts from each patch token the share of its pixels on each class of item and on the target
+    (batches with `items` and `mask`, as PopOut's).
+
+    Args:
+        num_classes: of the labels.
+        vit: arguments of `timm.models.vision_transformer.VisionTransformer` beside `num_classes`.
+        dense_weight: weight of the patch tokens' loss beside the class token's cross-entropy.
+        label_smoothing: of the class token's cross-entropy.
+        lr: peak learning rate of AdamW.
+        weight_decay: AdamW's.
+        warmup_epochs: epochs of linear warm-up before the cosine.
+
+    Example:
+        >>> import torch
+        >>> small = {"img_size": 64, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+        >>> module = ClassificationModule(10, vit=small)
+        >>> module(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        vit: dict[str, Any],
+        dense_weight: float = 0.0,
+        label_smoothing: float = 0.0,
+        lr: float = 1e-3,
+        weight_decay: float = 0.05,
+        warmup_epochs: float = 1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.dense_weight = dense_weight
+        self.label_smoothing = label_smoothing
+        self.architecture = {**vit, "num_classes": num_classes}
+        self.vit = VisionTransformer(dynamic_img_size=True, **self.architecture)
+        self.vit.pretrained_cfg = {
+            "mean": MEAN,
+            "std": STD,
+            "input_size": (3, *self.vit.patch_embed.img_size),
+        }
+        self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify images [B, 3, H, W] in [0, 1]: logits [B, num_classes]."""
+        logits: Tensor = self.vit(normalize(self.vit, images))
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        tokens = self.vit.forward_features(normalize(self.vit, batch["image"]))
+        logits = self.vit.forward_head(tokens)
+        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
+        accuracy = (logits.argmax(1) == batch["label"]).float().mean()
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        if self.dense_head is None:
+            return loss
+        dense = self._dense_loss(self.dense_head(tokens[:, self.vit.num_prefix_tokens :]), batch)
+        self.log("train/dense_loss", dense, prog_bar=True)
+        return loss + self.dense_weight * dense
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accuracy of a batch."""
+        self._score(batch, self.val_accuracy, "val/accuracy")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accuracy of a batch."""
+        self._score(batch, self.test_accuracy, "test/accuracy")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW on all parameters."""
+        return adamw_with_warmup(
+            self.parameters(),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            warmup_epochs=self.warmup_epochs,
+            epochs=self.trainer.max_epochs or 1,
+            steps=int(self.trainer.estimated_stepping_batches),
+        )
+
+    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
+        accuracy.update(self(batch["image"]), batch["label"])
+        self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
+
+    def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of the items' classes plus that of the target, against shares of each patch's pixels."""
+        patch = self.vit.patch_embed.patch_size
+        kinds = predictions.shape[-1] - 1
+        items = F.one_hot(batch["items"].long(), kinds).movedim(-1, 1).float()
+        shares = F.avg_pool2d(items, patch).flatten(2).transpose(1, 2)
+        target = F.avg_pool2d(batch["mask"][:, None], patch).flatten(1)
+        what = F.cross_entropy(predictions[..., :kinds].flatten(0, 1), shares.flatten(0, 1))
+        # Few patches are on the target: three times its weight balances the two terms.
+        where = F.binary_cross_entropy_with_logits(predictions[..., kinds], target)
+        return what + 3 * where

@@ -1,0 +1,178 @@
+"""Fit a saliency decoder on the maps of a frozen ViT, and score it against people's fixations."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+
+from datamodules.base import SaliencyDataModule
+from salvit.decoder import SaliencyDecoder
+from salvit.extractors import Extractor, RawAttention
+from salvit.losses import SaliencyLoss
+from salvit.metrics import at_native_size, saliency_metrics, update_metrics
+from salvit.modules.checkpoint import check_same_model, describe, without_backbone
+from salvit.modules.schedule import adamw_with_warmup
+from salvit.vit import load_vit, normalize
+
+Batch = dict[str, Any]
+
+
+class SaliencyModule(LightningModule):
+    """A frozen ViT, an extractor, and a decoder that is trained to predict where people look.
+
+    Batches come from a saliency datamodule: `image` [B, 3, H, W] in [0, 1], `density` and `fixations` at native size.
+    Training compares the prediction with the density resized to the prediction; scoring resizes the
+    prediction to each image's native size and never touches the ground truth. Checkpoints hold the decoder, the
+    configuration and a hash of the backbone's weights, not the backbone.
+
+    Args:
+        vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
+        weights: local weights for a timm name.
+        pretrained: False for a backbone with random weights.
+        extractor: how the backbone's inside becomes maps; raw attention of the last block, per head, by default.
+        loss: the training loss; KLD by default.
+        center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
+        lr: peak learning rate of AdamW.
+        weight_decay: AdamW's.
+        warmup_epochs: epochs of linear warm-up before the cosine.
+
+    Raises:
+        ValueError: if the extractor does not fit the backbone.
+
+    Example:
+        >>> module = SaliencyModule(extractor=RawAttention(block="all", per_head=True))
+        >>> module(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 64, 64])
+    """
+
+    def __init__(
+        self,
+        vit: str = "salvit_tiny",
+        weights: str | Path | None = None,
+        pretrained: bool = True,
+        extractor: Extractor | None = None,
+        loss: SaliencyLoss | None = None,
+        center_bias: bool = False,
+        lr: float = 1e-3,
+        weight_decay: float = 0.01,
+        warmup_epochs: float = 6,
+    ) -> None:
+        super().__init__()
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
+        self.extractor = RawAttention(per_head=True) if extractor is None else extractor
+        self.extractor.check(self.vit)
+        self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
+        self.loss = SaliencyLoss() if loss is None else loss
+        self.val_metrics: MetricCollection | None = None
+        self.test_metrics: MetricCollection | None = None
+        self.description = describe(vit, self.extractor, self.decoder, self.vit)
+
+    def train(self, mode: bool = True) -> "SaliencyModule":
+        """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
+        super().train(mode)
+        self.vit.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Predict saliency.
+
+        Args:
+            images: [B, 3, H, W] RGB in [0, 1], sides multiples of the patch size.
+
+        Returns:
+            [B, H, W] float32, non-negative, on no particular scale.
+        """
+        maps = self.extractor(self.vit, normalize(self.vit, images))
+        height, width = images.shape[-2:]
+        return self.decoder(maps, (height, width)).float()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        pred = self(batch["image"])
+        loss = self.loss(pred, density_like(pred, batch["density"]))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        return loss
+
+    def on_validation_start(self) -> None:
+        """Make the metrics, now that all fixations are known, which are shuffled AUC's pool."""
+        if self.val_metrics is None:
+            self.val_metrics = self._metrics("val")
+
+    def on_test_start(self) -> None:
+        """Make the metrics, now that all fixations are known, which are shuffled AUC's pool."""
+        self.test_metrics = self._metrics("test")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Score a batch; returns the predictions [B, H, W], for callbacks."""
+        return self._score(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Score a batch; returns the predictions [B, H, W], for callbacks."""
+        return self._score(batch, self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+        """Predictions [H0, W0] at each image's native size."""
+        return list(at_native_size(self(batch["image"]), batch["size"]))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW on the decoder alone."""
+        return adamw_with_warmup(
+            self.decoder.parameters(),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            warmup_epochs=self.warmup_epochs,
+            epochs=self.trainer.max_epochs or 1,
+            steps=int(self.trainer.estimated_stepping_batches),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the backbone out; put in what it was."""
+        checkpoint["state_dict"] = without_backbone(checkpoint["state_dict"])
+        checkpoint["salvit"] = self.description
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another backbone, extractor or decoder, then complete it by the backbone."""
+        check_same_model(checkpoint.get("salvit"), self.description)
+        backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
+        checkpoint["state_dict"] = {**backbone, **checkpoint["state_dict"]}
+
+    def _metrics(self, split: Literal["val", "test"]) -> MetricCollection:
+        data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        pool = data.fixation_counts(split, data.dataset(split).size(0))
+        return saliency_metrics(pool.to(self.device), prefix=f"{split}/").to(self.device)
+
+    def _score(self, batch: Batch, metrics: MetricCollection | None) -> Tensor:
+        assert metrics is not None  # made when validation or test started
+        pred = self(batch["image"])
+        update_metrics(metrics, pred, batch)
+        self.log_dict(dict(metrics.items()), batch_size=len(pred))
+        return pred
+
+
+def density_like(pred: Tensor, density: Tensor | list[Tensor]) -> Tensor:
+    """Resize ground-truth densities to the prediction, for the loss only.
+
+    Args:
+        pred: [B, H, W].
+        density: [B, H0, W0], or B tensors of different sizes.
+
+    Returns:
+        [B, H, W] on the prediction's device; antialiased bilinear.
+    """
+    size = pred.shape[-2:]
+    batches = [density] if isinstance(density, Tensor) else [one[None] for one in density]
+    resized = [
+        batch
+        if batch.shape[-2:] == size
+        else F.interpolate(batch[:, None], size, mode="bilinear", align_corners=False, antialias=True)[:, 0]
+        for batch in batches
+    ]
+    return torch.cat(resized).to(pred.device)

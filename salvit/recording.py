@@ -1,0 +1,266 @@
+"""Attention maps of an unmodified timm ViT, recorded while it runs.
+
+timm's blocks call the fused `scaled_dot_product_attention`, which never forms the attention matrix. While a
+recording is active, a `TorchFunctionMode` answers that call with explicit attention in the blocks that are
+recorded; all others keep the fused kernel. Models built without fused attention compute a softmax in the
+open, which the same mode reads.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from salvit.vit import (
+    ViT,
+    attention_module,
+    block_indices,
+    require_class_token,
+    require_frozen_vit,
+)
+
+Rows = Literal["all", "class"]
+
+_FUSED = F.scaled_dot_product_attention
+_SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
+
+
+class BlockMaps(dict[int, Tensor]):
+    """Tensors by block index; a negative index counts from the last block, as in a list."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.depth = depth
+
+    def __missing__(self, block: int) -> Tensor:
+        """Resolve a negative index, or say which blocks there are."""
+        if block < 0 and block + self.depth in self:
+            return self[block + self.depth]
+        raise KeyError(f"block {block} was not recorded; recorded blocks: {sorted(self) or 'none yet'}")
+
+
+class Recording:
+    """What the last forward pass left behind.
+
+    Attributes:
+        attention: per recorded block the attention after the softmax, [B, heads, N, N] (or [B, heads, 1, N]
+            with `rows="class"`), each row summing to 1; float32, or float64 for a float64 model, also under
+            autocast.
+        scores: per recorded block the scaled scores before the softmax, of the same shape and dtype, any bias
+            or mask included; empty unless asked for.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.attention = BlockMaps(depth)
+        self.scores = BlockMaps(depth)
+
+
+class _Complete(Exception):
+    """Every map asked for is recorded, so the rest of the forward pass is not needed."""
+
+
+@contextmanager
+def record(
+    vit: ViT,
+    blocks: Iterable[int] | None = None,
+    *,
+    rows: Rows = "all",
+    scores: bool = False,
+    stop: bool = False,
+) -> Iterator[Recording]:
+    """Record attention maps during every forward pass of `vit` inside the `with` block.
+
+    The model computes what it always does: logits agree with the fused kernel to rounding. Maps are part of
+    the autograd graph wherever the model's own activations are. No hook or mode outlives the context, not
+    even after an error or an interrupt, and only the thread that opened it is recorded.
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        blocks: block indices, negative ones counting from the last; all blocks by default.
+        rows: "all" query rows, or only the "class" token's, in which case the block keeps the fused kernel.
+        scores: also keep the scores before the softmax.
+        stop: end the forward pass, and with it the `with` block, as soon as the last of the blocks is
+            recorded.
+
+    Yields:
+        The recording; it holds the maps of the latest forward pass.
+
+    Raises:
+        TypeError: if the model is not a plain timm ViT, or is compiled.
+        IndexError: if there is no such block.
+        ValueError: if the model is in training mode, has no class token for `rows="class"`, or computes more
+            or fewer than one attention map in a block.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> with record(vit, blocks=[-1]) as recording:
+        ...     logits = vit(torch.rand(1, 3, 32, 32))
+        >>> recording.attention[-1].shape
+        torch.Size([1, 3, 5, 5])
+    """
+    require_frozen_vit(vit)
+    if rows == "class":
+        require_class_token(vit, 'a recording of rows="class"')
+    indices = block_indices(vit, range(len(vit.blocks)) if blocks is None else blocks)
+    recording = Recording(len(vit.blocks))
+    mode = _AttentionMode(recording, type(vit).__name__, rows, scores, last=max(indices) if stop else None)
+    modules = {index: attention_module(vit, index) for index in indices}
+    with ExitStack() as stack:
+        for index, module in modules.items():
+            for handle in mode.watch(index, module):
+                stack.callback(handle.remove)
+        stack.enter_context(mode)
+        try:
+            yield recording
+        except _Complete as complete:
+            if complete.args[0] is not mode:  # an enclosing recording's end, not this one's
+                raise
+
+
+def read_attention(vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Rows = "all") -> list[Tensor]:
+    """Return the attention of some blocks without running the model past the last of them.
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        images: [B, 3, H, W], normalised for the model.
+        blocks: block indices, negative ones counting from the last.
+        rows: "all" query rows, or only the "class" token's.
+
+    Returns:
+        For each entry of `blocks`, in its order, attention [B, heads, N, N], or [B, heads, 1, N] with
+        `rows="class"`; prefix tokens come first, then the patches in row-major order. Dtypes and errors are
+        those of `record`.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> [attention] = read_attention(vit, torch.rand(1, 3, 32, 32), [-1], rows="class")
+        >>> attention.shape
+        torch.Size([1, 3, 1, 5])
+    """
+    with record(vit, blocks, rows=rows, stop=True) as recording:
+        vit(images)
+    return [recording.attention[block] for block in blocks]
+
+
+class _AttentionMode(TorchFunctionMode):
+    """Computes attention explicitly while the attention module of a recorded block is running."""
+
+    def __init__(self, recording: Recording, model: str, rows: Rows, scores: bool, last: int | None) -> None:
+        super().__init__()
+        self.recording = recording
+        self.model = model
+        self.rows = slice(0, 1) if rows == "class" else slice(None)
+        self.keep_scores = scores
+        self.last = last
+        self.block: int | None = None
+        self.maps: list[Tensor] = []
+        self.thread = threading.get_ident()
+
+    def watch(self, block: int, module: nn.Module) -> Iterator[Any]:
+        """Register the hooks that tell when the attention of `block` is running; yield their handles."""
+        yield module.register_forward_pre_hook(self._enter(block))
+        yield module.register_forward_hook(self._leave(block))
+
+    def _enter(self, block: int) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any) -> None:
+            if threading.get_ident() == self.thread:
+                self.block, self.maps = block, []
+
+        return hook
+
+    def _leave(self, block: int) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if threading.get_ident() != self.thread:
+                return
+            self.block = None
+            heads: Any = module.num_heads
+            self._check(block, int(heads))
+            self.recording.attention[block] = self.maps.pop()
+            if block == self.last:
+                raise _Complete(self)
+
+        return hook
+
+    def _check(self, block: int, heads: int) -> None:
+        # Differential attention subtracts two maps: either alone would pass for the block's attention.
+        if len(self.maps) != 1 or self.maps[0].shape[1] != heads:
+            raise ValueError(
+                f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
+                f"{[attention.shape[1] for attention in self.maps]} heads; one of {heads} heads was "
+                "expected: differential, compiled or custom attention cannot be recorded"
+            )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Answer attention calls of a recorded block; pass everything else on."""
+        kwargs = kwargs or {}
+        if self.block is None:
+            return func(*args, **kwargs)
+        if func is _FUSED:
+            return self._answer_fused(*args, **kwargs)
+        output = func(*args, **kwargs)
+        if func in _SOFTMAX:
+            self._keep(args[0][..., self.rows, :], output[..., self.rows, :])
+        return output
+
+    def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        attention = self._attend(query, key, *args, **kwargs)
+        if self.rows != slice(None):
+            return _FUSED(query, key, value, *args, **kwargs)
+        with torch.autocast(value.device.type, enabled=False):
+            return (attention @ _at_least_float32(value)).to(value.dtype)
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if dropout_p or is_causal or enable_gqa:
+            raise ValueError(f"dropout, causal or grouped attention of {self.model} cannot be recorded")
+        query = query[..., self.rows, :]
+        if attn_mask is not None and attn_mask.shape[-2] > 1:
+            attn_mask = attn_mask[..., self.rows, :]
+        # The fused kernels accumulate in float32 whatever their input; a matmul under autocast would not.
+        with torch.autocast(query.device.type, enabled=False):
+            query, key = _at_least_float32(query), _at_least_float32(key)
+            scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
+            scores = _masked(scores, attn_mask)
+            attention = scores.softmax(dim=-1)
+        self._keep(scores, attention)
+        return attention
+
+    def _keep(self, scores: Tensor, attention: Tensor) -> None:
+        self.maps.append(_at_least_float32(attention))
+        if self.keep_scores and self.block is not None:
+            self.recording.scores[self.block] = _at_least_float32(scores)
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return scores
+    if mask.dtype == torch.bool:
+        return scores.masked_fill(~mask, -torch.inf)
+    return scores + mask
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

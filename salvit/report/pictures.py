@@ -1,0 +1,123 @@
+"""Maps as pictures: colours, overlays, and rows of them with labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torch.nn import functional as F
+
+COLORMAP = "inferno"
+_MARGIN, _LABEL_HEIGHT = 6, 22
+
+
+def heat(saliency: Tensor) -> Image.Image:
+    """Colour a saliency map, from its minimum (dark) to its maximum (bright).
+
+    Args:
+        saliency: [H, W] on any scale.
+
+    Returns:
+        An RGB picture of W×H pixels.
+    """
+    return Image.fromarray((colormaps[COLORMAP](_unit(saliency))[..., :3] * 255 + 0.5).astype(np.uint8))
+
+
+def grey(saliency: Tensor) -> Image.Image:
+    """An 8-bit grey picture of a map, min-max scaled, for people: scores come from the float map."""
+    return Image.fromarray((_unit(saliency) * 255 + 0.5).astype(np.uint8))
+
+
+def photo(image: Tensor) -> Image.Image:
+    """A picture of an image [3, H, W] in [0, 1]."""
+    array = image.detach().cpu().clamp(0, 1).movedim(0, -1).numpy()
+    return Image.fromarray((array * 255 + 0.5).astype(np.uint8))
+
+
+def overlay(image: Tensor, saliency: Tensor, strength: float = 0.75) -> Image.Image:
+    """Lay a map over its image: salient places in colour, the rest in dimmed grey.
+
+    Args:
+        image: [3, h, w] in [0, 1]; resized to the map.
+        saliency: [H, W] on any scale.
+        strength: share of the colour where saliency is highest, 0 … 1.
+
+    Returns:
+        An RGB picture of W×H pixels.
+    """
+    picture = photo(_resized(image, saliency.shape[-2:]))
+    base = picture.convert("L").point(lambda value: value * 0.8).convert("RGB")
+    mask = Image.fromarray((_unit(saliency) ** 0.7 * strength * 255 + 0.5).astype(np.uint8))
+    return Image.composite(heat(saliency), base, mask)
+
+
+def row(pictures: Sequence[Image.Image], height: int = 160) -> Image.Image:
+    """Pictures side by side at one height."""
+    scaled = [
+        picture.convert("RGB").resize(
+            (max(1, picture.width * height // picture.height), height), Image.Resampling.BICUBIC
+        )
+        for picture in pictures
+    ]
+    canvas = Image.new("RGB", (sum(p.width + _MARGIN for p in scaled) - _MARGIN, height), "white")
+    x = 0
+    for picture in scaled:
+        canvas.paste(picture, (x, 0))
+        x += picture.width + _MARGIN
+    return canvas
+
+
+def panel(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], height: int = 160) -> Image.Image:
+    """Rows of pictures under one line of labels.
+
+    Args:
+        rows: pictures; all rows as long as `labels`.
+        labels: of the columns.
+        height: of a row in pixels.
+
+    Returns:
+        An RGB picture on white.
+
+    Raises:
+        ValueError: if there is no row, or one of another length.
+    """
+    if not rows or any(len(one) != len(labels) for one in rows):
+        raise ValueError(f"a panel needs rows of {len(labels)} pictures; got {[len(one) for one in rows]}")
+    strips = [row(one, height) for one in rows]
+    canvas = Image.new(
+        "RGB",
+        (
+            max(strip.width for strip in strips),
+            _LABEL_HEIGHT + sum(strip.height + _MARGIN for strip in strips),
+        ),
+        "white",
+    )
+    _write_labels(canvas, labels, rows[0], height)
+    y = _LABEL_HEIGHT
+    for strip in strips:
+        canvas.paste(strip, (0, y))
+        y += strip.height + _MARGIN
+    return canvas
+
+
+def _write_labels(
+    canvas: Image.Image, labels: Sequence[str], first: Sequence[Image.Image], height: int
+) -> None:
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    x = 0
+    for label, picture in zip(labels, first, strict=True):
+        draw.text((x + 2, 2), label, fill="black", font=font)
+        x += max(1, picture.width * height // picture.height) + _MARGIN
+
+
+def _unit(saliency: Tensor) -> NDArray[np.float32]:
+    """Min-max scaled to [0, 1]; a constant map becomes 0."""
+    values = saliency.detach().float().cpu().numpy()
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(image[None], tuple(size), mode="bilinear", align_corners=False, antialias=True)[0]

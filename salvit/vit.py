@@ -1,0 +1,364 @@
+"""Plain timm ViTs: loading them frozen, with their own normalisation, and asking about their tokens."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from timm.models import is_model_in_modules
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
+from torch import Tensor, nn
+
+from salvit.checkpoints import load_checkpoint
+from salvit.hub import fetch_weights, require_hub
+
+ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva
+
+_TIMM_MODULES = (
+    "beit",
+    "deit",
+    "eva",
+    "vision_transformer",
+    "vision_transformer_hybrid",
+    "vision_transformer_relpos",
+    "vitamin",
+)
+_SHIPPED = Path(__file__).parent / "weights"
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+_SUPPLY = (
+    "get the file where there is a network and pass it as load_vit(name, weights=path), or take "
+    '"salvit_tiny", which comes with the package'
+)
+
+
+def load_vit(
+    name_or_path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    pretrained: bool = True,
+    img_size: int | Sequence[int] | None = None,
+    **kwargs: Any,
+) -> ViT:
+    """Load a plain timm ViT, frozen and in eval mode.
+
+    Models that can are built with `dynamic_img_size`, so that they take any input whose sides are multiples
+    of the patch size. A local checkpoint may be nested or prefixed as training code leaves it; its classifier
+    head replaces the model's whatever its size, unless `num_classes` is given, and without one the model has
+    none.
+
+    Args:
+        name_or_path: a timm name ("vit_base_patch16_224.dino"), "salvit_tiny" (ships with the package), or a
+            weights file with its architecture in a JSON file of the same stem:
+            `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`.
+        weights: a local safetensors or torch file to load instead of the model's published weights.
+        pretrained: False for random weights.
+        img_size: input size, (height, width) if not square, for which position embeddings are resampled; the
+            model's own by default.
+        **kwargs: further arguments of the timm model.
+
+    Returns:
+        The timm model itself, no parameter requiring a gradient.
+
+    Raises:
+        ValueError: if there is no such model, it is not a plain ViT, or the weights do not fit it.
+        FileNotFoundError: if a file is missing.
+        RuntimeError: if published weights are neither cached nor reachable.
+
+    Example:
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> vit.training, input_size(vit), patch_grid(vit, (32, 64))
+        (False, (32, 32), (2, 4))
+    """
+    name = str(name_or_path)
+    if img_size is not None:
+        kwargs["img_size"] = img_size if isinstance(img_size, int) else tuple(img_size)
+    if name == "salvit_tiny":
+        name = str(_SHIPPED / "salvit_tiny.safetensors")
+    if name.endswith(_WEIGHT_SUFFIXES):
+        vit, published = _from_description(Path(name), kwargs), Path(name)
+        weights = weights or (published if pretrained else None)
+    else:
+        vit = _from_timm(name, pretrained and weights is None, kwargs)
+    if weights is not None:
+        load_checkpoint(vit, Path(weights), resize_head="num_classes" not in kwargs)
+    return vit.requires_grad_(False).eval()
+
+
+def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
+    description = path.with_suffix(".json")
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    if not description.is_file():
+        raise FileNotFoundError(
+            f"{path} says nothing about the architecture and there is no {description.name} beside it; "
+            f'pass the timm name: load_vit("vit_base_patch16_224", weights="{path}")'
+        )
+    content = json.loads(description.read_text())
+    vit = VisionTransformer(**{"dynamic_img_size": True, **content.pop("model"), **kwargs})
+    vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *vit.patch_embed.img_size), **content}
+    return vit
+
+
+def _from_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> ViT:
+    overlay: dict[str, Any] = {}
+    try:
+        if name.startswith("hf-hub:"):
+            require_hub(name.removeprefix("hf-hub:"), kwargs.get("cache_dir"))
+        elif ":" not in name:  # "local-dir:…" is timm's to resolve
+            _require_known(name)
+            file = fetch_weights(name, kwargs.get("cache_dir")) if pretrained else None
+            overlay = {} if file is None else {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
+        return _create(name, pretrained=pretrained, **overlay, **kwargs)
+    except OSError as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise RuntimeError(
+            f'no weights for "{name}" in the local cache, and no download ({reason}); {_SUPPLY}'
+        ) from error
+
+
+def _create(name: str, **kwargs: Any) -> ViT:
+    try:
+        vit = timm.create_model(name, **{"dynamic_img_size": True, **kwargs})
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error) or "dynamic_img_size" in kwargs:
+            raise
+        vit = timm.create_model(name, **kwargs)
+    return require_plain_vit(vit)
+
+
+def _require_known(name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        known = timm.list_models(module=list(_TIMM_MODULES))
+        close = difflib.get_close_matches(architecture, [*known, "salvit_tiny"], n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else "; see timm.list_models()"
+        raise ValueError(f'no timm model "{name}"{hint}')
+    if not is_model_in_modules(architecture, _TIMM_MODULES):
+        raise ValueError(
+            f'"{name}" is not a plain ViT: hierarchical and convolutional models have no one attention map '
+            "over all patches per block; take one such as vit_base_patch16_224.dino"
+        )
+    tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise ValueError(
+            f'no pretrained weights "{tag}" of {architecture}; there are: {", ".join(tags) or "none"}'
+        )
+
+
+def require_plain_vit(vit: ViT) -> ViT:
+    """Return the model if it is a plain timm ViT.
+
+    Args:
+        vit: any model.
+
+    Returns:
+        The same model.
+
+    Raises:
+        TypeError: if it is compiled, hierarchical, or no timm ViT at all.
+    """
+    if hasattr(vit, "_orig_mod") or any(
+        getattr(module, "_compiled_call_impl", None) is not None for module in vit.modules()
+    ):
+        raise TypeError(
+            "a compiled model cannot be looked into: pass the model as it was before torch.compile"
+        )
+    if not isinstance(vit, ViT):
+        raise TypeError(
+            f"{type(vit).__name__} is not a plain timm ViT (VisionTransformer, VisionTransformerRelPos, "
+            "Beit or Eva), so it has no one attention map over all patches per block"
+        )
+    return vit
+
+
+def require_frozen_vit(vit: ViT) -> None:
+    """Raise unless the model is a plain timm ViT in eval mode.
+
+    Args:
+        vit: the model.
+
+    Raises:
+        TypeError: if it is not a plain timm ViT, or is compiled.
+        ValueError: if it or a part of it is in training mode.
+    """
+    require_plain_vit(vit)
+    if any(module.training for module in vit.modules()):
+        raise ValueError(
+            "the model is in training mode, where dropout makes maps random: call vit.eval() first"
+        )
+
+
+def require_class_token(vit: ViT, what: str, remedy: str = "use a model with one") -> None:
+    """Raise if the model has no class token.
+
+    Args:
+        vit: a plain timm ViT.
+        what: what needs the token, for the message.
+        remedy: what to do instead, for the message.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if not has_class_token(vit):
+        raise ValueError(f"{what} needs a class token, and this {type(vit).__name__} has none: {remedy}")
+
+
+def has_class_token(vit: ViT) -> bool:
+    """Return whether token 0 is a class token.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return getattr(vit, "cls_token", None) is not None
+
+
+def num_prefix_tokens(vit: ViT) -> int:
+    """Return how many tokens (class, distillation, registers) come before the patches.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return int(vit.num_prefix_tokens)
+
+
+def num_blocks(vit: ViT) -> int:
+    """Return the number of transformer blocks.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return len(vit.blocks)
+
+
+def num_heads(vit: ViT) -> int:
+    """Return the number of attention heads of a block.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    heads: Any = attention_module(vit, -1).num_heads
+    return int(heads)
+
+
+def attention_module(vit: ViT, block: int) -> nn.Module:
+    """Return the module that computes a block's attention; where MLP and attention are one, the block itself.
+
+    Args:
+        vit: a plain timm ViT.
+        block: index, negative ones counting from the last block.
+
+    Raises:
+        ValueError: if the block has several attentions side by side.
+    """
+    modules: list[nn.Module] = [
+        module for module in vit.blocks[block].modules() if hasattr(module, "fused_attn")
+    ]
+    if len(modules) != 1:
+        raise ValueError(
+            f"block {block} of this {type(vit).__name__} has {len(modules)} attention modules "
+            f"({type(vit.blocks[block]).__name__}); only models with one attention per block are supported"
+        )
+    return modules[0]
+
+
+def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
+    """Return block indices counted from the first block.
+
+    Args:
+        vit: a plain timm ViT.
+        blocks: indices, negative ones counting from the last block.
+
+    Raises:
+        IndexError: if there is no such block.
+    """
+    depth = len(vit.blocks)
+    indices = list(blocks)
+    for block in indices:
+        if not -depth <= block < depth:
+            raise IndexError(
+                f"there is no block {block}: the model has {depth} blocks, 0 … {depth - 1} or -{depth} … -1"
+            )
+    return [block % depth for block in indices]
+
+
+def input_size(vit: ViT) -> tuple[int, int]:
+    """Return the (height, width) in pixels the model was built for.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    height, width = vit.patch_embed.img_size
+    return int(height), int(width)
+
+
+def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
+    """Return the patch grid (rows, columns) of an input.
+
+    Args:
+        vit: a plain timm ViT.
+        images: a tensor [..., H, W], or the size (H, W) in pixels.
+
+    Raises:
+        ValueError: if the model cannot take an input of that size.
+    """
+    height, width = images.shape[-2:] if isinstance(images, Tensor) else images
+    embed = vit.patch_embed
+    if embed.strict_img_size and (height, width) != input_size(vit):
+        raise ValueError(
+            f"the input is {height}×{width} pixels, this {type(vit).__name__} takes only {input_size(vit)}: "
+            "resize the input, or load the model with img_size=(height, width)"
+        )
+    patch_height, patch_width = embed.feat_ratio(as_scalar=False)
+    if not embed.dynamic_img_pad and (
+        height % patch_height or width % patch_width or not height or not width
+    ):
+        raise ValueError(
+            f"the input is {height}×{width} pixels; its sides must be multiples of the patch size "
+            f"{patch_height}×{patch_width}"
+        )
+    rows, columns = embed.dynamic_feat_size((height, width))
+    return int(rows), int(columns)
+
+
+def normalize(vit: ViT, images: Tensor) -> Tensor:
+    """Normalise RGB images with the mean and standard deviation the model was trained with.
+
+    Args:
+        vit: a plain timm ViT.
+        images: float [..., 3, H, W] in [0, 1].
+
+    Returns:
+        A tensor of the same shape, dtype and device.
+
+    Raises:
+        TypeError: if the images are not floats.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"images must be floats in [0, 1]; got {images.dtype} (divide 8-bit values by 255)")
+    config = resolve_model_data_config(vit)
+    mean, std = (images.new_tensor(config[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    return (images - mean) / std
+
+
+def weights_hash(vit: ViT) -> str:
+    """Return the SHA-256 of a model's weights: names, shapes, dtypes and values, on whatever device they are.
+
+    Args:
+        vit: any module.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(vit.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datamodules import CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
+from datamodules.image_folder import unique_names
+from tests.datamodules.data.images import truncate, write_image
+
+
+@pytest.fixture
+def root(tmp_path):
+    for number, name in enumerate(["i1.jpg", "i10.jpg", "i2.PNG", "cats/i1.jpg", ".thumbnails/i1.jpg"]):
+        write_image(tmp_path / name, (20 + number, 30), number)
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def datamodule(root, **options):
+    return ImageFolderDataModule(root, image_size=16, batch_size=8, num_workers=0, **options)
+
+
+def test_images_in_natural_order_with_their_sizes(root):
+    folder = datamodule(root)
+    folder.setup("predict")
+    (batch,) = folder.predict_dataloader()
+    assert batch["name"] == ["cats__i1", "i1", "i2", "i10"]
+    assert batch["size"] == [(23, 30), (20, 30), (22, 30), (21, 30)]
+    assert batch["image"].shape == (4, 3, 16, 16)
+    assert set(batch) == {"image", "name", "size", "index"}
+
+
+def test_subfolders_are_optional(root):
+    assert len(datamodule(root, recursive=False).dataset("predict")) == 3
+
+
+def test_names_stay_unique():
+    paths = ["a.jpg", "a.png", "b.jpg", "cats/a.jpg", "dogs/a.jpg"]
+    assert unique_names([Path(path) for path in paths]) == ["a_jpg", "a_png", "b", "cats__a", "dogs__a"]
+    with pytest.raises(ValueError, match=r"a\.jpg, a_jpg\.gif.*'a_jpg'"):
+        unique_names([Path("a.jpg"), Path("a.png"), Path("a_jpg.gif")])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
+def test_any_mode(tmp_path, mode):
+    Image.new(mode, (30, 20)).save(tmp_path / "image.tif")
+    assert datamodule(tmp_path).dataset("predict")[0]["image"].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_only_predicts(root, stage):
+    with pytest.raises(ValueError, match="only images to predict"):
+        datamodule(root).setup(stage)
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match="the folder has none"):
+        datamodule(tmp_path).setup("predict")
+
+
+def test_truncated_image(root):
+    path = truncate(root / "i2.PNG")
+    with pytest.raises(CorruptFileError, match=path.name):
+        list(datamodule(root).predict_dataloader())
+    folder = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 4"):
+        folder.setup("predict")
+    assert [item.image for item in folder.skipped] == [path]
+    assert len(folder.dataset("predict")) == 3
+
+
+def test_fixations_of_an_unlabelled_split(root):
+    with pytest.raises(ValueError, match="not labelled"):
+        datamodule(root).dataset("predict").fixations(0)

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
+from datamodules.osie import split_names
+from tests.datamodules.data.images import truncate
+from tests.datamodules.data.osie import SIZE, make_osie, subjects
+
+
+def datamodule(root, **options):
+    return OSIEDataModule(root, image_size=(12, 16), batch_size=2, num_workers=0, **options)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_osie(tmp_path)
+
+
+def names(osie, split):
+    return [stimulus.name for stimulus in osie.dataset(split).stimuli]
+
+
+def test_split_is_complete_and_depends_on_the_seed(root):
+    osie = datamodule(root)
+    osie.setup("fit")
+    train, val = names(osie, "train"), names(osie, "val")
+    assert (len(train), len(val)) == (5, 2)
+    assert sorted(train + val) == [str(number) for number in range(1001, 1008)]
+    assert names(datamodule(root), "val") == val
+    assert any(names(datamodule(root, split_seed=seed), "val") != val for seed in (1, 2, 3))
+    assert osie.dataset("test") is osie.dataset("predict") is osie.dataset("val")
+
+
+def test_declared_split():
+    train, val = split_names([str(number) for number in range(1001, 1701)], seed=0)
+    assert (len(train), len(val)) == (500, 200)
+    assert val[:5] == ["1003", "1006", "1008", "1010", "1012"]
+
+
+def test_fixations_are_fractional_and_zero_based(root):
+    dataset = datamodule(root).dataset("val")
+    sample = dataset[0]
+    expected = np.concatenate(subjects(int(sample["name"]))) - 1
+    assert len(expected) == 6
+    assert np.allclose(sample["fixations"], expected)
+    assert sample["size"] == SIZE
+    assert sample["image"].shape == (3, 12, 16)
+
+
+@pytest.mark.parametrize("sigma", [24.0, 3.0])
+def test_density_is_a_gaussian_of_the_binary_map(root, sigma):
+    sample = datamodule(root, sigma=sigma).dataset("val")[0]
+    binary = np.zeros(SIZE)
+    column, row = np.floor(sample["fixations"].double().numpy() + 0.5).astype(int).T
+    binary[row, column] = 1
+    blurred = gaussian_filter(binary, sigma, mode="reflect")
+    assert np.allclose(sample["density"], blurred / blurred.sum(), rtol=1e-5, atol=1e-9)
+
+
+def test_no_annotations(root):
+    (root / "data/eye/fixations.mat").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"data/eye/fixations\.mat") as error:
+        datamodule(root).setup("fit")
+    assert "https://github.com/NUS-VIP/" in str(error.value)
+    assert "SALVIT_OSIE_ROOT" in str(error.value)
+
+
+def test_missing_image(root):
+    (root / "data/stimuli/1002.jpg").unlink()
+    with pytest.raises(DatasetNotFoundError, match=r"1002\.jpg \(the first of 1 missing\)"):
+        datamodule(root).setup("fit")
+
+
+def test_image_without_annotation(root):
+    (root / "data/stimuli/9999.jpg").write_bytes((root / "data/stimuli/1002.jpg").read_bytes())
+    with pytest.raises(DatasetNotFoundError, match=r"9999 in .*fixations\.mat \(the first of 1 missing\)"):
+        datamodule(root).setup("fit")
+
+
+def test_skipping_leaves_the_split_as_it_was(root):
+    whole = datamodule(root)
+    train, val = names(whole, "train"), names(whole, "val")
+    (root / f"data/stimuli/{train[0]}.jpg").unlink()
+    (root / "data/stimuli/0000.jpg").write_bytes((root / f"data/stimuli/{val[0]}.jpg").read_bytes())
+    osie = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of"):
+        osie.setup("fit")
+    assert (names(osie, "train"), names(osie, "val")) == (train[1:], val)
+    assert [item.name for item in osie.skipped] == [train[0], "0000"]
+
+
+def test_corrupt_annotations_are_named_whatever_is_configured(root):
+    path = truncate(root / "data/eye/fixations.mat")
+    for on_error in ("raise", "skip"):
+        with pytest.raises(CorruptFileError, match=str(path)):
+            datamodule(root, on_error=on_error).setup("fit")

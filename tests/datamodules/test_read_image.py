@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules.errors import CorruptFileError
+from datamodules.images import read_density, read_image, read_size, to_tensor
+from tests.datamodules.data.images import truncate, write_image
+
+
+def pixel(path):
+    return read_image(path).getpixel((0, 0))
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "suffix", "expected"),
+    [
+        ("RGB", (200, 10, 30), "png", (200, 10, 30)),
+        ("L", 77, "png", (77, 77, 77)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("RGBA", (200, 10, 30, 255), "png", (200, 10, 30)),
+        ("RGBA", (0, 0, 0, 0), "png", (255, 255, 255)),
+        ("LA", (0, 0), "png", (255, 255, 255)),
+        ("RGBA", (0, 100, 200, 51), "png", (204, 224, 244)),
+        ("CMYK", (0, 255, 255, 0), "tif", (255, 0, 0)),
+        ("I;16", 51400, "png", (200, 200, 200)),
+        ("I;16", 65535, "tif", (255, 255, 255)),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, colour, suffix, expected):
+    path = tmp_path / f"image.{suffix}"
+    Image.new(mode, (5, 4), colour).save(path)
+    image = read_image(path)
+    assert (image.mode, image.size) == ("RGB", (5, 4))
+    assert pixel(path) == expected
+
+
+def test_cmyk_jpeg(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(path)
+    assert np.allclose(pixel(path), (255, 0, 0), atol=3)
+
+
+def test_palette_and_its_transparent_colour(tmp_path):
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "opaque.png")
+    image.save(tmp_path / "clear.gif", transparency=1)
+    assert pixel(tmp_path / "opaque.png") == (40, 50, 60)
+    assert pixel(tmp_path / "clear.gif") == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (5, 3)), (6, (3, 0)), (8, (0, 5))])
+def test_exif_orientation_is_applied(tmp_path, orientation, corner):
+    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
+    pixels[0, 0] = 255
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image.png"
+    image.save(path, exif=exif)
+    upright = read_image(path)
+    assert upright.getpixel(corner) == (255, 255, 255)
+    assert read_size(path) == (upright.height, upright.width)
+
+
+def test_pixels_without_a_range_are_refused(tmp_path):
+    path = tmp_path / "image.tif"
+    Image.new("F", (4, 4), 0.5).save(path)
+    with pytest.raises(CorruptFileError, match="mode 'F'"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, lambda path: path.write_bytes(b"no image"), lambda path: path.unlink()]
+)
+def test_bad_files_are_named(tmp_path, damage):
+    path = write_image(tmp_path / "image.jpg", (48, 64))
+    damage(path)
+    with pytest.raises(CorruptFileError) as error:
+        read_image(path)
+    assert str(error.value).startswith(str(path))
+    assert "on_error='skip'" in str(error.value)
+
+
+def test_pillows_limit_on_pixels_stays_on(tmp_path, monkeypatch):
+    path = write_image(tmp_path / "image.jpg", (48, 64))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(CorruptFileError, match="DecompressionBombError"):
+        read_image(path)
+
+
+def test_squash_is_antialiased_bilinear(tmp_path):
+    image = read_image(write_image(tmp_path / "image.png", (48, 64), seed=3))
+    tensor = to_tensor(image, (20, 30))
+    expected = np.asarray(image.resize((30, 20), Image.Resampling.BILINEAR))
+    assert (tensor.shape, tensor.dtype) == ((3, 20, 30), torch.float32)
+    assert tensor.is_contiguous()
+    assert np.abs(tensor.permute(1, 2, 0).numpy() * 255 - expected).max() <= 1.01
+
+
+def test_native_size_is_untouched(tmp_path):
+    image = read_image(write_image(tmp_path / "image.png", (9, 7)))
+    assert np.array_equal(to_tensor(image, (9, 7)).permute(1, 2, 0).numpy() * 255, np.asarray(image))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_density_is_a_distribution(tmp_path, dtype):
+    values = np.arange(20, dtype=dtype).reshape(4, 5) * 12
+    Image.fromarray(values).save(tmp_path / "map.png")
+    density = read_density(tmp_path / "map.png")
+    assert density.dtype == torch.float32
+    assert np.allclose(density, values / values.sum(), rtol=1e-6)
+
+
+def test_density_without_mass_stays_zero(tmp_path):
+    Image.new("L", (5, 4)).save(tmp_path / "map.png")
+    assert torch.equal(read_density(tmp_path / "map.png"), torch.zeros(4, 5))
+
+
+def test_density_must_be_grey(tmp_path):
+    Image.new("RGB", (5, 4)).save(tmp_path / "map.png")
+    with pytest.raises(CorruptFileError, match=r"map\.png.*grey"):
+        read_density(tmp_path / "map.png")

@@ -1,0 +1,272 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from datamodules import CorruptFileError, DatasetNotFoundError, SaliconDataModule
+from datamodules.augment import mirrored
+from tests.datamodules.data.images import truncate
+from tests.datamodules.data.salicon import (
+    SIZE,
+    make_salicon,
+    make_salicon_2015,
+    observers,
+    stem,
+    write_gaze,
+    write_map,
+)
+
+
+def datamodule(root, **options):
+    return SaliconDataModule(root, image_size=16, batch_size=2, num_workers=0, **options)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_salicon(tmp_path)
+
+
+def test_samples_are_complete_and_in_order(root):
+    dataset = datamodule(root).dataset("train")
+    assert [dataset[index]["name"] for index in range(3)] == [stem("train", number) for number in (1, 2, 3)]
+    sample = dataset[1]
+    assert set(sample) == {"image", "density", "fixations", "size", "name", "index"}
+    assert (sample["image"].shape, sample["image"].dtype) == ((3, 16, 16), torch.float32)
+    assert 0 <= sample["image"].min() < sample["image"].max() <= 1
+    assert sample["size"] == SIZE
+    assert sample["fixations"].dtype == torch.float32
+    assert np.array_equal(sample["fixations"], np.concatenate(observers(2)).astype(float) - 1)
+    values = np.asarray(Image.open(root / f"maps/train/{stem('train', 2)}.png"), dtype=float)
+    assert np.allclose(sample["density"], values / values.sum(), rtol=1e-6)
+
+
+def test_fixations_beside_the_split_folders(tmp_path):
+    root = make_salicon(tmp_path, fixations="{split}")
+    assert len(datamodule(root).dataset("val")[0]["fixations"]) == 11
+
+
+def test_test_is_val_and_so_is_predict_without_test_images(root):
+    salicon = datamodule(root)
+    assert salicon.dataset("test") is salicon.dataset("val") is salicon.dataset("predict")
+
+
+def test_predict_takes_the_test_images(tmp_path):
+    salicon = datamodule(make_salicon(tmp_path, test=2))
+    salicon.setup("predict")
+    batch = next(iter(salicon.predict_dataloader()))
+    assert batch["name"] == [stem("test", 1), stem("test", 2)]
+    assert "fixations" not in batch
+    assert salicon.dataset("test") is salicon.dataset("val")
+
+
+def test_options_are_saved(root):
+    salicon = datamodule(root, release="2015", hflip=True)
+    assert salicon.hparams["release"] == "2015"
+    assert salicon.hparams["image_size"] == 16
+    assert salicon.hparams["hflip"] is True
+
+
+@pytest.mark.parametrize(("name", "value"), [("release", "2016"), ("on_error", "ignore")])
+def test_unknown_options(root, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be .* not '{value}'"):
+        datamodule(root, **{name: value})
+
+
+def test_2015_release(tmp_path):
+    dataset = datamodule(make_salicon_2015(tmp_path), release="2015").dataset("train")
+    sample = dataset[1]
+    assert sample["name"] == stem("train", 2)
+    assert np.array_equal(sample["fixations"], np.concatenate(observers(2)).astype(float) - 1)
+    binary = np.zeros(SIZE)
+    column, row = (np.concatenate(observers(2)).astype(int) - 1).T
+    binary[row, column] = 1
+    blurred = gaussian_filter(binary, 19, mode="reflect")
+    assert np.allclose(sample["density"], blurred / blurred.sum(), rtol=1e-5)
+
+
+def test_2015_release_beside_the_images(tmp_path):
+    root = make_salicon_2015(tmp_path, folder=".")
+    assert len(datamodule(root, release="2015").dataset("val")) == 2
+
+
+def test_mirrored_training_samples_stay_in_register(root, monkeypatch):
+    plain = datamodule(root).dataset("train")[0]
+    dataset = datamodule(root, hflip=True).dataset("train")
+    monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.9))
+    assert torch.equal(dataset[0]["image"], plain["image"])
+    monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.1))
+    flipped = dataset[0]
+    for key in ("image", "density"):
+        assert torch.equal(flipped[key], plain[key].flip(-1))
+    assert torch.equal(flipped["fixations"][:, 0], 63 - plain["fixations"][:, 0])
+    assert torch.equal(flipped["fixations"][:, 1], plain["fixations"][:, 1])
+    assert torch.equal(dataset.fixations(0), plain["fixations"])
+
+
+def test_only_training_is_mirrored(root, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.1))
+    plain, augmented = datamodule(root), datamodule(root, hflip=True)
+    assert torch.equal(augmented.dataset("val")[0]["image"], plain.dataset("val")[0]["image"])
+
+
+def test_a_point_on_the_edge_stays_inside_when_mirrored():
+    flipped = mirrored({"size": (3, 4), "fixations": torch.tensor([[-0.5, 1.0]])})
+    assert (flipped["fixations"] + 0.5).floor().tolist() == [[3.0, 1.0]]
+
+
+# -- bad input ---------------------------------------------------------------------------------------------
+
+
+def assert_one_clear_error(error, looked_for):
+    message = str(error.value)
+    assert str(looked_for) in message.splitlines()[0]
+    assert "maps/{train,val}/<stem>.png" in message
+    assert "SALVIT_SALICON_ROOT" in message
+    assert "http://salicon.net" in message
+
+
+def test_no_root(monkeypatch):
+    monkeypatch.delenv("SALVIT_SALICON_ROOT", raising=False)
+    with pytest.raises(DatasetNotFoundError) as error:
+        datamodule(None).setup("fit")
+    assert_one_clear_error(error, "root")
+
+
+def test_root_that_does_not_exist(tmp_path):
+    with pytest.raises(DatasetNotFoundError) as error:
+        datamodule(tmp_path / "nowhere").setup("fit")
+    assert_one_clear_error(error, tmp_path / "nowhere")
+
+
+def test_root_from_the_environment(root, monkeypatch):
+    monkeypatch.setenv("SALVIT_SALICON_ROOT", str(root))
+    assert len(datamodule(None).dataset("train")) == 3
+    assert len(datamodule(make_salicon(root / "other", train=1)).dataset("train")) == 1
+
+
+@pytest.mark.parametrize("folder", ["images/val", "maps/val", "fixations/val"])
+@pytest.mark.parametrize("emptied", [True, False])
+def test_empty_or_missing_folder(root, folder, emptied):
+    shutil.rmtree(root / folder)
+    if emptied:
+        (root / folder).mkdir()
+    for on_error in ("raise", "skip"):
+        with pytest.raises(DatasetNotFoundError) as error:
+            datamodule(root, on_error=on_error).setup("validate")
+        assert_one_clear_error(error, root / folder)
+
+
+@pytest.mark.parametrize("kind", ["images", "maps", "fixations"])
+def test_half_a_dataset(root, kind):
+    suffix = {"images": "jpg", "maps": "png", "fixations": "mat"}[kind]
+    missing = [root / kind / "train" / f"{stem('train', number)}.{suffix}" for number in (2, 3)]
+    for path in missing:
+        path.unlink()
+    with pytest.raises(DatasetNotFoundError, match="the first of 2 missing") as error:
+        datamodule(root).setup("fit")
+    assert_one_clear_error(error, missing[0])
+
+
+def test_hidden_files_are_no_stimuli(root):
+    (root / "images/val/._COCO_val2014_1.jpg").write_bytes(b"macOS")
+    assert len(datamodule(root).dataset("val")) == 2
+
+
+@pytest.mark.parametrize("kind", ["images", "maps", "fixations"])
+def test_truncated_file_is_named(root, kind):
+    path = truncate(next((root / kind / "val").iterdir()))
+    salicon = datamodule(root)
+    salicon.setup("validate")
+    with pytest.raises(CorruptFileError) as error:
+        list(salicon.val_dataloader())
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.slow  # torch waits 5 s for a worker that has failed
+def test_error_of_a_worker_names_the_file(root):
+    path = truncate(next((root / "images/val").iterdir()))
+    salicon = SaliconDataModule(root, num_workers=1)
+    with pytest.raises(CorruptFileError, match=path.name):
+        list(salicon.val_dataloader())
+
+
+def test_map_of_another_size(root):
+    path = write_map(root / f"maps/val/{stem('val', 1)}.png", seed=0, size=(64, 48))
+    with pytest.raises(CorruptFileError, match="64×48 but its image") as error:
+        datamodule(root).dataset("val")[0]
+    assert str(path) in str(error.value)
+
+
+def test_bad_files_are_skipped_and_counted(root):
+    truncate(root / f"images/train/{stem('train', 1)}.jpg")
+    (root / f"maps/train/{stem('train', 2)}.png").unlink()
+    (root / f"fixations/val/{stem('val', 2)}.mat").write_bytes(b"<html>404</html>")
+    salicon = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        salicon.setup("fit")
+    messages = [str(warning.message) for warning in warned]
+    assert [message.splitlines()[0] for message in messages] == [
+        "left out 2 of 3 images of the train split:",
+        "left out 1 of 2 images of the val split:",
+    ]
+    assert f"{stem('train', 1)}.jpg: cannot read" in messages[0]
+    assert [item.name for item in salicon.skipped] == [stem("train", 1), stem("train", 2), stem("val", 2)]
+    assert [batch["name"] for batch in salicon.train_dataloader()] == [[stem("train", 3)]]
+    assert len(salicon.dataset("test")) == 1
+    assert len(salicon.skipped) == 3
+
+
+def test_nothing_bad_nothing_skipped(root, recwarn):
+    salicon = datamodule(root, on_error="skip")
+    salicon.setup("fit")
+    assert (salicon.skipped, [len(salicon.dataset(split)) for split in ("train", "val")]) == ([], [3, 2])
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
+def test_all_bad_is_an_error(root):
+    for path in (root / "images/val").iterdir():
+        truncate(path)
+    with pytest.raises(CorruptFileError, match=r"no image of the val split can be used.*COCO_val2014"):
+        datamodule(root, on_error="skip").setup("validate")
+
+
+def test_fixations_outside_the_image_are_dropped_and_counted(root):
+    outside = np.array([[0, 5], [65, 5], [5, 49], [5, 5]], dtype=np.uint16)
+    write_gaze(root / f"fixations/val/{stem('val', 1)}.mat", [outside])
+    salicon = datamodule(root)
+    assert salicon.dataset("val")[0]["fixations"].tolist() == [[4.0, 4.0]]
+    assert salicon.dropped_fixations("val") == 3
+    with pytest.warns(UserWarning, match="3 fixations of the val split lie outside"):
+        assert salicon.fixation_counts("val", SIZE).sum() == 1 + 11
+
+
+def test_image_without_fixations(root):
+    write_gaze(root / f"fixations/val/{stem('val', 1)}.mat", [np.empty((0, 0)), np.empty((0, 2))])
+    Image.new("L", SIZE[::-1]).save(root / f"maps/val/{stem('val', 1)}.png")
+    salicon = datamodule(root)
+    batch = next(iter(salicon.val_dataloader()))
+    assert [len(points) for points in batch["fixations"]] == [0, 11]
+    assert batch["density"].sum(dim=(1, 2)).tolist() == pytest.approx([0, 1])
+    assert salicon.fixation_counts("val", SIZE).sum() == 11
+
+
+def test_2015_annotations_missing(root):
+    with pytest.raises(DatasetNotFoundError, match=r"annotations/fixations_train2014.json \(no such file\)"):
+        datamodule(root, release="2015").setup("fit")
+
+
+def test_2015_image_that_the_annotations_do_not_mention(tmp_path):
+    root = make_salicon_2015(tmp_path)
+    path = root / "annotations/fixations_val2014.json"
+    contents = json.loads(path.read_text())
+    contents["images"].pop()
+    contents["annotations"] = [item for item in contents["annotations"] if item["image_id"] == 1]
+    path.write_text(json.dumps(contents))
+    with pytest.raises(DatasetNotFoundError, match=f"{stem('val', 2)} in .*the first of 1 missing"):
+        datamodule(root, release="2015").setup("validate")
+    with pytest.warns(UserWarning, match=f"does not mention the image {stem('val', 2)}"):
+        assert len(datamodule(root, release="2015", on_error="skip").dataset("val")) == 1

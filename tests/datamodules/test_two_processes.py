@@ -1,0 +1,46 @@
+"""Evaluation under Lightning on two real processes: every image once, and no hanging."""
+
+import pytest
+from lightning.pytorch import LightningModule, Trainer
+
+from datamodules import SaliconDataModule
+from tests.datamodules.data.salicon import make_salicon, stem
+
+
+class Recorder(LightningModule):
+    """Writes the name of every image it is given to a file of its process."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def validation_step(self, batch, batch_index):
+        with (self.folder / f"rank{self.global_rank}").open("a") as file:
+            file.writelines(f"{name}\n" for name in batch["name"])
+
+
+def validate(folder, images):
+    root = make_salicon(folder / "data", train=0, val=images)
+    datamodule = SaliconDataModule(root, image_size=16, batch_size=4, num_workers=0)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_fork",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.validate(Recorder(folder), datamodule, verbose=False)
+
+
+def test_each_image_is_seen_once(tmp_path):
+    validate(tmp_path, images=5)
+    seen = [(tmp_path / f"rank{rank}").read_text().split() for rank in range(2)]
+    assert [len(names) for names in seen] == [3, 2]
+    assert sorted(seen[0] + seen[1]) == [stem("val", number) for number in range(1, 6)]
+
+
+def test_fewer_images_than_processes_fails_at_once(tmp_path):
+    with pytest.raises(Exception, match=r"val split has 1 image\(s\) for 2 processes"):
+        validate(tmp_path, images=1)

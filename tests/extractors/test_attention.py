@@ -1,0 +1,284 @@
+import copy
+import json
+import pickle
+from math import erf
+from pathlib import Path
+
+import jsonargparse
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.layers import LayerNorm
+from timm.models.vision_transformer import VisionTransformer
+
+import salvit
+from salvit.extractors import METHODS, Extractor, RawAttention, extract
+
+GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
+
+
+def reference_attention(vit: VisionTransformer, images: torch.Tensor) -> list[np.ndarray]:
+    """Every block's attention [B, heads, N, N] of a ViT at its own input size, by numpy, image by image."""
+    weight = {name: value.numpy() for name, value in vit.state_dict().items()}
+    per_image = [_reference_one(weight, image.numpy(), len(vit.blocks), 3) for image in images]
+    return [np.stack(block) for block in zip(*per_image, strict=True)]
+
+
+def _reference_one(
+    weight: dict[str, np.ndarray], image: np.ndarray, depth: int, heads: int
+) -> list[np.ndarray]:
+    kernel = weight["patch_embed.proj.weight"]
+    dim, size = len(kernel), kernel.shape[-1]
+    patches = [
+        kernel.reshape(dim, -1) @ image[:, y : y + size, x : x + size].ravel()
+        for y in range(0, image.shape[1], size)
+        for x in range(0, image.shape[2], size)
+    ]
+    tokens = np.stack(patches) + weight["patch_embed.proj.bias"]
+    tokens = np.concatenate([weight["cls_token"][0], tokens]) + weight["pos_embed"][0]
+    maps = []
+    for block in range(depth):
+        w = {name.removeprefix(f"blocks.{block}."): value for name, value in weight.items()}
+        qkv = _norm(tokens, w, "norm1") @ w["attn.qkv.weight"].T + w["attn.qkv.bias"]
+        query, key, value = (part.reshape(len(tokens), heads, -1) for part in np.split(qkv, 3, axis=1))
+        scores = np.einsum("qhd,khd->hqk", query, key) / np.sqrt(dim // heads)
+        attention = np.exp(scores - scores.max(-1, keepdims=True))
+        attention /= attention.sum(-1, keepdims=True)
+        maps.append(attention)
+        mixed = np.einsum("hqk,khd->qhd", attention, value).reshape(len(tokens), dim)
+        tokens = tokens + mixed @ w["attn.proj.weight"].T + w["attn.proj.bias"]
+        hidden = _norm(tokens, w, "norm2") @ w["mlp.fc1.weight"].T + w["mlp.fc1.bias"]
+        hidden = hidden * (1 + np.vectorize(erf)(hidden / np.sqrt(2))) / 2
+        tokens = tokens + hidden @ w["mlp.fc2.weight"].T + w["mlp.fc2.bias"]
+    return maps
+
+
+def _norm(tokens: np.ndarray, w: dict[str, np.ndarray], name: str) -> np.ndarray:
+    centred = tokens - tokens.mean(-1, keepdims=True)
+    return (
+        centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * w[f"{name}.weight"]
+        + w[f"{name}.bias"]
+    )
+
+
+@pytest.fixture
+def square() -> torch.Tensor:
+    return torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("block", [0, 2, -1])
+def test_class_row_matches_slow_reference(make_vit, square, block):
+    vit = make_vit(norm_layer=LayerNorm)
+    expected = reference_attention(vit, square)[block][:, :, 0, 1:].reshape(2, 3, 4, 4)
+    assert expected.max() > 3 / 17, "the reference must be far from uniform to show a mistake"
+    np.testing.assert_allclose(RawAttention(block, per_head=True)(vit, square), expected, rtol=1e-10)
+    fused = expected.mean(1, keepdims=True)
+    np.testing.assert_allclose(RawAttention(block)(vit, square), fused, rtol=1e-10)
+
+
+def test_all_rows_match_slow_reference(make_vit, square):
+    vit = make_vit()
+    expected = reference_attention(vit, square)[-1][:, :, 1:, 1:].mean(2).reshape(2, 3, 4, 4)
+    np.testing.assert_allclose(RawAttention(rows="all", per_head=True)(vit, square), expected, rtol=1e-10)
+    assert RawAttention(rows="all")(vit, square).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
+def test_golden(name):
+    path = GOLDEN / f"{name}.npz"
+    if not path.exists():
+        pytest.skip("golden outputs are not beside this checkout")
+    golden = np.load(path)
+    config = json.loads(str(golden["config"]))
+    vit = VisionTransformer(
+        img_size=config["img"],
+        patch_size=config["patch"],
+        embed_dim=config["dim"],
+        depth=config["depth"],
+        num_heads=config["heads"],
+        num_classes=config["classes"],
+        norm_layer=LayerNorm,
+    )
+    prefix = "weight/"
+    vit.load_state_dict(
+        {k.removeprefix(prefix): torch.tensor(golden[k]) for k in golden if k.startswith(prefix)}
+    )
+    vit.double().eval()
+    images = torch.tensor(golden["images"]).double()
+    expected = golden["expected/raw_attention"]
+    maps = RawAttention()(vit, images)[:, 0].numpy()
+    np.testing.assert_allclose(maps, expected, atol=1e-6 * expected.max(), rtol=0)
+
+
+def test_several_blocks_are_concatenated_in_order(vit, images):
+    singles = [RawAttention(block, per_head=True)(vit, images) for block in range(3)]
+    torch.testing.assert_close(RawAttention("all", per_head=True)(vit, images), torch.cat(singles, 1))
+    extractor = RawAttention([-1, 0])
+    assert extractor.num_channels(vit) == 2
+    expected = torch.stack([singles[2].mean(1), singles[0].mean(1)], 1)
+    torch.testing.assert_close(extractor(vit, images), expected)
+
+
+@pytest.mark.parametrize("rows", ["class", "all"])
+@pytest.mark.parametrize("per_head", [False, True])
+@pytest.mark.parametrize("block", [-1, [0, 1], "all"])
+def test_shape_and_batch_independence(vit, images, block, rows, per_head):
+    extractor = RawAttention(block, rows, per_head)
+    maps = extractor(vit, images)
+    assert maps.shape == (3, extractor.num_channels(vit), 4, 6)
+    assert not maps.requires_grad
+    singles = torch.cat([extractor(vit, image[None]) for image in images])
+    torch.testing.assert_close(maps, singles, rtol=0, atol=1e-10)
+
+
+def test_probabilities_are_not_renormalised(make_vit, images):
+    vit = make_vit(reg_tokens=4)
+    mass = RawAttention(per_head=True)(vit, images).sum((2, 3))
+    assert (mass < 0.999).all()
+    assert (mass > 0).all()
+
+
+def test_float32_and_bfloat16_autocast(vit, images):
+    exact = RawAttention()(vit, images)
+    vit, images = copy.deepcopy(vit).float(), images.float()
+    single = RawAttention()(vit, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = RawAttention()(vit, images)
+    assert single.dtype == mixed.dtype == torch.float32
+    torch.testing.assert_close(single.double(), exact, rtol=1e-4, atol=1e-5)
+    assert torch.corrcoef(torch.stack([mixed.flatten(), single.flatten()]))[0, 1] > 0.99
+
+
+def test_no_class_token(vit_without_class_token, images):
+    vit_without_class_token.forward = None  # nothing may be computed
+    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
+        RawAttention()(vit_without_class_token, images)
+    del vit_without_class_token.forward
+    maps = RawAttention(rows="all")(vit_without_class_token, images)
+    torch.testing.assert_close(maps.sum((1, 2, 3)), torch.ones(3, dtype=torch.float64))
+
+
+def nan_image(images):
+    images[1, 0, 0, 0] = torch.nan
+    return images
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda images: images[0], ValueError, r"\[B, 3, H, W\].*\[3, 32, 48\]"),
+        (lambda images: images[:, :1], ValueError, r"\[B, 3, H, W\].*\[3, 1, 32, 48\]"),
+        (lambda images: images[:0], ValueError, r"\[B, 3, H, W\] with B ≥ 1"),
+        (nan_image, ValueError, r"images \[1\] .* NaN"),
+        (lambda images: (images * 255).byte(), TypeError, "float tensor.*uint8"),
+        (lambda images: images.numpy(), TypeError, "float tensor.*ndarray"),
+        (lambda images: images[..., :30], ValueError, "multiples of the patch size"),
+        (lambda images: images.to("meta"), ValueError, r"meta.*cpu"),
+        (lambda images: images.float(), ValueError, r"float32.*float64"),
+    ],
+)
+def test_bad_images(vit, images, spoil, error, message):
+    with pytest.raises(error, match=message):
+        RawAttention()(vit, spoil(images))
+
+
+def test_bad_models(vit, images):
+    with pytest.raises(ValueError, match=r"vit\.eval"):
+        RawAttention()(copy.deepcopy(vit).train(), images)
+    with pytest.raises(TypeError, match="compiled"):
+        RawAttention()(torch.compile(vit), images)
+    with pytest.raises(TypeError, match="ResNet is not a plain"):
+        RawAttention()(timm.create_model("resnet10t").eval(), images)
+    with pytest.raises(IndexError, match="no block 3: the model has 3"):
+        RawAttention(3)(vit, images)
+
+
+def test_compiled_in_place(vit, images):
+    vit.blocks[0].compile()
+    with pytest.raises(TypeError, match="compiled"):
+        RawAttention()(vit, images)
+
+
+@pytest.mark.parametrize("options", [{"rows": "cls"}, {"block": "last"}, {"block": []}])
+def test_bad_options(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        RawAttention(**options)
+
+
+class ClassSpecific(Extractor):
+    """Shows what an extractor is given as its target."""
+
+    class_specific = True
+
+    def num_channels(self, vit):
+        return 1
+
+    def _maps(self, vit, images, target):
+        self.seen = target
+        return images.mean(1, keepdim=True)
+
+
+def test_targets(vit, images):
+    extractor = ClassSpecific()
+    extractor(vit, images)
+    assert extractor.seen is None
+    extractor(vit, images, 3)
+    assert extractor.seen.tolist() == [3, 3, 3]
+    extractor(vit, images, torch.tensor([4, 0, 2], dtype=torch.int32))
+    assert extractor.seen.tolist() == [4, 0, 2]
+    assert extractor.seen.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (5, r"class 5 is outside 0 … 4"),
+        (torch.tensor([0, -1, 0]), r"class -1 is outside"),
+        (torch.tensor([0, 1]), r"one per image, \[3\]; got \[2\]"),
+        (torch.tensor([0.0, 1.0, 2.0]), "integers"),
+    ],
+)
+def test_bad_targets(vit, images, target, message):
+    with pytest.raises(ValueError, match=message):
+        ClassSpecific()(vit, images, target)
+
+
+def test_no_classifier(make_vit, images):
+    with pytest.raises(ValueError, match="no classifier head"):
+        ClassSpecific()(make_vit(num_classes=0), images)
+
+
+def test_extract_by_name(vit, images):
+    maps = salvit.extract(vit, images, method="raw_attention", block=0, per_head=True)
+    torch.testing.assert_close(maps, RawAttention(0, per_head=True)(vit, images))
+    assert METHODS["raw_attention"] is RawAttention
+
+
+def test_unknown_method(vit, images):
+    with pytest.raises(
+        ValueError, match=r'"raw_atention"; did you mean "raw_attention"\?.*Methods: raw_attention'
+    ):
+        extract(vit, images, method="raw_atention")
+
+
+def test_every_method_is_an_extractor():
+    assert METHODS
+    assert all(issubclass(method, Extractor) for method in METHODS.values())
+
+
+def test_repr_and_pickle():
+    extractor = RawAttention([0, -1], per_head=True)
+    assert repr(extractor) == "RawAttention(block=[0, -1], rows='class', per_head=True)"
+    assert repr(pickle.loads(pickle.dumps(extractor))) == repr(extractor)
+
+
+def test_from_a_config():
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--extractor", type=Extractor)
+    config = {
+        "class_path": "salvit.extractors.RawAttention",
+        "init_args": {"block": [0, 1], "per_head": True},
+    }
+    chosen = parser.instantiate(parser.parse_object({"extractor": config})).extractor
+    assert repr(chosen) == "RawAttention(block=[0, 1], rows='class', per_head=True)"

@@ -1,0 +1,147 @@
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from torchmetrics import MetricCollection
+
+from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
+from salvit.metrics.functional import auc, cc, fixation_counts, kld, nss, shuffled_auc, sim
+
+from .cases import batch
+
+CLASSES = [NSS, CC, SIM, KLD, AUC, ShuffledAUC]
+LENGTHS = (4, 0, 5, 3, 0, 2)
+
+
+def inputs(metric, pred, density, fixations):
+    """The second argument of `update` is what the metric's signature says."""
+    return {"pred": pred, **metric._filter_kwargs(density=density, fixations=fixations)}
+
+
+def updated(metric, case, step):
+    pred, density, fixations = case
+    for start in range(0, len(pred), step):
+        part = slice(start, start + step)
+        metric.update(**inputs(metric, pred[part], density[part], fixations[part]))
+    return metric
+
+
+def functional_scores(name, pred, density, fixations):
+    pool = fixation_counts(fixations, [(6, 9)] * len(pred), (6, 9))
+    return {
+        "NSS": lambda: nss(pred, fixations),
+        "CC": lambda: cc(pred, density),
+        "SIM": lambda: sim(pred, density),
+        "KLD": lambda: kld(pred, density),
+        "AUC": lambda: auc(pred, fixations),
+        "ShuffledAUC": lambda: shuffled_auc(pred, fixations, pool),
+    }[name]()
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_per_image_scores_are_the_functionals_in_order_of_update(cls, step):
+    case = batch(0, images=6, lengths=LENGTHS)
+    metric = updated(cls(), case, step)
+    scores = metric.per_image()
+    assert scores.dtype == torch.float32
+    expected = functional_scores(cls.__name__, *case)
+    torch.testing.assert_close(scores, expected.float(), equal_nan=True)
+    assert metric.compute().item() == pytest.approx(expected.nanmean().item(), abs=1e-6)
+    assert metric.n_skipped == expected.isnan().sum()
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_order_of_images_does_not_matter_to_the_mean(cls):
+    pred, density, fixations = batch(0, images=6, lengths=LENGTHS)
+    order = [3, 0, 5, 1, 4, 2]
+    shuffled = pred[order], density[order], [fixations[i] for i in order]
+    there, back = updated(cls(), (pred, density, fixations), 2), updated(cls(), shuffled, 2)
+    torch.testing.assert_close(there.per_image()[order], back.per_image(), equal_nan=True)
+    assert there.compute().item() == pytest.approx(back.compute().item(), abs=1e-7)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_reset_forgets_and_later_images_are_seen(cls):
+    first, second = batch(0), batch(1)
+    metric = updated(cls(), first, 3)
+    before = metric.per_image().clone()
+    metric.reset()
+    updated(metric, second, 3)
+    torch.testing.assert_close(metric.per_image(), updated(cls(), second, 3).per_image())
+    assert not metric.per_image().allclose(before)
+    updated(metric, first, 3)
+    assert len(metric.per_image()) == 6
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_forward_scores_the_batch_and_accumulates(cls):
+    first, second = batch(0), batch(1)
+    metric = cls()
+    metric(**inputs(metric, *first))
+    step = metric(**inputs(metric, *second))
+    torch.testing.assert_close(step, updated(cls(), second, 3).compute())
+    both = updated(updated(cls(), first, 3), second, 3)
+    torch.testing.assert_close(metric.per_image(), both.per_image())
+
+
+@pytest.mark.parametrize("cls", [NSS, AUC, ShuffledAUC])
+def test_all_images_skipped(cls):
+    metric = updated(cls(), batch(0, lengths=(0, 0, 0)), 2)
+    assert metric.compute().isnan()
+    assert metric.per_image().isnan().tolist() == [True] * 3
+    assert metric.n_skipped == 3
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_no_images_at_all(cls):
+    metric = cls()
+    with pytest.warns(UserWarning, match="before the ``update`` method"):
+        assert metric.compute().isnan()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert metric.per_image().shape == (0,)
+        assert metric.n_skipped == 0
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda metric: pickle.loads(pickle.dumps(metric))])
+def test_copies_keep_the_scores(cls, copied):
+    metric = updated(cls(), batch(0), 3)
+    torch.testing.assert_close(copied(metric).per_image(), metric.per_image())
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_attributes(cls):
+    assert cls.is_differentiable is False
+    assert cls.full_state_update is False
+    assert cls.higher_is_better is (cls is not KLD)
+    bounds = {NSS: (None, None), CC: (-1, 1), KLD: (0, None)}.get(cls, (0, 1))
+    assert (cls.plot_lower_bound, cls.plot_upper_bound) == bounds
+
+
+def test_collection_takes_all_arguments_by_name():
+    pred, density, fixations = batch(0)
+    collection = MetricCollection([cls() for cls in CLASSES])
+    collection.update(pred=pred, density=density, fixations=fixations)
+    collection.update(pred=pred, density=density, fixations=fixations)
+    assert set(collection.compute()) == {cls.__name__ for cls in CLASSES}
+    assert all(len(metric.per_image()) == 6 for metric in collection.values())
+
+
+def test_collection_never_merges_metrics_that_agree_on_the_first_batch():
+    pred = torch.tensor([[[0.0, 1.0, 2.0]]])
+    once, thrice = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([[2.0, 0.0]] * 3 + [[1.0, 0.0]])
+    collection = MetricCollection({"all": NSS(), "binary": NSS(duplicates=False)})
+    collection.update(pred, [once])
+    collection.update(pred, [thrice])
+    assert collection["all"].per_image().tolist() == [0.0, 0.75]
+    assert collection["binary"].per_image().tolist() == [0.0, 0.5]
+
+
+def test_set_dtype_keeps_float64_scores():
+    pred, density, _ = case = batch(0)
+    metric = updated(CC().set_dtype(torch.float64), case, 3)
+    assert metric.per_image().equal(cc(pred, density))

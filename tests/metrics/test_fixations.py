@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salvit.metrics.functional.fixations import fixation_indices
+
+from . import reference
+from .cases import points_in
+
+sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
+
+
+def points(*xy):
+    return torch.tensor(xy, dtype=torch.float32).reshape(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "column"), [(-0.5, 0), (0.49, 0), (0.5, 1), (1.0, 1), (1.4999, 1), (2.49, 2), (0.49999997, 0)]
+)
+def test_pixel_centres_are_at_integers(x, column):
+    (index,) = fixation_indices([points((x, 0))], [(1, 3)])
+    assert index.tolist() == [column]
+
+
+def test_points_are_x_then_y_and_indices_row_major():
+    assert fixation_indices([points((3, 1))], [(2, 5)])[0].tolist() == [1 * 5 + 3]
+
+
+def test_images_of_different_sizes_and_without_fixations():
+    indices = fixation_indices([points((1, 1)), points(), points((2, 0), (2, 0))], [(2, 2), (1, 1), (1, 3)])
+    assert [index.tolist() for index in indices] == [[3], [], [2, 2]]
+
+
+def test_no_images():
+    assert fixation_indices([], []) == ()
+
+
+@given(size=sizes, target=sizes, seed=st.integers(0, 2**32 - 1))
+def test_rescaling_agrees_with_exact_arithmetic(size, target, seed):
+    xy = points_in(size, 8, torch.Generator().manual_seed(seed))
+    xy[:4] = xy[:4].round().clamp(min=0)
+    (index,) = fixation_indices([xy], [size], target)
+    expected = [reference.pixel(point, size, target) for point in xy.tolist()]
+    assert [divmod(i, target[1]) for i in index.tolist()] == expected
+
+
+@given(size=sizes, seed=st.integers(0, 2**32 - 1))
+def test_rescaling_to_the_same_size_changes_nothing(size, seed):
+    xy = points_in(size, 8, torch.Generator().manual_seed(seed))
+    assert fixation_indices([xy], [size], size)[0].equal(fixation_indices([xy], [size])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float64])
+def test_other_dtypes(dtype):
+    assert fixation_indices([points((2, 1)).to(dtype)], [(2, 3)])[0].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    "outside", [(3, 0), (2.5, 0), (0, 1.5), (-0.51, 0), (0, -1), (math.nan, 0), (0, math.inf), (1, 2)]
+)
+def test_point_outside_names_image_and_point(outside):
+    fixations = [points((0, 0), (1, 1)), points(), points((0, 0), outside, (99, 99))]
+    with pytest.raises(ValueError, match=r"fixation \((.*), (.*)\) of image 2 lies outside its 2×3") as error:
+        fixation_indices(fixations, [(2, 3)] * 3)
+    assert f"({outside[0]:g}, {outside[1]:g})" in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(2,), (0,), (1, 3), (1, 1, 2)])
+def test_wrong_shape_names_the_image(shape):
+    with pytest.raises(ValueError, match=r"fixations of image 1 have shape .*expected \[n, 2\]"):
+        fixation_indices([points(), torch.zeros(shape)], [(2, 3)] * 2)
+
+
+def test_one_entry_per_image():
+    with pytest.raises(ValueError, match="fixations has 1 entries for 2 images"):
+        fixation_indices([points()], [(2, 3)] * 2)

@@ -1,0 +1,339 @@
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import safetensors.torch
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+import salvit
+from salvit import vit as vits
+from salvit.vit import load_vit, normalize, patch_grid, weights_hash
+
+NAME = "vit_tiny_patch16_224"
+SMALL = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+
+
+@pytest.fixture
+def source() -> VisionTransformer:
+    """The model whose weights the files hold."""
+    torch.manual_seed(0)
+    return timm.create_model(NAME, img_size=32, patch_size=8, num_classes=7, **SMALL).eval()
+
+
+@pytest.fixture
+def saved(source, tmp_path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(source.state_dict(), path)
+    return path
+
+
+def load_small(path: Path, **kwargs) -> VisionTransformer:
+    return load_vit(NAME, weights=path, **{"img_size": 32, "patch_size": 8, **SMALL, **kwargs})
+
+
+def assert_same_weights(vit: VisionTransformer, source: VisionTransformer) -> None:
+    assert weights_hash(vit) == weights_hash(source)
+
+
+def test_loaded_model_is_frozen_and_the_same(saved, source):
+    vit = load_small(saved)
+    assert type(vit) is VisionTransformer
+    assert not any(module.training for module in vit.modules())
+    assert not any(parameter.requires_grad for parameter in vit.parameters())
+    assert vit.num_classes == 7
+    assert_same_weights(vit, source)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(vit(images), source(images))
+
+
+def test_non_square_input(saved):
+    vit = load_small(saved)
+    assert patch_grid(vit, torch.empty(1, 3, 32, 48)) == patch_grid(vit, (32, 48)) == (4, 6)
+    assert vit.forward_features(torch.randn(1, 3, 32, 48)).shape == (1, 25, 48)
+
+
+def nest(state: dict, layout: str) -> dict:
+    def add(prefix: str) -> dict:
+        return {prefix + key: value for key, value in state.items()}
+
+    projection = {"module.head.mlp.0.weight": torch.zeros(2, 2)}
+    return {
+        "plain": state,
+        "data parallel": {"state_dict": add("module.")},
+        "DINO": {"student": {}, "teacher": {**add("module.backbone."), **projection}, "epoch": 3},
+        "MAE": {
+            "model": {**state, "mask_token": torch.zeros(1, 1, 2), "decoder_embed.weight": torch.zeros(2, 2)}
+        },
+        "Lightning": {"state_dict": add("model."), "epoch": 1, "hyper_parameters": {"lr": 0.1}},
+    }[layout]
+
+
+@pytest.mark.parametrize("layout", ["plain", "data parallel", "DINO", "MAE", "Lightning"])
+def test_checkpoint_layouts(source, tmp_path, layout):
+    path = tmp_path / "checkpoint.pth"
+    torch.save(nest(source.state_dict(), layout), path)
+    assert_same_weights(load_small(path), source)
+
+
+def test_half_precision_file_loads_as_float32(source, tmp_path):
+    path = tmp_path / "half.safetensors"
+    safetensors.torch.save_file(copy.deepcopy(source).half().state_dict(), path)
+    vit = load_small(path)
+    assert {value.dtype for value in vit.state_dict().values()} == {torch.float32}
+    assert_same_weights(vit, copy.deepcopy(source).half().float())
+
+
+def test_position_embedding_is_resampled(saved):
+    vit = load_small(saved, img_size=[32, 64])
+    assert vits.input_size(vit) == (32, 64)
+    assert vit.pos_embed.shape == (1, 1 + 4 * 8, 48)
+
+
+def test_headless_checkpoint(source, tmp_path):
+    path = tmp_path / "features.pth"
+    torch.save({k: v for k, v in source.state_dict().items() if not k.startswith("head.")}, path)
+    with pytest.warns(UserWarning, match=r"features\.pth has no classifier head"):
+        vit = load_small(path)
+    assert vit.num_classes == 0
+    assert vit(torch.randn(1, 3, 32, 32)).shape == (1, 48)
+    with pytest.raises(ValueError, match=r"missing: head\.weight, head\.bias"):
+        load_small(path, num_classes=7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("norm.weight"), r"VisionTransformer; missing: norm\.weight$"),
+        (lambda state: state.update(extra=torch.zeros(1)), "unexpected: extra$"),
+        (
+            lambda state: state.update({"norm.bias": torch.zeros(3)}),
+            r"of another shape: norm\.bias \[3\] instead of \[48\]$",
+        ),
+        (
+            lambda state: [state.pop(key) for key in list(state) if key.startswith("blocks.1.")],
+            r"missing: blocks\.1\.norm1\.weight.* and 4 more$",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit(source, tmp_path, change, message):
+    state = source.state_dict()
+    change(state)
+    path = tmp_path / "other.pth"
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=message):
+        load_small(path)
+
+
+def test_truncated_and_missing_files(saved, tmp_path):
+    for suffix in (".safetensors", ".pth"):
+        broken = tmp_path / f"broken{suffix}"
+        broken.write_bytes(saved.read_bytes()[:1000])
+        with pytest.raises(ValueError, match=rf"cannot read .*broken{suffix}"):
+            load_small(broken)
+    with pytest.raises(FileNotFoundError, match=r"no weights file .*nowhere\.pth"):
+        load_small(tmp_path / "nowhere.pth")
+
+
+class Malicious:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('code in a weights file was run')",)
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    path = tmp_path / "malicious.pth"
+    torch.save({"model": Malicious()}, path)
+    with pytest.raises(ValueError, match="cannot read"):
+        load_small(path)
+
+
+@pytest.fixture
+def described(saved, source) -> Path:
+    model = {"img_size": 32, "patch_size": 8, "num_classes": 7, **SMALL}
+    content = {"model": model, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.25], "seed": 4}
+    saved.with_suffix(".json").write_text(json.dumps(content))
+    return saved
+
+
+def test_weights_with_a_description(described, source):
+    vit = load_vit(described)
+    assert_same_weights(vit, source)
+    assert vit.pretrained_cfg["seed"] == 4
+    assert patch_grid(vit, (16, 48)) == (2, 6)
+    grey = torch.full((1, 3, 2, 2), 0.6)
+    expected = torch.tensor([1.0, 0.8, 1.2]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    torch.testing.assert_close(normalize(vit, grey), expected)
+    assert weights_hash(load_vit(described, pretrained=False)) != weights_hash(source)
+
+
+def test_weights_without_a_description(saved):
+    with pytest.raises(FileNotFoundError, match=r"no weights\.json beside it; pass the timm name"):
+        load_vit(saved)
+
+
+def test_shipped_name(described, source, monkeypatch):
+    described.rename(described.with_name("salvit_tiny.safetensors"))
+    described.with_suffix(".json").rename(described.with_name("salvit_tiny.json"))
+    monkeypatch.setattr(vits, "_SHIPPED", described.parent)
+    assert_same_weights(load_vit("salvit_tiny"), source)
+
+
+def test_shipped_weights():
+    if not (vits._SHIPPED / "salvit_tiny.safetensors").exists():
+        pytest.skip("this checkout has no trained salvit_tiny")
+    vit = salvit.load_vit("salvit_tiny")
+    images = torch.rand(2, 3, *vits.input_size(vit))
+    assert vit(normalize(vit, images)).shape == (2, vit.num_classes)
+
+
+@pytest.mark.parametrize(
+    "name", ["swin_tiny_patch4_window7_224", "maxvit_tiny_rw_224", "convnext_tiny", "resnet50"]
+)
+def test_other_architectures_are_refused_by_name(name):
+    with pytest.raises(ValueError, match=f'"{name}" is not a plain ViT'):
+        load_vit(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vit_tiny_patch16_244", r'no timm model "vit_tiny_patch16_244"; did you mean vit_tiny_patch16_224'),
+        ("salvit_tny", "did you mean salvit_tiny"),
+        ("qwertz", r"timm\.list_models"),
+        ("vit_base_patch16_224.dinno", r'weights "dinno" of vit_base_patch16_224; there are: .*dino'),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(ValueError, match=message):
+        load_vit(name)
+
+
+class NoNetwork:
+    def head(self, *_, **__):
+        raise OSError("Name or service not known")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def fail(*_, **__):
+        pytest.fail("a download was tried without a network")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", NoNetwork)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_224.dino", "hf-hub:timm/vit_base_patch16_224.dino"])
+def test_no_network_and_no_cache(no_network, tmp_path, name):
+    with pytest.raises(RuntimeError, match=rf'"{name}".* not known.*weights=path.*salvit_tiny'):
+        load_vit(name, cache_dir=tmp_path)
+
+
+def test_cached_weights_need_no_network(no_network, saved, source, monkeypatch):
+    asked = []
+
+    def cached(repository, file, cache_dir):
+        asked.append((repository, file))
+        return str(saved)
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    vit = load_vit(f"{NAME}.augreg_in21k_ft_in1k", img_size=32, patch_size=8, num_classes=7, **SMALL)
+    assert asked == [(f"timm/{NAME}.augreg_in21k_ft_in1k", "model.safetensors")]
+    assert torch.equal(vit.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
+
+
+def test_download_falls_back_to_the_older_format(saved, monkeypatch):
+    tried = []
+
+    def download(repository, file, cache_dir):
+        tried.append(file)
+        if file == "model.safetensors":
+            raise huggingface_hub.errors.EntryNotFoundError("404")
+        return str(saved)
+
+    class Network:
+        def head(self, *_, **__):
+            return None
+
+    monkeypatch.setattr(huggingface_hub, "get_session", Network)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    load_vit(NAME, img_size=32, patch_size=8, num_classes=7, **SMALL)
+    assert tried == ["model.safetensors", "pytorch_model.bin"]
+
+
+def test_normalisation_is_the_models_own():
+    images = torch.rand(2, 3, 4, 4, dtype=torch.float64)
+    dino = load_vit("vit_base_patch16_224.dino", pretrained=False, img_size=32, **SMALL)
+    google = load_vit("vit_base_patch16_224.orig_in21k_ft_in1k", pretrained=False, img_size=32, **SMALL)
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(3, 1, 1)
+    torch.testing.assert_close(normalize(dino, images), (images - mean) / std)
+    torch.testing.assert_close(normalize(google, images), images * 2 - 1)
+    with pytest.raises(TypeError, match=r"uint8.*255"):
+        normalize(dino, (images * 255).byte())
+
+
+def test_own_input_size():
+    assert vits.input_size(load_vit("vit_tiny_patch16_384", pretrained=False, **SMALL)) == (384, 384)
+
+
+def test_fixed_size_model_refuses_another_size():
+    vit = load_vit("beit_base_patch16_224", pretrained=False, img_size=32, **SMALL)
+    assert patch_grid(vit, (32, 32)) == (2, 2)
+    with pytest.raises(ValueError, match=r"32×48 pixels, this Beit takes only \(32, 32\).*img_size="):
+        patch_grid(vit, (32, 48))
+
+
+def test_patch_grid_checks_divisibility(source):
+    vit = load_vit(NAME, pretrained=False, img_size=32, **SMALL)
+    with pytest.raises(ValueError, match=r"32×40 pixels.*multiples of the patch size 16×16"):
+        patch_grid(vit, (32, 40))
+    padding = load_vit(NAME, pretrained=False, img_size=32, dynamic_img_pad=True, **SMALL)
+    assert patch_grid(padding, (32, 40)) == (2, 3)
+
+
+def test_tokens_heads_and_blocks():
+    vit = load_vit("vit_small_patch14_reg4_dinov2", pretrained=False, img_size=28, **SMALL)
+    assert (vits.num_prefix_tokens(vit), vits.has_class_token(vit)) == (5, True)
+    assert (vits.num_heads(vit), vits.num_blocks(vit)) == (3, 2)
+    assert vits.block_indices(vit, [-1, 0, 1]) == [1, 0, 1]
+    pooled = load_vit("vit_base_patch16_siglip_224", pretrained=False, img_size=32, **SMALL)
+    assert (vits.num_prefix_tokens(pooled), vits.has_class_token(pooled)) == (0, False)
+
+
+def test_hash_sees_values_names_and_dtypes(source):
+    digest = weights_hash(source)
+    assert len(digest) == 64
+    same = copy.deepcopy(source)
+    assert weights_hash(same) == digest
+    assert weights_hash(same.bfloat16()) != digest
+    changed = copy.deepcopy(source)
+    with torch.no_grad():
+        changed.norm.bias[0] += 1e-6
+    assert weights_hash(changed) != digest
+    assert weights_hash(torch.nn.Sequential(copy.deepcopy(source))) != digest
+
+
+def test_hash_is_stable_over_runs():
+    """A checkpoint made elsewhere names its backbone by this value."""
+    layer = torch.nn.Linear(2, 1)
+    layer.load_state_dict({"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])})
+    assert weights_hash(layer) == "7d779ee7ab63f946e28cd8b730c0e0c305c927876ca451548de208cad2f28f32"
+
+
+def test_import_is_light():
+    code = "import salvit, sys; print(salvit.__version__, 'torch' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.split() == [salvit.__version__, "False"]
+
+
+def test_package_attributes():
+    assert salvit.extractors.METHODS
+    assert {"extract", "load_vit", "recording"} <= set(dir(salvit))
+    with pytest.raises(AttributeError, match="no attribute 'extracts'"):
+        salvit.extracts  # noqa: B018
