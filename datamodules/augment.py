@@ -12,7 +12,7 @@ def mirrored(sample: Sample) -> Sample:
         sample: a sample of a dataset without mask and box; it is left as it is.
 
     Returns:
-        A new sample.
+        A new sample, whose ``mirrored`` is True.
 
     Example:
         >>> import torch
@@ -21,7 +21,7 @@ def mirrored(sample: Sample) -> Sample:
         >>> flipped["image"][0], flipped["fixations"]
         (tensor([[2., 1., 0.]]), tensor([[2., 0.]]))
     """
-    result = dict(sample)
+    result = {**sample, "mirrored": True}
     for key in ("image", "density"):
         if key in sample:
             result[key] = sample[key].flip(-1)

@@ -23,6 +23,7 @@ _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     "size": list,
     "name": list,
     "index": torch.tensor,
+    "mirrored": list,
     "label": torch.tensor,
     "mask": torch.stack,
     "box": torch.stack,
@@ -39,8 +40,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
     Returns:
         ``image`` [B, 3, H, W], ``mask`` [B, H, W] and ``box`` [B, 4] stacked; ``density`` [B, H0, W0] if all
-        native sizes agree, else a list of B tensors; ``fixations`` a list of B tensors [n, 2]; ``size`` and
-        ``name`` lists; ``index`` and ``label`` int64 tensors [B].
+        native sizes agree, else a list of B tensors; ``fixations`` a list of B tensors [n, 2]; ``size``,
+        ``name`` and ``mirrored`` lists; ``index`` and ``label`` int64 tensors [B].
 
     Raises:
         ValueError: if there are no samples or their keys differ.

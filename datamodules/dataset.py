@@ -15,9 +15,10 @@ class SaliencyDataset(Dataset[Sample], ABC):
 
     A sample is a dict. Always there: ``image`` float32 [3, H, W], RGB in [0, 1], not normalised; ``size``
     (H0, W0), the stimulus' native size; ``name``, unique, used for output files; ``index``. Where the dataset
-    has them: ``density`` float32 [H0, W0], non-negative, sums to 1 (all-zero if there is none);
-    ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based with pixel centres at integers, with
-    multiplicity; ``label`` int; ``mask`` float32 [H, W]; ``box`` float32 [4] (x0, y0, x1, y1).
+    has them: ``mirrored``, whether augmentation has mirrored it; ``density`` float32 [H0, W0], non-negative,
+    sums to 1 (all-zero if there is none); ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based
+    with pixel centres at integers, with multiplicity; ``label`` int; ``mask`` float32 [H, W]; ``box`` float32
+    [4] (x0, y0, x1, y1).
 
     The methods below answer without decoding or rendering the image, so that statistics of a whole split
     (the count map of shuffled AUC, the center prior) are cheap.

@@ -58,6 +58,9 @@ class FilesDataModule(SaliencyDataModule):
         self.hflip = hflip
         self.skipped: list[Skipped] = []
         self._root = root
+        if root is not None:
+            # Lightning puts these into checkpoints, and torch.load(weights_only=True) refuses a Path.
+            self.hparams["root"] = str(root)
 
     @property
     def root(self) -> Path:

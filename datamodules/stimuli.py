@@ -75,7 +75,9 @@ class StimulusDataset(SaliencyDataset):
             CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
         """
         sample = self.load(index)
-        return mirrored(sample) if self.hflip and torch.rand(()) < 0.5 else sample
+        if not self.hflip:
+            return sample
+        return mirrored(sample) if torch.rand(()) < 0.5 else {**sample, "mirrored": False}
 
     def load(self, index: int) -> Sample:
         """Sample at an index, as it is on disk.

@@ -51,7 +51,7 @@ def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
         ConnectionError: if its configuration is not cached and there is no network.
     """
     if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
-        pass
+        _require_network()
 
 
 def _cached(repository: str, files: Sequence[str], cache_dir: str | Path | None) -> str | None:

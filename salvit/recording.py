@@ -53,11 +53,14 @@ class Recording:
             autocast.
         scores: per recorded block the scaled scores before the softmax, of the same shape and dtype, any bias
             or mask included; empty unless asked for.
+        values: per recorded block the values that its attention mixes, [B, heads, N, head width], in the
+            model's dtype; empty unless asked for.
     """
 
     def __init__(self, depth: int) -> None:
         self.attention = BlockMaps(depth)
         self.scores = BlockMaps(depth)
+        self.values = BlockMaps(depth)
 
 
 class _Complete(Exception):
@@ -71,6 +74,9 @@ def record(
     *,
     rows: Rows = "all",
     scores: bool = False,
+    values: bool = False,
+    reduce: Callable[[int, Tensor], Tensor] | None = None,
+    gradients: bool = False,
     stop: bool = False,
 ) -> Iterator[Recording]:
     """Record attention maps during every forward pass of `vit` inside the `with` block.
@@ -84,6 +90,11 @@ def record(
         blocks: block indices, negative ones counting from the last; all blocks by default.
         rows: "all" query rows, or only the "class" token's, in which case the block keeps the fused kernel.
         scores: also keep the scores before the softmax.
+        values: also keep the values; only of models with fused attention.
+        reduce: called with a block's index and its attention; what it returns is kept instead, so that a mean
+            over heads costs the memory of one head.
+        gradients: let the autograd graph begin at the first recorded map, so that gradients with respect to
+            the maps exist although no parameter and no image requires one; needs `rows="all"` and grad mode.
         stop: end the forward pass, and with it the `with` block, as soon as the last of the blocks is
             recorded.
 
@@ -94,7 +105,7 @@ def record(
         TypeError: if the model is not a plain timm ViT, or is compiled.
         IndexError: if there is no such block.
         ValueError: if the model is in training mode, has no class token for `rows="class"`, or computes more
-            or fewer than one attention map in a block.
+            or fewer than one attention map in a block; if gradients are asked for with `rows="class"`.
 
     Example:
         >>> import torch
@@ -109,8 +120,13 @@ def record(
     if rows == "class":
         require_class_token(vit, 'a recording of rows="class"')
     indices = block_indices(vit, range(len(vit.blocks)) if blocks is None else blocks)
+    if gradients and rows == "class":
+        raise ValueError(
+            'gradients need rows="all": with rows="class" the recorded rows are not the ones used'
+        )
     recording = Recording(len(vit.blocks))
-    mode = _AttentionMode(recording, type(vit).__name__, rows, scores, last=max(indices) if stop else None)
+    last = max(indices, default=None) if stop else None
+    mode = _AttentionMode(recording, type(vit).__name__, rows, scores, values, reduce, gradients, last)
     modules = {index: attention_module(vit, index) for index in indices}
     with ExitStack() as stack:
         for index, module in modules.items():
@@ -154,12 +170,25 @@ def read_attention(vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Row
 class _AttentionMode(TorchFunctionMode):
     """Computes attention explicitly while the attention module of a recorded block is running."""
 
-    def __init__(self, recording: Recording, model: str, rows: Rows, scores: bool, last: int | None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        model: str,
+        rows: Rows,
+        scores: bool,
+        values: bool,
+        reduce: Callable[[int, Tensor], Tensor] | None,
+        gradients: bool,
+        last: int | None,
+    ) -> None:
         super().__init__()
         self.recording = recording
         self.model = model
         self.rows = slice(0, 1) if rows == "class" else slice(None)
         self.keep_scores = scores
+        self.keep_values = values
+        self.reduce = reduce
+        self.gradients = gradients
         self.last = last
         self.block: int | None = None
         self.maps: list[Tensor] = []
@@ -184,7 +213,8 @@ class _AttentionMode(TorchFunctionMode):
             self.block = None
             heads: Any = module.num_heads
             self._check(block, int(heads))
-            self.recording.attention[block] = self.maps.pop()
+            attention = self.maps.pop()
+            self.recording.attention[block] = self.reduce(block, attention) if self.reduce else attention
             if block == self.last:
                 raise _Complete(self)
 
@@ -214,11 +244,19 @@ class _AttentionMode(TorchFunctionMode):
             return self._answer_fused(*args, **kwargs)
         output = func(*args, **kwargs)
         if func in _SOFTMAX:
-            self._keep(args[0][..., self.rows, :], output[..., self.rows, :])
+            return self._keep_softmax(args[0], output)
         return output
+
+    def _keep_softmax(self, scores: Tensor, attention: Tensor) -> Tensor:
+        if self.rows != slice(None):
+            self._keep(scores[..., self.rows, :], attention[..., self.rows, :])
+            return attention
+        return self._keep(scores, attention).to(attention.dtype)
 
     def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         attention = self._attend(query, key, *args, **kwargs)
+        if self.keep_values and self.block is not None:
+            self.recording.values[self.block] = value
         if self.rows != slice(None):
             return _FUSED(query, key, value, *args, **kwargs)
         with torch.autocast(value.device.type, enabled=False):
@@ -245,13 +283,16 @@ class _AttentionMode(TorchFunctionMode):
             scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
             scores = _masked(scores, attn_mask)
             attention = scores.softmax(dim=-1)
-        self._keep(scores, attention)
-        return attention
+        return self._keep(scores, attention)
 
-    def _keep(self, scores: Tensor, attention: Tensor) -> None:
-        self.maps.append(_at_least_float32(attention))
+    def _keep(self, scores: Tensor, attention: Tensor) -> Tensor:
+        attention = _at_least_float32(attention)
+        if self.gradients and not attention.requires_grad:
+            attention.requires_grad_()
+        self.maps.append(attention)
         if self.keep_scores and self.block is not None:
             self.recording.scores[self.block] = _at_least_float32(scores)
+        return attention
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -34,8 +34,8 @@ class PopOutDataset(SaliencyDataset):
 
     Example:
         >>> sample = PopOutDataset(length=8, seed=0, split="train", image_size=(64, 64))[3]
-        >>> sample["image"].shape, SHAPES[sample["label"]], sample["fixations"].shape
-        (torch.Size([3, 64, 64]), 'crescent', torch.Size([60, 2]))
+        >>> sample["image"].shape, SHAPES[sample["label"]], len(sample["fixations"])
+        (torch.Size([3, 64, 64]), 'arrow', 60)
     """
 
     def __init__(self, length: int, seed: int, split: Split, image_size: Size) -> None:

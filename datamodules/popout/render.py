@@ -118,7 +118,8 @@ def _coverage(shape: Tensor, u: Tensor, v: Tensor, window: _Windows) -> Tensor:
     return (0.5 - distance * window.radius[:, None, None]).clamp(0, 1)
 
 
-# Outlines: approximate signed distance in radii, negative inside, of a figure in the unit disc (v points down).
+# Outlines: approximate signed distance in radii, negative inside, v pointing down. At the tilts that occur no figure
+# reaches further than a radius to any side, so that items never touch.
 
 
 def _disc(u: Tensor, v: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ def _square(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _triangle(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(v - 0.6, 0.87 * u.abs() - 0.5 * v - 0.5)
+    return torch.maximum(v - 0.55, 0.87 * u.abs() - 0.5 * v - 0.46)
 
 
 def _cross(u: Tensor, v: Tensor) -> Tensor:
@@ -152,7 +153,7 @@ def _star(u: Tensor, v: Tensor) -> Tensor:
 def _heart(u: Tensor, v: Tensor) -> Tensor:
     a = u.abs()
     lobes = torch.hypot(a - 0.42, v + 0.32) - 0.5
-    wedge = torch.maximum(0.72 * a + 0.69 * v - 0.66, -v - 0.3)
+    wedge = torch.maximum(0.72 * a + 0.69 * v - 0.58, 0.02 - v)
     return torch.minimum(lobes, wedge)
 
 
@@ -161,7 +162,7 @@ def _crescent(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _hourglass(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(v.abs() - 0.85, 0.75 * (u.abs() - 0.9 * v.abs() - 0.08))
+    return torch.maximum(v.abs() - 0.75, 0.75 * (u.abs() - 0.9 * v.abs() - 0.05))
 
 
 def _arrow(u: Tensor, v: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _draw_items(rng: np.random.Generator, scenes: Scenes, row: int) -> None:
     scenes.count[row] = count
     scenes.singleton[row] = SINGLETONS.index(singleton)
     scenes.shape[row, :count] = _shapes(rng, count, odd=singleton == "shape")
-    scenes.tilt[row, :count] = rng.normal(0, 0.12, count)
+    scenes.tilt[row, :count] = np.clip(rng.normal(0, 0.1, count), -0.35, 0.35)
     scenes.stripes[row, :count] = _stripes(rng, count, odd=singleton == "orientation")
     scenes.stripe_depth[row] = rng.uniform(0.6, 1) if singleton == "orientation" else rng.choice([0, 0.5])
     scenes.radius[row, :count] = unit * _radii(rng, count, odd=singleton == "size")
@@ -126,10 +126,12 @@ def _stripes(rng: np.random.Generator, count: int, odd: bool) -> Array:
 
 
 def _radii(rng: np.random.Generator, count: int, odd: bool) -> Array:
-    radii = rng.uniform(4.4, 5.6) * rng.uniform(0.93, 1.07, count)
-    if odd:
-        # A square of radius 7.2 just fits its cell of 16 pixels.
-        radii[0] = min(radii[0] * rng.choice([0.62, 1.45]), 7.2)
+    """At most 7.2, so that even a tilted square stays inside its cell of 16 pixels."""
+    if not odd:
+        return (rng.uniform(5.4, 6.4) * rng.uniform(0.94, 1.06, count)).astype(np.float32)
+    target, others = rng.choice([(7.2, 4.6), (4.0, 6.4)])
+    radii = others * rng.uniform(0.94, 1.06, count)
+    radii[0] = target
     return radii.astype(np.float32)
 
 
@@ -154,7 +156,7 @@ def _colours(rng: np.random.Generator, count: int, odd: bool) -> tuple[Array, Ar
     if odd:
         hues[0] += rng.uniform(0.28, 0.72)
     saturation = rng.uniform(0.45, 1.0) if odd else rng.uniform(0.0, 1.0)
-    light = ground.mean() + rng.choice([-1, 1]) * rng.uniform(0.22, 0.4)
+    light = ground.mean() + rng.choice([-1, 1]) * rng.uniform(0.25, 0.42)
     light = np.clip(light if 0.08 < light < 0.92 else 2 * ground.mean() - light, 0.1, 0.9)
     return ground.astype(np.float32), _from_hue(hues, saturation, light)
 
@@ -170,7 +172,7 @@ def _from_hue(hue: NDArray[np.float64], saturation: float, light: float) -> Arra
 def _draw_background(rng: np.random.Generator, scenes: Scenes, row: int) -> None:
     grey = rng.uniform(0.5, 1.0)
     mixing = grey * np.full((3, 3), 1 / np.sqrt(3)) + (1 - grey) * rng.normal(0, 0.6, (3, 3))
-    scenes.mixing[row] = rng.uniform(0.03, 0.13) * mixing
+    scenes.mixing[row] = rng.uniform(0.03, 0.1) * mixing
     scenes.slope[row] = rng.uniform(0.4, 1.6)
     scenes.grain[row] = rng.uniform(0, np.pi), rng.uniform(0, 1) * rng.integers(2)
     scenes.noise[row] = rng.standard_normal(scenes.noise.shape[1:], dtype=np.float32)

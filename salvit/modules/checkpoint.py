@@ -1,17 +1,47 @@
 """What a checkpoint says about the model it belongs to, and the refusal of any other."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor
 from salvit.vit import ViT, weights_hash
 
 Description = dict[str, Any]
 
 
-def describe(name: str, extractor: Extractor, decoder: nn.Module, vit: ViT) -> Description:
+def check_readable(path: Path) -> None:
+    """Raise unless a file is a checkpoint.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, holds more than tensors and plain values, or is something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint {path}: --ckpt_path takes a file that `salvit fit` has written"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # torch raises RuntimeError, UnpicklingError, EOFError, struct.error, KeyError and more on damaged files.
+    except Exception as error:
+        raise ValueError(
+            f"cannot read the checkpoint {path} ({type(error).__name__}): is it whole?"
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ValueError(
+            f"{path} is no Lightning checkpoint: --ckpt_path takes a file that `salvit fit` has written"
+        )
+
+
+def describe(name: str, extractor: Extractor, decoder: SaliencyDecoder, vit: ViT) -> Description:
     """Describe a saliency model in plain values, as they are stored in checkpoints.
 
     Args:
@@ -21,7 +51,8 @@ def describe(name: str, extractor: Extractor, decoder: nn.Module, vit: ViT) -> D
         vit: the backbone.
 
     Returns:
-        Backbone's name and weights' SHA-256, the extractor's class and options, the decoder's printed form.
+        Backbone's name and weights' SHA-256, the extractor's class and options, the decoder's channels and
+        whether it has a center bias.
     """
     return {
         "vit": name,
@@ -32,7 +63,10 @@ def describe(name: str, extractor: Extractor, decoder: nn.Module, vit: ViT) -> D
                 key: getattr(extractor, key) for key in inspect.signature(type(extractor)).parameters
             },
         },
-        "decoder": " ".join(str(decoder).split()),
+        "decoder": {
+            "channels": [layer.in_channels for layer in decoder.convolutions],
+            "center_bias": decoder.center_bias is not None,
+        },
     }
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from salvit.modules.schedule import adamw_with_warmup
+from salvit.modules.schedule import adamw_with_warmup, keep_configured
 from salvit.vit import normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -54,7 +54,6 @@ class ClassificationModule(LightningModule):
         warmup_epochs: float = 1,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)
         self.lr = lr
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
@@ -101,25 +100,32 @@ class ClassificationModule(LightningModule):
         """AdamW on all parameters."""
         return adamw_with_warmup(
             self.parameters(),
+            self.trainer,
             lr=self.lr,
             weight_decay=self.weight_decay,
             warmup_epochs=self.warmup_epochs,
-            epochs=self.trainer.max_epochs or 1,
-            steps=int(self.trainer.estimated_stepping_batches),
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on training with the learning rate and weight decay configured now."""
+        keep_configured(checkpoint, self.lr, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
         accuracy.update(self(batch["image"]), batch["label"])
         self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of the items' classes plus that of the target, against shares of each patch's pixels."""
-        patch = self.vit.patch_embed.patch_size
-        kinds = predictions.shape[-1] - 1
-        items = F.one_hot(batch["items"].long(), kinds).movedim(-1, 1).float()
-        shares = F.avg_pool2d(items, patch).flatten(2).transpose(1, 2)
+        """What each patch shows: an item or ground, which item, the target or not; [B, N, classes + 2].
+
+        The class of an item is averaged over the items' pixels alone: over all patches, most of them ground, its
+        share of the loss would be too small for shapes to be learnt.
+        """
+        patch, kinds = self.vit.patch_embed.patch_size, predictions.shape[-1] - 2
+        one_hot = F.one_hot(batch["items"].long(), kinds + 1)[..., 1:].movedim(-1, 1).float()
+        shares = F.avg_pool2d(one_hot, patch).flatten(2).transpose(1, 2)
         target = F.avg_pool2d(batch["mask"][:, None], patch).flatten(1)
-        what = F.cross_entropy(predictions[..., :kinds].flatten(0, 1), shares.flatten(0, 1))
-        # Few patches are on the target: three times its weight balances the two terms.
-        where = F.binary_cross_entropy_with_logits(predictions[..., kinds], target)
-        return what + 3 * where
+        classes, item, odd = predictions.split([kinds, 1, 1], dim=-1)
+        which = -(shares * classes.log_softmax(-1)).sum() / shares.sum().clamp_min(1)
+        presence = F.binary_cross_entropy_with_logits(item[..., 0], shares.sum(-1))
+        # Few patches are on the target: the factor brings the three terms to one scale.
+        return which + presence + 5 * F.binary_cross_entropy_with_logits(odd[..., 0], target)

@@ -16,7 +16,8 @@ from salvit.extractors import Extractor, RawAttention
 from salvit.losses import SaliencyLoss
 from salvit.metrics import at_native_size, saliency_metrics, update_metrics
 from salvit.modules.checkpoint import check_same_model, describe, without_backbone
-from salvit.modules.schedule import adamw_with_warmup
+from salvit.modules.map_cache import MapCache
+from salvit.modules.schedule import adamw_with_warmup, keep_configured
 from salvit.vit import load_vit, normalize
 
 Batch = dict[str, Any]
@@ -36,6 +37,8 @@ class SaliencyModule(LightningModule):
         pretrained: False for a backbone with random weights.
         extractor: how the backbone's inside becomes maps; raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
+        cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
+            twice that with mirroring) instead of extracting them anew in every epoch.
         center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
@@ -58,6 +61,7 @@ class SaliencyModule(LightningModule):
         extractor: Extractor | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
+        cache_maps: bool = False,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_epochs: float = 6,
@@ -71,6 +75,7 @@ class SaliencyModule(LightningModule):
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
+        self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
         self.description = describe(vit, self.extractor, self.decoder, self.vit)
@@ -90,13 +95,15 @@ class SaliencyModule(LightningModule):
         Returns:
             [B, H, W] float32, non-negative, on no particular scale.
         """
-        maps = self.extractor(self.vit, normalize(self.vit, images))
-        height, width = images.shape[-2:]
-        return self.decoder(maps, (height, width)).float()
+        return self._decode(self.extract(images), images)
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]."""
+        return self.extractor(self.vit, normalize(self.vit, images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        pred = self(batch["image"])
+        pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
         return loss
@@ -112,11 +119,11 @@ class SaliencyModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score a batch; returns the predictions [B, H, W], for callbacks."""
-        return self._score(batch, self.val_metrics)
+        return self._score(batch, self.val_metrics, self._predict(batch, "val"))
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score a batch; returns the predictions [B, H, W], for callbacks."""
-        return self._score(batch, self.test_metrics)
+        return self._score(batch, self.test_metrics, self(batch["image"]))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
         """Predictions [H0, W0] at each image's native size."""
@@ -126,11 +133,10 @@ class SaliencyModule(LightningModule):
         """AdamW on the decoder alone."""
         return adamw_with_warmup(
             self.decoder.parameters(),
+            self.trainer,
             lr=self.lr,
             weight_decay=self.weight_decay,
             warmup_epochs=self.warmup_epochs,
-            epochs=self.trainer.max_epochs or 1,
-            steps=int(self.trainer.estimated_stepping_batches),
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -141,6 +147,7 @@ class SaliencyModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, extractor or decoder, then complete it by the backbone."""
         check_same_model(checkpoint.get("salvit"), self.description)
+        keep_configured(checkpoint, self.lr, self.weight_decay)
         backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
         checkpoint["state_dict"] = {**backbone, **checkpoint["state_dict"]}
 
@@ -149,9 +156,21 @@ class SaliencyModule(LightningModule):
         pool = data.fixation_counts(split, data.dataset(split).size(0))
         return saliency_metrics(pool.to(self.device), prefix=f"{split}/").to(self.device)
 
-    def _score(self, batch: Batch, metrics: MetricCollection | None) -> Tensor:
+    def _predict(self, batch: Batch, split: str) -> Tensor:
+        """Predict a batch of a split that comes again in the next epoch."""
+        images = batch["image"]
+        if self.cache is None:
+            return self(images)
+        mirrored = batch.get("mirrored", [False] * len(images))
+        keys = [(split, *key) for key in zip(batch["index"].tolist(), mirrored, strict=True)]
+        return self._decode(self.cache(keys, images), images)
+
+    def _decode(self, maps: Tensor, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return self.decoder(maps, (height, width)).float()
+
+    def _score(self, batch: Batch, metrics: MetricCollection | None, pred: Tensor) -> Tensor:
         assert metrics is not None  # made when validation or test started
-        pred = self(batch["image"])
         update_metrics(metrics, pred, batch)
         self.log_dict(dict(metrics.items()), batch_size=len(pred))
         return pred

@@ -1,6 +1,7 @@
 """Files that say where people looked, as wild as MATLAB and people make them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.io import savemat
 
 from datamodules.errors import CorruptFileError
+from datamodules.matlab import as_points
 from datamodules.osie_files import read_osie
 from datamodules.salicon_files import read_annotations, read_gaze
 from tests.datamodules.data.osie import write_fixations
@@ -39,6 +41,20 @@ def test_gaze_is_zero_based_and_complete(tmp_path, recorded):
     points = read_gaze(path, SIZE)
     assert points.dtype == np.float64
     assert np.array_equal(points, joined(recorded))
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        coordinates,
+        hnp.arrays(np.uint8, (2,)),
+        st.sampled_from([np.empty(0), np.empty((0, 0)), np.empty((3, 0)), [], [[]], [1, 2], [[1, 2]]]),
+    )
+)
+def test_points_of_any_shape_become_rows(values):
+    points = as_points(values, Path("a.mat"))
+    assert points.dtype == np.float64
+    assert np.array_equal(points, np.asarray(values, np.float64).reshape(-1, 2))
 
 
 def test_unsigned_zero_does_not_wrap(tmp_path):

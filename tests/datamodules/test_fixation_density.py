@@ -41,6 +41,7 @@ def test_sigma_must_be_positive(sigma):
         fixation_density(torch.zeros(1, 2), (3, 4), sigma)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(0, 9), st.just(2))), sizes)
 def test_what_is_kept_has_a_pixel(points, size):
     kept = inside(points, size).astype(np.float32).astype(np.float64)

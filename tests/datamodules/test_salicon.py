@@ -70,6 +70,12 @@ def test_options_are_saved(root):
     assert salicon.hparams["hflip"] is True
 
 
+def test_checkpoints_with_the_options_stay_readable(root, tmp_path):
+    salicon = datamodule(root)
+    torch.save(dict(salicon.hparams), tmp_path / "options.pt")
+    assert torch.load(tmp_path / "options.pt", weights_only=True)["root"] == str(root)
+
+
 @pytest.mark.parametrize(("name", "value"), [("release", "2016"), ("on_error", "ignore")])
 def test_unknown_options(root, name, value):
     with pytest.raises(ValueError, match=f"{name} must be .* not '{value}'"):
@@ -98,8 +104,10 @@ def test_mirrored_training_samples_stay_in_register(root, monkeypatch):
     dataset = datamodule(root, hflip=True).dataset("train")
     monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.9))
     assert torch.equal(dataset[0]["image"], plain["image"])
+    assert dataset[0]["mirrored"] is False
     monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.1))
     flipped = dataset[0]
+    assert (dataset.load(0).get("mirrored"), flipped["mirrored"]) == (None, True)
     for key in ("image", "density"):
         assert torch.equal(flipped[key], plain[key].flip(-1))
     assert torch.equal(flipped["fixations"][:, 0], 63 - plain["fixations"][:, 0])
@@ -110,7 +118,9 @@ def test_mirrored_training_samples_stay_in_register(root, monkeypatch):
 def test_only_training_is_mirrored(root, monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.1))
     plain, augmented = datamodule(root), datamodule(root, hflip=True)
-    assert torch.equal(augmented.dataset("val")[0]["image"], plain.dataset("val")[0]["image"])
+    sample = augmented.dataset("val")[0]
+    assert torch.equal(sample["image"], plain.dataset("val")[0]["image"])
+    assert "mirrored" not in sample
 
 
 def test_a_point_on_the_edge_stays_inside_when_mirrored():
