@@ -46,7 +46,7 @@ def main(args: list[str] | None = None) -> None:
     else:
         from salvit.cli import run
 
-        run(arguments)
+        run(args)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 # Nearly parallel terms make a Gram matrix singular to rounding. Damping towards the current factor keeps it
-# positive definite and, unlike a ridge towards zero, moves no fixed point. Float32 products are noisier.
-_DAMPING = {torch.float32: 1e-8, torch.float64: 1e-12}
+# positive definite and, unlike a ridge towards zero, moves no fixed point. It also bounds what the rounding of
+# the contractions, eps, can do to the weights: with less of it, terms of a constant tensor grow and cancel.
+_DAMPING = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+# Below 3 % of the largest singular value, vectors are at the mercy of rounding, and so would be the minimum
+# that ALS ends in: errors are the same with random columns in their place, but reproducible.
+_LEAST_EIGENVALUE = 1e-3
 
 # Of the randomised range finder: with more of either, ALS ends at the same errors.
 _OVERSAMPLING = 8
@@ -48,10 +53,10 @@ def cp_als(
     """Fit a CP decomposition, unconstrained in sign, to every tensor of a batch at once.
 
     Alternating least squares (Kolda and Bader, "Tensor decompositions and applications", SIAM Review 51,
-    2009, section 3.4) with Nesterov momentum between sweeps, restarted where the error would grow (Mitchell, Ye and
-    De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor decomposition", 2020).
-    A sweep reads the tensors twice only, as neighbouring modes share their contraction. These products run in
-    the tensors' dtype, everything of size R in float64.
+    2009, section 3.4) with Nesterov momentum between sweeps, restarted where the error would grow (Mitchell,
+    Ye and De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor decomposition",
+    Numerical Linear Algebra with Applications 27, 2020). A sweep reads the tensors only twice, as neighbouring
+    modes share a contraction; these two products run in the tensors' dtype, all else in float64.
 
     A sample has converged, and is frozen, once a sweep without momentum lowers its error by less than `tol`
     times that error; so results do not depend on what else is in the batch.
@@ -60,7 +65,7 @@ def cp_als(
         tensor: [B, d_1, …, d_n], n ≥ 3, float32 or float64, finite.
         rank: number of terms R, at most the product of all dimensions but the largest.
         init: "svd" for the leading left singular vectors of each unfolding, and Gaussian random columns where
-            it has fewer than R; "random" for Gaussian random columns only.
+            it has fewer than R of any size; "random" for Gaussian random columns only.
         max_iter: largest number of sweeps.
         tol: relative decrease of the error per sweep below which a sample has converged. The default ends
             within 2–3 % of the error at 1e-6 on attention maps, in a quarter of the sweeps; the seed makes
@@ -139,8 +144,7 @@ def _with_singular_vectors(factor: Tensor, unfolding: Tensor, generator: torch.G
     values, vectors = torch.linalg.eigh((projected @ projected.mT).double())
     vectors = (basis.double() @ vectors).flip(2)[:, :, :rank]
     values = values.flip(1)[:, None, :rank]
-    # Vectors of the null space are made of rounding, which differs from one batch to another.
-    reached = values > 100 * torch.finfo(unfolding.dtype).eps * values[:, :, :1]
+    reached = values > _LEAST_EIGENVALUE * values[:, :, :1]
     leading, others = factor.split([vectors.shape[2], rank - vectors.shape[2]], dim=2)
     return torch.cat([vectors.where(reached, leading), others], dim=2)
 

@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlparse
 
@@ -22,7 +24,8 @@ class WandbLogger(LightningWandbLogger):
     """
 
     def __init__(self, offline: bool = False, **kwargs: Any) -> None:
-        if not offline and "WANDB_MODE" not in os.environ:
+        undecided = "WANDB_MODE" not in os.environ
+        if not offline and undecided:
             reason = _why_offline()
             if reason:
                 folder = f"{kwargs.get('save_dir', '.')}/wandb"
@@ -32,6 +35,19 @@ class WandbLogger(LightningWandbLogger):
             # Asking for a login has already fixed wandb's mode: Lightning's environment variable comes too late.
             kwargs["mode"] = "offline"
         super().__init__(offline=offline, **kwargs)
+        if undecided:
+            # Lightning sets it for good, and the next logger would take it for the user's.
+            os.environ.pop("WANDB_MODE", None)
+
+
+@contextmanager
+def finish_wandb() -> Iterator[None]:
+    """Finish the W&B run at the end, without which a later one in the same process would go on with it."""
+    try:
+        yield
+    finally:
+        if wandb.run is not None:
+            wandb.finish()
 
 
 def _why_offline() -> str | None:

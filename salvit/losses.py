@@ -1,5 +1,7 @@
 """Losses between predicted saliency and ground-truth density."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ class SaliencyLoss(nn.Module):
         nss: weight of the normalised scanpath saliency, which is maximised.
 
     Raises:
-        ValueError: if a weight is negative or all are 0.
+        ValueError: if a weight is negative or not finite, or all are 0.
 
     Example:
         >>> loss = SaliencyLoss()
@@ -30,8 +32,9 @@ class SaliencyLoss(nn.Module):
 
     def __init__(self, kld: float = 1.0, cc: float = 0.0, nss: float = 0.0) -> None:
         super().__init__()
-        if min(kld, cc, nss) < 0 or kld + cc + nss == 0:
-            raise ValueError(f"weights must be ≥ 0 and not all 0; got kld={kld}, cc={cc}, nss={nss}")
+        weights = (kld, cc, nss)
+        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise ValueError(f"weights must be ≥ 0, finite and not all 0; got kld={kld}, cc={cc}, nss={nss}")
         self.weights = {"kld": kld, "cc": cc, "nss": nss}
 
     def forward(self, pred: Tensor, density: Tensor) -> Tensor:
@@ -51,7 +54,8 @@ class SaliencyLoss(nn.Module):
             raise ValueError(f"pred is {list(pred.shape)} but density {list(density.shape)}")
         # Under autocast the sums over a whole image would lose the small values that KLD depends on.
         with torch.autocast(pred.device.type, enabled=False):
-            p, g = pred.float().flatten(1), density.float().flatten(1)
+            dtype = torch.promote_types(pred.dtype, torch.float32)
+            p, g = pred.to(dtype).flatten(1), density.to(dtype).flatten(1)
             seen = g.sum(1) > 0
             losses = torch.stack(
                 [weight * _TERMS[name](p, g) for name, weight in self.weights.items() if weight]
@@ -64,7 +68,9 @@ class SaliencyLoss(nn.Module):
 
 
 def _distribution(maps: Tensor) -> Tensor:
-    return maps / maps.sum(1, keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
+    """Divide by the sum; a map without mass is uniform, as in the metrics, and gets no gradient."""
+    total = maps.sum(1, keepdim=True)
+    return torch.where(total > 0, maps / torch.where(total > 0, total, 1), 1 / maps.shape[1])
 
 
 def _standardised(maps: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def low_rank(*shape: int, rank: int, noise: float = 0.0, seed: int = 0) -> torch
 
 
 def attention_like(batch: int, heads: int, h: int, w: int, seed: int = 0) -> torch.Tensor:
-    """Float64 softmax attention [B, heads, hw, h, w] of smooth random features; some heads look at neighbours."""
+    """Float64 softmax attention [B, heads, hw, h, w] of smooth random features; some heads look nearby."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(batch, 8, h + 2, w + 2, dtype=torch.float64, generator=generator)
     features = torch.nn.functional.avg_pool2d(noise, 3, stride=1).flatten(2).mT
@@ -29,7 +29,7 @@ def attention_like(batch: int, heads: int, h: int, w: int, seed: int = 0) -> tor
     rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     position = torch.stack([rows.flatten(), columns.flatten()], dim=1).double()
     near = torch.cdist(position, position) * torch.linspace(0, 0.8, heads)[:, None, None]
-    return (3 * query @ key.mT - near).softmax(dim=-1).unflatten(-1, (h, w))
+    return (1.5 * query @ key.mT - near).softmax(dim=-1).unflatten(-1, (h, w))
 
 
 def expand(weights: torch.Tensor, factors: list[torch.Tensor] | tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -85,22 +85,26 @@ def test_first_sweep_is_textbook_als(dims, init):
 
 
 @pytest.mark.parametrize(
-    ("tensor", "rank"),
-    [
-        (low_rank(2, 4, 20, 5, 4, rank=3), 3),
-        (low_rank(2, 10, 12, 11, rank=5, noise=0.3), 5),
-        (low_rank(2, 4, 20, 5, 4, rank=8, noise=0.3), 8),
-        (low_rank(2, 4, 20, 5, 4, rank=6, noise=0.1), 10),
-        (attention_like(2, 4, 5, 6), 8),
-        (attention_like(2, 4, 6, 6, seed=1), 32),
-    ],
-    ids=["exact", "3-way", "noisy", "over-ranked", "attention-8", "attention-32"],
+    ("dims", "rank", "noise"),
+    [((4, 20, 5, 4), 3, 0.0), ((10, 12, 11), 5, 0.3), ((4, 20, 5, 4), 6, 0.1), ((3, 4, 5, 4, 3), 4, 0.1)],
 )
 @pytest.mark.filterwarnings("ignore:Trying to compute SVD with n_eigenvecs:UserWarning")
-def test_error_is_within_one_percent_of_tensorly(tensor, rank):
+def test_error_of_every_sample_is_within_one_percent_of_tensorly(dims, rank, noise):
+    tensor = low_rank(4, *dims, rank=rank, noise=noise)
     got = residual(tensor, cp_als(tensor, rank))
-    for sample, error in zip(tensor, got.tolist(), strict=True):
-        assert error <= 1.01 * tensorly_error(sample, rank) + 1e-6
+    expected = torch.tensor([tensorly_error(sample, rank) for sample in tensor])
+    assert (got <= 1.01 * expected + 1e-6).all()
+
+
+# Where no low rank stands out, ALS ends in one of many minima: tensorly's own two starts differ by up to 36 %
+# on a sample, so that only the mean over samples tells which program fits better.
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.filterwarnings("ignore:Trying to compute SVD with n_eigenvecs:UserWarning")
+def test_mean_error_on_attention_is_within_one_percent_of_tensorly(seed):
+    tensor = attention_like(6, 4, 5, 6, seed=seed)
+    got = residual(tensor, cp_als(tensor, 24))
+    expected = torch.tensor([tensorly_error(sample, 24) for sample in tensor])
+    assert got.mean() <= 1.01 * expected.mean()
 
 
 @pytest.mark.parametrize(("dims", "rank"), [((6, 7, 8), 4), ((4, 30, 5, 6), 5), ((3, 4, 3, 4, 3), 3)])
@@ -119,20 +123,21 @@ def test_errors_are_those_of_the_fit():
 
 
 def test_more_sweeps_never_raise_the_error():
-    tensor = attention_like(4, 4, 6, 6)
-    errors = torch.stack([cp_als(tensor, 16, max_iter=n, tol=0).errors for n in range(1, 41)])
+    tensor = attention_like(4, 4, 4, 5)
+    errors = torch.stack([cp_als(tensor, 8, max_iter=n, tol=0).errors for n in range(1, 31)])
     assert (errors.diff(dim=0) <= 1e-12).all()
 
 
-def test_momentum_saves_sweeps():
-    tensor = attention_like(1, 4, 6, 6)
-    start = _initial_factors(tensor / tensor.norm(), 16, "svd", seed=0).split([4, 36, 6, 6], dim=1)
-    factors = [factor[0].numpy() for factor in start]
-    for _ in range(60):
+def test_momentum_shortens_the_swamp_of_nearly_parallel_terms():
+    generator = torch.Generator().manual_seed(0)
+    columns = [1 + 0.5 * torch.randn(1, d, 4, dtype=torch.float64, generator=generator) for d in (8, 9, 10)]
+    tensor = expand(torch.ones(1, 4, dtype=torch.float64), columns)
+    tensor /= tensor.norm()
+    factors = [f[0].numpy() for f in _initial_factors(tensor, 4, "svd", seed=0).split([8, 9, 10], dim=1)]
+    for _ in range(50):
         factors = naive_sweep(tensor[0].numpy(), factors)
-    dense = np.einsum("ir,jr,kr,lr->ijkl", *factors)
-    plain = np.linalg.norm(tensor[0].numpy() - dense) / tensor.norm()
-    assert cp_als(tensor, 16, max_iter=30, tol=0).errors[0] < plain
+    plain = np.linalg.norm(tensor[0].numpy() - np.einsum("ir,jr,kr->ijk", *factors))
+    assert cp_als(tensor, 4, max_iter=25, tol=0).errors[0] < plain / 2
 
 
 def test_normal_form():
@@ -219,6 +224,7 @@ def test_constant_tensor_is_one_term(rank):
     cp = cp_als(tensor, rank)
     assert all(factor.isfinite().all() for factor in cp.factors)
     torch.testing.assert_close(expand(cp.weights, cp.factors), tensor, rtol=0, atol=1e-3)
+    assert (cp.weights[:, 0] < 1.1 * tensor[0].norm()).all()  # no terms that grow and cancel
 
 
 def test_zero_tensor_has_zero_weights():

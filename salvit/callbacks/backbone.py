@@ -1,6 +1,7 @@
 """Export of a ViT trained here, in the form that `load_vit` reads."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class BackboneWriter(Callback):
             "mean": MEAN,
             "std": STD,
             "command": " ".join(["salvit", *sys.argv[1:]]),
-            "steps": trainer.global_step,
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "steps": max(trainer.global_step, pl_module.trained_steps),
             "scores": {
                 name: round(float(value), 4)
                 for name, value in trainer.callback_metrics.items()

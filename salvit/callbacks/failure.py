@@ -5,7 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
 from datamodules.errors import CorruptFileError, DatasetNotFoundError
+
+_ABOUT_DATA = (CorruptFileError, DatasetNotFoundError)
+_ABOUT_INPUT = (*_ABOUT_DATA, MisconfigurationException)
+_OUR_CHECKS = (OSError, ValueError, TypeError, RuntimeError, IndexError)
 
 
 @contextmanager
@@ -17,24 +23,45 @@ def one_clear_error() -> Iterator[None]:
     """
     try:
         yield
-    except (
-        CorruptFileError,
-        DatasetNotFoundError,
-        FileNotFoundError,
-        ValueError,
-        RuntimeError,
-        IndexError,
-    ) as error:
-        if os.environ.get("SALVIT_TRACEBACK") == "1" or not _is_about_input(error):
+    except Exception as error:
+        message = input_error(error)
+        if message is None or os.environ.get("SALVIT_TRACEBACK") == "1":
             raise
-        print(f"salvit: error: {error}\n(SALVIT_TRACEBACK=1 shows where.)", file=sys.stderr)
+        print(f"salvit: error: {message}\n(SALVIT_TRACEBACK=1 shows where.)", file=sys.stderr)
         raise SystemExit(1) from error
 
 
-def _is_about_input(error: Exception) -> bool:
-    """Errors raised by this project's own checks; anything else is a bug and keeps its frames."""
+def input_error(error: BaseException) -> str | None:
+    """What is wrong with the input, or None if the error is not about it: then it is a bug, and keeps its frames.
+
+    About input are errors of this project's own checks, also where a library has wrapped them (jsonargparse
+    around those of a constructor, a DataLoader around those of its workers), and Lightning's of configuration.
+
+    Args:
+        error: what was raised.
+
+    Example:
+        >>> input_error(CorruptFileError("a.jpg: truncated"))
+        'a.jpg: truncated'
+        >>> input_error(ValueError("a bug")) is None
+        True
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _ABOUT_INPUT) or (isinstance(cause, _OUR_CHECKS) and _raised_here(cause)):
+            return _without_workers_traceback(cause)
+        cause = cause.__cause__
+    return None
+
+
+def _raised_here(error: BaseException) -> bool:
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
     return module.partition(".")[0] in ("salvit", "datamodules")
+
+
+def _without_workers_traceback(error: BaseException) -> str:
+    """The message; that of an error in a DataLoader's worker comes as the worker's whole traceback."""
+    return str(error).rpartition(f"\n{type(error).__module__}.{type(error).__qualname__}: ")[2].rstrip()

@@ -53,7 +53,8 @@ class Pictures(Callback):
             self._draw(trainer, outputs, batch, "test")
 
     def _draw(self, trainer: Trainer, pred: Any, batch: Batch, split: str) -> None:
-        if not trainer.is_global_zero or trainer.log_dir is None:
+        folder = trainer.log_dir  # asked on every process: it is broadcast
+        if not trainer.is_global_zero or folder is None:
             return
         count = min(self.count, len(pred))
         maps = list(at_native_size(pred[:count], batch["size"][:count]))
@@ -67,7 +68,7 @@ class Pictures(Callback):
             for i in range(count)
         ]
         picture = panel(rows, LABELS)
-        with atomic_write(f"{trainer.log_dir}/pictures/{split}.png") as file:
+        with atomic_write(f"{folder}/pictures/{split}.png") as file:
             picture.save(file, format="PNG")
         _to_wandb(trainer, split, picture)
 

@@ -69,7 +69,7 @@ class Scores(Callback):
         assert isinstance(pl_module, SaliencyModule)
         assert pl_module.test_metrics is not None
         collections = {
-            pl_module.description["extractor"]["class_path"].rsplit(".", 1)[-1]: pl_module.test_metrics,
+            _extractor_name(pl_module): pl_module.test_metrics,
             **self.metrics,
         }
         rows = {name: _means(metrics) for name, metrics in collections.items()}
@@ -79,33 +79,48 @@ class Scores(Callback):
             pl_module.log_dict(
                 {f"test/{name}/{key}": value for key, value in rows[name].items()}, rank_zero_only=True
             )
+        folder = trainer.log_dir  # asked on every process: it is broadcast
         if trainer.is_global_zero:
-            self._write(trainer, rows, per_image, names)
+            self._write(_datamodule(trainer), folder, rows, per_image, names)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the last validation scores."""
+        logged = trainer.callback_metrics.items()
+        scores = {
+            name.removeprefix("val/"): float(value) for name, value in logged if name.startswith("val/")
+        }
+        if trainer.is_global_zero and scores:
+            title = title_of(_datamodule(trainer), "val", len(_datamodule(trainer).dataset("val")))
+            Console().print(terminal_table({_extractor_name(pl_module): scores}, title))
 
     def _write(
         self,
-        trainer: Trainer,
+        data: SaliencyDataModule,
+        folder: str | None,
         rows: dict[str, dict[str, float]],
         per_image: dict[str, dict[str, Tensor]],
         names: list[str],
     ) -> None:
-        title = title_of(_datamodule(trainer), len(names))
+        title = title_of(data, "test", len(names))
         Console().print(terminal_table(rows, title))
-        if trainer.log_dir is None:
+        if folder is None:
             return
-        with atomic_write(f"{trainer.log_dir}/scores.md") as file:
+        with atomic_write(f"{folder}/scores.md") as file:
             file.write(f"{title}\n\n{markdown_table(rows)}\n".encode())
-        with atomic_write(f"{trainer.log_dir}/per_image.csv") as file:
+        with atomic_write(f"{folder}/per_image.csv") as file:
             file.write(per_image_csv(per_image, names).encode())
 
 
-def title_of(data: SaliencyDataModule, images: int) -> str:
+def _extractor_name(module: LightningModule) -> str:
+    assert isinstance(module, SaliencyModule)
+    return type(module.extractor).__name__
+
+
+def title_of(data: SaliencyDataModule, split: str, images: int) -> str:
     """Dataset, release, split, number of images and profile: what a score needs to be comparable."""
     release = getattr(data, "release", None)
     dataset = type(data).__name__.removesuffix("DataModule") + (f" layout {release}" if release else "")
-    return (
-        f"{dataset}, test split, {images} images, profile {PROFILE} (KLD in nats, NSS in standard deviations)"
-    )
+    return f"{dataset}, {split} split, {images} images, profile {PROFILE} (KLD in nats, NSS in standard deviations)"
 
 
 def per_image_csv(per_image: dict[str, dict[str, Tensor]], names: list[str]) -> str:

@@ -8,17 +8,61 @@ from typing import Any
 
 from torch import Tensor
 
+from salvit.extractors.agcam import AGCAM
 from salvit.extractors.attention import RawAttention
 from salvit.extractors.base import Extractor
+from salvit.extractors.baselines import CenterPrior, InputGradient, InputXGradient, RandomMap
+from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
+from salvit.extractors.gradient import AttentionGradient, GenericAttention
+from salvit.extractors.legrad import LeGrad
+from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.rise import RISE
+from salvit.extractors.rollout import Rollout
 from salvit.extractors.salient import SalientAttention
+from salvit.extractors.unsupervised import UnsupervisedMap
 from salvit.vit import ViT
 
 METHODS: dict[str, type[Extractor]] = {
     "raw_attention": RawAttention,
     "salient_attention": SalientAttention,
+    "agcam": AGCAM,
+    "attention_gradient": AttentionGradient,
+    "attn_gradcam": AttentionGradCAM,
+    "center_prior": CenterPrior,
+    "full_lrp": FullLRP,
+    "generic_attention": GenericAttention,
+    "input_gradient": InputGradient,
+    "input_x_gradient": InputXGradient,
+    "legrad": LeGrad,
+    "partial_lrp": PartialLRP,
+    "random": RandomMap,
+    "relevance_lrp": RelevanceLRP,
+    "rise": RISE,
+    "rollout": Rollout,
+    "token_gradcam": TokenGradCAM,
+    "unsupervised_map": UnsupervisedMap,
 }
 
-__all__ = ["METHODS", "Extractor", "RawAttention", "SalientAttention", "extract"]
+__all__ = [
+    "AGCAM",
+    "METHODS",
+    "RISE",
+    "AttentionGradCAM",
+    "AttentionGradient",
+    "CenterPrior",
+    "Extractor",
+    "GenericAttention",
+    "InputGradient",
+    "InputXGradient",
+    "LeGrad",
+    "RandomMap",
+    "RawAttention",
+    "Rollout",
+    "SalientAttention",
+    "TokenGradCAM",
+    "UnsupervisedMap",
+    "extract",
+]
 
 
 def extract(

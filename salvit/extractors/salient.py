@@ -38,8 +38,8 @@ class SalientAttention(Extractor):
         tol: relative decrease of the error per sweep at which the fit stops.
 
     Raises:
-        ValueError: if `select` is unknown or k is not between 1 and the rank. When called: if an option of the
-            fit is out of range, or the rank exceeds heads · h · w, with which every fit is exact.
+        ValueError: if `select` is unknown or k is not between 1 and the rank. When called: if an option of
+            the fit is out of range, or the rank exceeds heads · h · w, with which every fit is exact.
 
     Example:
         >>> import torch

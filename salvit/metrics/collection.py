@@ -40,7 +40,11 @@ def saliency_metrics(pool: Tensor | None = None, prefix: str | None = None) -> M
         "sAUC": ShuffledAUC(pool=pool),
         "AUC": AUC(),
     }
-    return MetricCollection(metrics, prefix=prefix, compute_groups=False)  # type: ignore[arg-type]
+    collection = MetricCollection({}, prefix=prefix, compute_groups=False)
+    # One by one: several at once would be sorted by name.
+    for name, metric in metrics.items():
+        collection.add_metrics({name: metric})
+    return collection
 
 
 def update_metrics(metrics: MetricCollection, pred: Tensor, batch: dict[str, Any]) -> None:

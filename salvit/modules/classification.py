@@ -59,6 +59,7 @@ class ClassificationModule(LightningModule):
         self.warmup_epochs = warmup_epochs
         self.dense_weight = dense_weight
         self.label_smoothing = label_smoothing
+        self.trained_steps = 0
         self.architecture = {**vit, "num_classes": num_classes}
         self.vit = VisionTransformer(dynamic_img_size=True, **self.architecture)
         self.vit.pretrained_cfg = {
@@ -108,6 +109,7 @@ class ClassificationModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on training with the learning rate and weight decay configured now."""
+        self.trained_steps = checkpoint["global_step"]
         keep_configured(checkpoint, self.lr, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:

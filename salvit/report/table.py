@@ -22,9 +22,7 @@ def terminal_table(rows: Rows, title: str) -> Table:
     for name, arrow in COLUMNS.items():
         table.add_column(f"{name} {arrow}", justify="right")
     for name, scores in rows.items():
-        table.add_row(
-            name, *(f"[bold]{text}[/bold]" if best else text for text, best in _cells(scores, rows))
-        )
+        table.add_row(name, *(f"[bold]{text}[/bold]" if best else text for text, best in cells(scores, rows)))
     return table
 
 
@@ -43,18 +41,24 @@ def markdown_table(rows: Rows) -> str:
     header = "| model | " + " | ".join(f"{name} {arrow}" for name, arrow in COLUMNS.items()) + " |"
     lines = [header, "|---" * (len(COLUMNS) + 1) + "|"]
     for name, scores in rows.items():
-        cells = (f"**{text}**" if best else text for text, best in _cells(scores, rows))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        texts = (f"**{text}**" if best else text for text, best in cells(scores, rows))
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
     return "\n".join(lines)
 
 
-def _cells(scores: Mapping[str, float], rows: Rows) -> list[tuple[str, bool]]:
-    cells = []
+def cells(scores: Mapping[str, float], rows: Rows) -> list[tuple[str, bool]]:
+    """A row's cells in the order of `COLUMNS`: the text, and whether it is the best of its column.
+
+    Args:
+        scores: the row's, by metric.
+        rows: all rows of the table.
+    """
+    result = []
     for name, arrow in COLUMNS.items():
         column = [other[name] for other in rows.values() if name in other]
         if name not in scores:
-            cells.append(("–", False))
+            result.append(("–", False))
         else:
             best = max(column) if arrow == "↑" else min(column)
-            cells.append((f"{scores[name]:.3f}", scores[name] == best))
-    return cells
+            result.append((f"{scores[name]:z.3f}", scores[name] == best))
+    return result

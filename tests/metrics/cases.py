@@ -1,7 +1,11 @@
 """Batches to score, drawn by hypothesis or from a seed."""
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
+
+# No deadline: a busy machine is no failure.
+examples = settings(deadline=None, max_examples=50)
 
 
 def points_in(size, n, generator):

@@ -7,9 +7,10 @@ from salvit.metrics import AUC
 from salvit.metrics.functional import auc
 
 from . import reference
-from .cases import batch, batches
+from .cases import batch, batches, examples
 
 
+@examples
 @given(batches)
 def test_agrees_with_counting_pairs(case):
     pred, _, fixations = case
@@ -17,12 +18,14 @@ def test_agrees_with_counting_pairs(case):
     np.testing.assert_array_equal(auc(pred, fixations), expected)
 
 
+@examples
 @given(batches)
 def test_only_the_order_matters(case):
     pred, _, fixations = case
     np.testing.assert_array_equal(auc(pred.double().exp() * 100, fixations), auc(pred, fixations))
 
 
+@examples
 @given(batches)
 def test_negation_mirrors(case):
     pred, _, fixations = case

@@ -16,8 +16,7 @@ LENGTHS = (4, 0, 5, 3, 0, 2)
 
 
 def inputs(metric, pred, density, fixations):
-    """The second argument of `update` is what the metric's signature says."""
-    return {"pred": pred, **metric._filter_kwargs(density=density, fixations=fixations)}
+    return {"pred": pred, metric.truth: {"density": density, "fixations": fixations}[metric.truth]}
 
 
 def updated(metric, case, step):

@@ -8,11 +8,12 @@ from salvit.metrics.functional.counts import check_pool, resized_pixels
 from salvit.metrics.functional.fixations import fixation_indices
 
 from . import reference
-from .cases import points_in
+from .cases import examples, points_in
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
+@examples
 @given(sizes=st.lists(shapes, max_size=4), shape=shapes, seed=st.integers(0, 2**32 - 1))
 def test_counts_agree_with_the_reference(sizes, shape, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -30,6 +31,7 @@ def test_counts_of_parts_add_up():
     assert whole.sum() == 10
 
 
+@examples
 @given(shape=shapes, target=shapes)
 def test_pixels_of_a_resized_map_are_those_of_its_pixel_centres(shape, target):
     y, x = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")

@@ -22,10 +22,10 @@ def scored(images):
     pred, density, fixations = batch(0, images=4, lengths=(4, 0, 5, 3))
     metrics = {cls.__name__: cls() for cls in (NSS, CC, SIM, KLD, AUC, ShuffledAUC)}
     metrics["ShuffledAUC with pool"] = ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
+    truth = {"density": density, "fixations": fixations}
     for i in images:
         for metric in metrics.values():
-            others = metric._filter_kwargs(density=density[i : i + 1], fixations=fixations[i : i + 1])
-            metric.update(pred[i : i + 1], **others)
+            metric.update(pred[i : i + 1], truth[metric.truth][i : i + 1])
     return metrics
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from salvit.metrics.functional.fixations import fixation_indices
 
 from . import reference
-from .cases import points_in
+from .cases import examples, points_in
 
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
 
@@ -38,6 +38,7 @@ def test_no_images():
     assert fixation_indices([], []) == ()
 
 
+@examples
 @given(size=sizes, target=sizes, seed=st.integers(0, 2**32 - 1))
 def test_rescaling_agrees_with_exact_arithmetic(size, target, seed):
     xy = points_in(size, 8, torch.Generator().manual_seed(seed))
@@ -47,6 +48,7 @@ def test_rescaling_agrees_with_exact_arithmetic(size, target, seed):
     assert [divmod(i, target[1]) for i in index.tolist()] == expected
 
 
+@examples
 @given(size=sizes, seed=st.integers(0, 2**32 - 1))
 def test_rescaling_to_the_same_size_changes_nothing(size, seed):
     xy = points_in(size, 8, torch.Generator().manual_seed(seed))
@@ -56,6 +58,11 @@ def test_rescaling_to_the_same_size_changes_nothing(size, seed):
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float64])
 def test_other_dtypes(dtype):
     assert fixation_indices([points((2, 1)).to(dtype)], [(2, 3)])[0].tolist() == [5]
+
+
+def test_coordinates_are_read_in_float32_whatever_they_come_in():
+    just_below_the_edge = torch.tensor([[0.5 - 1e-12, 0.0]], dtype=torch.float64)
+    assert fixation_indices([just_below_the_edge], [(1, 3)])[0].tolist() == [1]
 
 
 @pytest.mark.parametrize(

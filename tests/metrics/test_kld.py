@@ -9,9 +9,10 @@ from salvit.metrics import KLD
 from salvit.metrics.functional import kld
 
 from . import reference
-from .cases import batch, batches
+from .cases import batch, batches, examples
 
 
+@examples
 @given(batches)
 def test_agrees_with_the_reference(case):
     pred, density, _ = case
@@ -19,6 +20,7 @@ def test_agrees_with_the_reference(case):
     np.testing.assert_allclose(kld(pred, density), expected, atol=1e-9)
 
 
+@examples
 @given(batches)
 def test_scale_does_not_matter(case):
     pred, density, _ = case

@@ -57,7 +57,7 @@ def test_constant_maps(value):
     assert sum_normalize(maps).sub(1 / 307_200).abs().max() < 1e-18
 
 
-@pytest.mark.parametrize("scale", [1e307, 1e-300, 1.0])
+@pytest.mark.parametrize("scale", [5e307, 1e-300, 1.0])
 def test_extreme_scales(scale):
     maps = torch.tensor([[0.0, 1.0, 3.0]], dtype=torch.float64) * scale
     torch.testing.assert_close(sum_normalize(maps), torch.tensor([[0.0, 0.25, 0.75]], dtype=torch.float64))

@@ -7,10 +7,11 @@ from salvit.metrics import NSS
 from salvit.metrics.functional import nss
 
 from . import reference
-from .cases import batch, batches
+from .cases import batch, batches, examples
 
 
 @pytest.mark.parametrize("duplicates", [True, False])
+@examples
 @given(batches)
 def test_agrees_with_the_reference(duplicates, case):
     pred, _, fixations = case
@@ -20,6 +21,7 @@ def test_agrees_with_the_reference(duplicates, case):
     np.testing.assert_allclose(nss(pred, fixations, duplicates), expected, atol=1e-9)
 
 
+@examples
 @given(batches)
 def test_scale_and_offset_do_not_matter(case):
     pred, _, fixations = case

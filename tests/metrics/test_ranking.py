@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from salvit.metrics.functional.ranking import float32_order, mann_whitney_auc, rankable
 
 from . import reference
+from .cases import examples
 
 values = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1, 1)), max_size=12)
 
 
+@examples
 @given(positives=values, negatives=values)
 def test_agrees_with_counting_pairs(positives, negatives):
     score = mann_whitney_auc(np.array(positives, dtype=float), np.array(negatives, dtype=float))
     np.testing.assert_equal(score, reference.pairs(positives, negatives))
 
 
+@examples
 @given(positives=values, negatives=values, data=st.data())
 def test_counts_are_repetitions(positives, negatives, data):
     counts = data.draw(st.lists(st.integers(0, 4), min_size=len(negatives), max_size=len(negatives)))
@@ -39,6 +42,7 @@ def test_rankable_keeps_the_values(dtype):
     assert rankable(maps).tolist() == [[0.0, 1.0, 3.0, 2.0]]
 
 
+@examples
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_float32_order_keeps_order_and_ties(values):
     doubles = torch.tensor(values, dtype=torch.float64)

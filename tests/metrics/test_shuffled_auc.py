@@ -8,7 +8,7 @@ from salvit.metrics import ShuffledAUC
 from salvit.metrics.functional import fixation_counts, shuffled_auc
 
 from . import reference
-from .cases import batch, batches
+from .cases import batch, batches, examples
 
 
 def expected_scores(preds, fixations):
@@ -20,6 +20,7 @@ def pool_of(pred, fixations):
     return fixation_counts(fixations, [tuple(s.shape) for s in pred], tuple(pred.shape[1:]))
 
 
+@examples
 @given(batches)
 def test_agrees_with_counting_pairs(case):
     pred, _, fixations = case
@@ -27,6 +28,7 @@ def test_agrees_with_counting_pairs(case):
     np.testing.assert_array_equal(scores, expected_scores(pred, fixations))
 
 
+@examples
 @given(batches)
 def test_class_scores_the_same_with_and_without_pool(case):
     pred, _, fixations = case
@@ -39,6 +41,7 @@ def test_class_scores_the_same_with_and_without_pool(case):
     assert with_pool.n_skipped == without.n_skipped
 
 
+@examples
 @given(batches)
 def test_only_the_order_matters(case):
     pred, _, fixations = case
@@ -48,6 +51,7 @@ def test_only_the_order_matters(case):
     np.testing.assert_allclose(shuffled_auc(-pred, fixations, pool), 1 - scores, atol=1e-15)
 
 
+@examples
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4),
     seed=st.integers(0, 2**32 - 1),
@@ -61,6 +65,7 @@ def test_images_of_different_sizes_without_pool(sizes, seed):
     np.testing.assert_allclose(metric.per_image(), expected, atol=1e-7)
 
 
+@examples
 @given(shape=st.tuples(st.integers(1, 12), st.integers(1, 12)), seed=st.integers(0, 2**32 - 1))
 def test_pool_of_another_size_is_rescaled_as_points(shape, seed):
     pred, _, fixations = batch(seed, levels=5)

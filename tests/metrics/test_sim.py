@@ -7,10 +7,11 @@ from salvit.metrics import SIM
 from salvit.metrics.functional import sim
 
 from . import reference
-from .cases import batch, batches
+from .cases import batch, batches, examples
 
 
 @pytest.mark.parametrize("minmax", [True, False])
+@examples
 @given(batches)
 def test_agrees_with_the_reference(minmax, case):
     pred, density, _ = case
@@ -19,6 +20,7 @@ def test_agrees_with_the_reference(minmax, case):
     np.testing.assert_allclose(sim(pred, density, minmax), expected, atol=1e-9)
 
 
+@examples
 @given(batches)
 def test_bounded_symmetric_and_one_for_equals(case):
     pred, density, _ = case

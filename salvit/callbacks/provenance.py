@@ -1,0 +1,91 @@
+"""How a run came about: command, versions, machine and time, beside its results."""
+
+import json
+import os
+import platform
+import shlex
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from salvit import __version__
+from salvit.files import atomic_write
+
+PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics")
+
+
+class Provenance(Callback):
+    """Writes `run.json` in the log folder when a stage starts, and again, with the seconds it took, when it ends.
+
+    It holds `command`, `stage`, `started` (local time, ISO 8601), `seconds` (None until the end), `machine`,
+    `device` and `versions`.
+
+    Args:
+        arguments: what was typed after the program's name.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.command = shlex.join(["salvit", *arguments])
+        self.record: dict[str, Any] = {}
+        self.start = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write what is known at the start."""
+        self.start = time.monotonic()
+        self.record = {
+            "command": self.command,
+            "stage": stage,
+            "started": datetime.now().isoformat(timespec="seconds"),
+            "seconds": None,
+            "machine": machine(),
+            "device": device_name(trainer.strategy.root_device, trainer.world_size),
+            "versions": versions(),
+        }
+        self._write(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Add the time it took."""
+        self.record["seconds"] = round(time.monotonic() - self.start, 1)
+        self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = trainer.log_dir  # asked on every process: it is broadcast
+        if not trainer.is_global_zero or not trainer.loggers or folder is None:
+            return
+        with atomic_write(f"{folder}/run.json") as file:
+            file.write((json.dumps(self.record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, salvit and the packages that scores depend on."""
+    return {
+        "python": platform.python_version(),
+        "salvit": __version__,
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def machine() -> str:
+    """Architecture and number of usable cores, without the machine's name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{platform.system()} {platform.machine()}, {cores} CPU cores"
+
+
+def device_name(device: torch.device, count: int = 1) -> str:
+    """What it ran on, such as "CPU" or "2 × NVIDIA A100".
+
+    Args:
+        device: of one process.
+        count: processes.
+
+    Example:
+        >>> device_name(torch.device("cpu"))
+        'CPU'
+    """
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+    return name if count == 1 else f"{count} × {name}"

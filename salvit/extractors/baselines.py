@@ -1,0 +1,155 @@
+"""What a method should beat: chance, the image's centre, and the gradient of the pixels."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from salvit.extractors.base import Extractor
+from salvit.gradients import differentiable, outside_graph, target_logits
+from salvit.vit import ViT, patch_grid
+
+
+class RandomMap(Extractor):
+    """Uniform noise in [0, 1) on the patch grid, drawn anew for each image.
+
+    The noise is a function of the seed and the image, so it depends neither on the batch nor on the device.
+
+    Args:
+        seed: of the noise.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> RandomMap(seed=1)(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        height, width = patch_grid(vit, images)
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        maps = [torch.rand(1, height, width, generator=self._generator(image)) for image in images]
+        return torch.stack(maps).to(images.device, dtype)
+
+    def _generator(self, image: Tensor) -> torch.Generator:
+        content = image.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        digest = hashlib.blake2b(content, digest_size=7, key=str(self.seed).encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+class CenterPrior(Extractor):
+    """A Gaussian around the image's centre, stretched to its sides, that sums to 1.
+
+    People look at the centre of a picture whatever it shows; a map that follows them must say more than that.
+
+    Source: the "Center" baseline of Judd, Durand and Torralba, "A Benchmark of Computational Models of
+    Saliency to Predict Human Fixations", MIT technical report, 2012.
+
+    Args:
+        sigma: standard deviation as a share of each side.
+
+    Raises:
+        ValueError: if `sigma` is not positive.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> CenterPrior(sigma=0.3)(vit, torch.rand(1, 3, 32, 48))
+        tensor([[[[0.1297, 0.2405, 0.1297],
+                  [0.1297, 0.2405, 0.1297]]]])
+    """
+
+    def __init__(self, sigma: float = 0.25) -> None:
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, as a share of the image's sides; got {sigma}")
+        self.sigma = sigma
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        rows, columns = (
+            torch.exp(-((_centres(size).to(images.device, dtype) - 0.5) ** 2) / (2 * self.sigma**2))
+            for size in patch_grid(vit, images)
+        )
+        density = torch.outer(rows / rows.sum(), columns / columns.sum())
+        return density.expand(len(images), 1, -1, -1).clone()
+
+
+def _centres(size: int) -> Tensor:
+    return (torch.arange(size, dtype=torch.float64) + 0.5) / size
+
+
+class InputGradient(Extractor):
+    """The largest |∂y/∂x| over the channels of each pixel x, y the target logit.
+
+    Maps are at pixel resolution [B, 1, H, W]; x is the normalised image.
+
+    Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", 2013, section 3.1.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> InputGradient()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    class_specific = True
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        return input_gradient(vit, images, target).abs().amax(dim=1, keepdim=True)
+
+
+class InputXGradient(Extractor):
+    """Σ over channels of x ⊙ ∂y/∂x for each pixel x, y the target logit; positive where x speaks for the class.
+
+    Maps are at pixel resolution [B, 1, H, W]; x is the normalised image, so the sum asks what the pixel adds
+    to the model's mean colour.
+
+    Source: Shrikumar et al., "Not Just a Black Box", 2016, the gradient × input of section 3.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> InputXGradient()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    class_specific = True
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        return (images * input_gradient(vit, images, target)).sum(dim=1, keepdim=True)
+
+
+def input_gradient(vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+    """Return the gradient of the target logits with respect to the images.
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        images: [B, 3, H, W], normalised for the model.
+        target: int64 [B], or None for the predicted classes.
+
+    Returns:
+        [B, 3, H, W], of the images' dtype.
+    """
+    with differentiable():
+        pixels = outside_graph(images).requires_grad_()
+        [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
+    return gradient

@@ -1,0 +1,131 @@
+"""Grad-CAM on a ViT: with attention maps as its channels, or the tokens' features."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.gradients import (
+    class_row_gradients,
+    differentiable,
+    outside_graph,
+    require_class_readout,
+    require_differentiable,
+    target_logits,
+)
+from salvit.vit import ViT, attention_module, block_indices, num_heads, num_prefix_tokens
+
+
+class AttentionGradCAM(Extractor):
+    """Grad-CAM whose channels are the heads of the last block: max(mean_h(w_h · A_h), 0).
+
+    A_h is the class row's attention to the patches, w_h the mean over the patches of ∂y/∂A_h, y the target
+    logit. With `per_head` the map of head h is max(w_h · A_h, 0).
+
+    Source: the Grad-CAM baseline of Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention
+    Visualization", CVPR 2021, after Selvaraju et al., ICCV 2017.
+
+    Args:
+        per_head: one map per head instead of their mean.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> AttentionGradCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    class_specific = True
+
+    def __init__(self, per_head: bool = False) -> None:
+        self.per_head = per_head
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or does not classify from a class token.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode or checkpoints gradients, or if it does not classify from
+                a class token.
+        """
+        super().check(vit)
+        require_differentiable(vit)
+        require_class_readout(vit, repr(self))
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        last = class_row_gradients(vit, images, target, first=len(vit.blocks) - 1)
+        attention, gradient = last.attention[0][:, :, 0], last.gradients[0][:, :, 0]
+        weights = gradient[..., num_prefix_tokens(vit) :].mean(dim=-1, keepdim=True)
+        row = attention * weights
+        row = row if self.per_head else row.mean(dim=1, keepdim=True)
+        return patches_to_grid(vit, images, row.clamp(min=0))
+
+
+class TokenGradCAM(Extractor):
+    """Grad-CAM whose channels are the features F [N, D] of the tokens that enter one block's attention.
+
+    The map is max(Σ_d w_d F_d, 0) over the patches, w_d the mean over the patches of ∂y/∂F_d, y the target
+    logit. F is what the block's first normalisation gives (in a post-norm block, the block's input).
+
+    Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, on the layer that the pytorch-grad-cam
+    package names for ViTs, `blocks[-1].norm1`.
+
+    Args:
+        block: block index, negative ones counting from the last.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> TokenGradCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    class_specific = True
+
+    def __init__(self, block: int = -1) -> None:
+        self.block = block
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or lacks the block.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            IndexError: if it has no such block.
+            ValueError: if it is in training mode or checkpoints gradients.
+        """
+        super().check(vit)
+        require_differentiable(vit)
+        block_indices(vit, [self.block])
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        features: list[Tensor] = []
+
+        def begin_graph(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            features.append(args[0].detach().requires_grad_())
+            return (features[0], *args[1:])
+
+        with differentiable(), ExitStack() as stack:
+            module = attention_module(vit, self.block)
+            stack.callback(module.register_forward_pre_hook(begin_graph).remove)
+            logits = vit(outside_graph(images))
+            [gradient] = torch.autograd.grad(target_logits(logits, target), features)
+        dtype = torch.promote_types(gradient.dtype, torch.float32)
+        weights = gradient[:, num_prefix_tokens(vit) :].to(dtype).mean(dim=1, keepdim=True)
+        row = (features[0].detach().to(dtype) * weights).sum(dim=-1).clamp(min=0)
+        return patches_to_grid(vit, images, row[:, None])

@@ -1,0 +1,78 @@
+"""LeGrad: how sensitive each block's own output is to its attention."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.gradients import differentiable, outside_graph, require_differentiable, target_logits
+from salvit.recording import record
+from salvit.vit import ViT
+
+
+class LeGrad(Extractor):
+    """Σ_l mean over heads and query rows of max(∂s_l/∂A_l, 0).
+
+    s_l is the target logit of the classifier applied to block l's own output: head(norm(mean over all tokens
+    of the block's output)). Since s_l is asked about A_l only, every block's input is held fixed, and one
+    backward pass of Σ_l s_l gives all gradients. Needs no class token. The source normalises the map to
+    [0, 1]; this one is left as it is, and summed instead of averaged over the blocks.
+
+    Source: Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature Formation
+    Sensitivity", ICCV 2025, section 3; the tokens' mean as in its code.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> LeGrad()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    class_specific = True
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode or checkpoints gradients.
+        """
+        super().check(vit)
+        require_differentiable(vit)
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        outputs: list[Tensor] = []
+
+        def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (args[0].detach(), *args[1:])
+
+        def keep_output(module: nn.Module, args: Any, output: Tensor) -> None:
+            outputs.append(output)
+
+        with differentiable(), ExitStack() as stack:
+            for block in vit.blocks:
+                stack.callback(block.register_forward_pre_hook(hold_input).remove)
+                stack.callback(block.register_forward_hook(keep_output).remove)
+            recording = stack.enter_context(record(vit, gradients=True))
+            logits = vit(outside_graph(images))
+            classes = logits.argmax(dim=-1) if target is None else target
+            score = torch.stack([target_logits(_classify(vit, output), classes) for output in outputs]).sum()
+            gradients = torch.autograd.grad(score, list(recording.attention.values()))
+        row = torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]).sum(dim=0)
+        return patches_to_grid(vit, images, row[:, None])
+
+
+def _classify(vit: ViT, tokens: Tensor) -> Tensor:
+    # Whatever the model pools (class token, mean, attention), equal tokens pool to that token.
+    mean = vit.norm(tokens.mean(dim=1, keepdim=True)).expand_as(tokens)
+    logits: Tensor = vit.forward_head(mean)
+    return logits

@@ -1,0 +1,267 @@
+"""Layer-wise relevance propagation: relevance of the explained logit, shared out layer by layer."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.lrp.denormals import flush_denormals
+from salvit.lrp.pixels import patches_relevance, pixels_relevance
+from salvit.lrp.readout import head_gradient, head_relevance, predicted, reading_row
+from salvit.lrp.rules import ORIGINAL, TRANSFORMER
+from salvit.lrp.support import require_lrp_rules, require_pixel_rules
+from salvit.lrp.sweep import AttentionFlow, Flow, from_attention, through_mlp, to_attention
+from salvit.lrp.tape import embed, run_blocks
+from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid
+
+_TAPE_BYTES = 2**30
+
+
+class _LRP(Extractor):
+    """What the methods share: the models they cover, full precision, and bounded memory."""
+
+    class_specific: ClassVar[bool] = True
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or has a layer that no relevance rule covers.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode, has weights of less than 32 bits, or is not a standard
+                VisionTransformer (class token, distillation token, registers, LayerScale, normalised queries
+                and keys, and average pooling are covered; gates, parallel blocks, relative positions and
+                attention pooling are not).
+        """
+        super().check(vit)
+        require_lrp_rules(vit, repr(self))
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        with _plain_arithmetic(images.device.type):
+            images = images.to(next(vit.parameters()).dtype)
+            size = _images_at_once(vit, images, self._first_block(vit))
+            targets = [None] * len(images) if target is None else target.split(size)
+            return torch.cat(
+                [
+                    self._explain(vit, part, classes)
+                    for part, classes in zip(images.split(size), targets, strict=False)
+                ]
+            )
+
+    @abstractmethod
+    def _first_block(self, vit: ViT) -> int:
+        """Return the index of the lowest block that relevance reaches."""
+
+    @abstractmethod
+    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        """Return the maps of images few enough to be kept on tape at once."""
+
+
+class RelevanceLRP(_LRP):
+    """Relevance of the attention weighted by the logit's gradient, accumulated over the blocks.
+
+    Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the explained class's logit with
+    respect to the attention A and R_A the relevance of A; the map is the class row of ∏ (M + I), over the
+    blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
+    tokens, the row is the mean over the tokens averaged. Relevance starts as 1 at the logit; linear layers and
+    additions share it by the rules of `salvit.lrp.rules.TRANSFORMER`, products of two activations halve it,
+    and normalisation, activation, softmax and LayerScale pass it on.
+
+    Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
+    the maps is the fused one. All is computed in the model's precision, also under autocast, about a
+    GiB of activations at a time.
+
+    Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
+    equations 3–14; there relevance is summed over a batch of one image, here over each image.
+
+    Args:
+        start_layer: lowest block that contributes, negative ones counting from the last; the source's
+            evaluations use 1, its notebooks 0.
+        per_head: one map per head of the last block instead of their mean.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> RelevanceLRP(per_head=True)(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 3, 2, 3])
+    """
+
+    def __init__(self, start_layer: int = 1, per_head: bool = False) -> None:
+        self.start_layer = start_layer
+        self.per_head = per_head
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit, a layer has no relevance rule, or there is no block `start_layer`.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            IndexError: if it has no such block.
+            ValueError: if it is in training mode, or a layer or the weights' dtype is not covered.
+        """
+        super().check(vit)
+        self._first_block(vit)
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
+    def _first_block(self, vit: ViT) -> int:
+        return block_indices(vit, [self.start_layer])[0]
+
+    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        _, tokens = embed(vit, images)
+        output, tapes = run_blocks(vit, tokens, self._first_block(vit))
+        classes = predicted(vit, output) if target is None else target
+        flow = Flow(head_relevance(vit, output, classes, TRANSFORMER), head_gradient(vit, output, classes))
+        rows = reading_row(vit, tokens)
+        if self.per_head:
+            rows = rows.expand(-1, num_heads(vit), -1)
+        while tapes:
+            tape = tapes.pop()
+            attended = to_attention(tape, TRANSFORMER, through_mlp(tape, TRANSFORMER, flow))
+            fused = tape.block is not vit.blocks[-1] or not self.per_head
+            rows = rows + _through_factor(rows, attended, fused)
+            if tapes:
+                flow = from_attention(tape, TRANSFORMER, attended)
+        return patches_to_grid(vit, images, rows)
+
+
+class PartialLRP(_LRP):
+    """Relevance of the last block's attention.
+
+    The class row of mean over heads of (R_A)⁺, or of (R_A)⁺ of each head; if the classifier averages tokens,
+    the mean row over the tokens averaged. Relevance starts as 1 at the explained class's logit and is shared
+    by the rules of `salvit.lrp.rules.ORIGINAL`.
+
+    Maps are non-negative. All is computed in the model's precision, also under autocast.
+
+    Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the
+    Rest Can Be Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
+
+    Args:
+        per_head: one map per head instead of their mean.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> PartialLRP()(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def __init__(self, per_head: bool = False) -> None:
+        self.per_head = per_head
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
+    def _first_block(self, vit: ViT) -> int:
+        return num_blocks(vit) - 1
+
+    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        _, tokens = embed(vit, images)
+        output, [tape] = run_blocks(vit, tokens, self._first_block(vit))
+        classes = predicted(vit, output) if target is None else target
+        flow = Flow(head_relevance(vit, output, classes, ORIGINAL))
+        attended = to_attention(tape, ORIGINAL, through_mlp(tape, ORIGINAL, flow))
+        relevance = attended.relevance.clamp(min=0)
+        if not self.per_head:
+            relevance = relevance.mean(1, keepdim=True)
+        rows = reading_row(vit, tokens)[..., : relevance.shape[2]].unsqueeze(1) @ relevance
+        return patches_to_grid(vit, images, rows.squeeze(2))
+
+
+class FullLRP(_LRP):
+    """Relevance of every pixel.
+
+    Relevance starts as 1 at the explained class's logit and is shared, through all blocks, by the rules of
+    `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.pixels`), then summed
+    over colours. What falls to prefix tokens and position embeddings is dropped.
+
+    Maps [B, 1, H, W] are at pixel resolution and of either sign. All is computed in the model's precision,
+    also under autocast; the rules divide by sums that may vanish, so float32 maps agree with float64
+    ones in pattern rather than digit by digit.
+
+    Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
+    Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> FullLRP()(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or a layer, that of the patches included, has no relevance rule.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode, or a layer or the weights' dtype is not covered.
+        """
+        super().check(vit)
+        require_pixel_rules(vit, repr(self))
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _first_block(self, vit: ViT) -> int:
+        return 0
+
+    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        patches, tokens = embed(vit, images)
+        output, tapes = run_blocks(vit, tokens, self._first_block(vit))
+        classes = predicted(vit, output) if target is None else target
+        flow = Flow(head_relevance(vit, output, classes, ORIGINAL))
+        while tapes:
+            tape = tapes.pop()
+            attended = to_attention(tape, ORIGINAL, through_mlp(tape, ORIGINAL, flow))
+            flow = from_attention(tape, ORIGINAL, attended)
+        return pixels_relevance(vit, images, patches_relevance(vit, patches, tokens, flow.relevance))
+
+
+@contextmanager
+def _plain_arithmetic(device: str) -> Iterator[None]:
+    """No autocast, no denormal numbers, and no gradient or inference mode around what is computed."""
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device, enabled=False),
+        flush_denormals(),
+    ):
+        yield
+
+
+def _through_factor(rows: Tensor, flow: AttentionFlow, fused: bool) -> Tensor:
+    """Return rows [B, K, N] times M; if not `fused`, each row times the factor of its own head."""
+    assert flow.gradient is not None
+    factor = (flow.gradient * flow.relevance).clamp_(min=0)
+    rows = rows[..., : factor.shape[2]]
+    return rows @ factor.mean(1) if fused else (rows.unsqueeze(2) @ factor).squeeze(2)
+
+
+def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
+    """Return how many images' tapes and attention matrices fit into about a GiB."""
+    block = vit.blocks[-1]
+    height, width = patch_grid(vit, images)
+    tokens = vit.num_prefix_tokens + height * width
+    attention = 12 * num_heads(vit) * tokens**2
+    activations = 3 * vit.embed_dim + 4 * block.attn.proj.in_features + block.mlp.fc1.out_features
+    tapes = (num_blocks(vit) - first_block) * tokens * activations
+    return max(1, _TAPE_BYTES // ((attention + tapes) * images.element_size()))

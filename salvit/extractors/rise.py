@@ -1,0 +1,95 @@
+"""RISE: which parts of the image, left visible at random, go with the class."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salvit.extractors.base import Extractor
+from salvit.vit import ViT
+
+
+class RISE(Extractor):
+    """Mean of random masks M_i, weighted by the probability of the target class on the masked image x ⊙ M_i.
+
+    The map is (1 / (n · p)) Σ_i softmax(logits(x ⊙ M_i))[class] · M_i, at pixel resolution [B, 1, H, W]. A mask
+    is a grid of `cells` × `cells` that are 1 with probability p, enlarged bilinearly and shifted at random by
+    less than a cell. Hidden pixels are 0 in the normalised image, the model's mean colour. All images see the
+    same masks, so a map does not depend on the batch. Costs n forward passes per image.
+
+    Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+    BMVC 2018, equation 6 and section 3.2.
+
+    Args:
+        masks: n, the number of masks; the source uses 4000 to 8000.
+        cells: number of cells per side.
+        probability: p, of a cell being visible, in (0, 1).
+        batch_size: masked images per forward pass.
+        seed: of the masks.
+
+    Raises:
+        ValueError: if a number is out of range.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> RISE(masks=8)(vit, torch.rand(2, 3, 32, 48), target=7).shape
+        torch.Size([2, 1, 32, 48])
+    """
+
+    class_specific = True
+
+    def __init__(
+        self,
+        masks: int = 4000,
+        cells: int = 7,
+        probability: float = 0.5,
+        batch_size: int = 64,
+        seed: int = 0,
+    ) -> None:
+        if min(masks, cells, batch_size) < 1:
+            raise ValueError(
+                f"masks, cells and batch_size must be at least 1; got {masks}, {cells}, {batch_size}"
+            )
+        if not 0 < probability < 1:
+            raise ValueError(f"probability must be between 0 and 1; got {probability}")
+        self.masks = masks
+        self.cells = cells
+        self.probability = probability
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        classes = vit(images).argmax(dim=-1) if target is None else target
+        return torch.stack(
+            [self._explain(vit, image, index) for image, index in zip(images, classes, strict=True)]
+        )
+
+    def _explain(self, vit: ViT, image: Tensor, index: Tensor) -> Tensor:
+        dtype = torch.promote_types(image.dtype, torch.float32)
+        total = image.new_zeros(1, *image.shape[1:], dtype=dtype)
+        generator = torch.Generator().manual_seed(self.seed)
+        for start in range(0, self.masks, self.batch_size):
+            count = min(self.batch_size, self.masks - start)
+            masks = torch.stack([self._mask(image.shape[-2:], generator) for _ in range(count)])
+            masks = masks[:, None].to(image.device, dtype)
+            scores = vit((image * masks).to(image.dtype)).to(dtype).softmax(dim=-1)[:, index]
+            total += (scores[:, None, None, None] * masks).sum(dim=0)
+        return total / (self.masks * self.probability)
+
+    def _mask(self, size: torch.Size, generator: torch.Generator) -> Tensor:
+        height, width = size
+        cell_height, cell_width = -(-height // self.cells), -(-width // self.cells)
+        grid = torch.rand(1, 1, self.cells, self.cells, generator=generator, dtype=torch.float64)
+        enlarged = F.interpolate(
+            (grid < self.probability).double(),
+            size=((self.cells + 1) * cell_height, (self.cells + 1) * cell_width),
+            mode="bilinear",
+            align_corners=False,
+        )[0, 0]
+        top = int(torch.randint(cell_height, (), generator=generator))
+        left = int(torch.randint(cell_width, (), generator=generator))
+        return enlarged[top : top + height, left : left + width]

@@ -1,0 +1,116 @@
+"""A saliency map without any training: thresholded, smoothed attention."""
+
+import torch
+from torch import Tensor
+
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.recording import read_attention
+from salvit.vit import ViT, block_indices, require_class_token
+
+
+class UnsupervisedMap(Extractor):
+    """The class token's strongest attention as discrete fixations, smoothed into a density.
+
+    Of the heads' mean attention to the patches the strongest patches are kept that together hold at least
+    `mass` of it; each becomes one fixation, and a Gaussian makes them a density that sums to 1. Meant for a
+    self-supervised model such as `vit_base_patch16_224.dino`.
+
+    Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
+    section 5.2, with the threshold λ = 0.9 read as in Caron et al., "Emerging Properties in Self-Supervised
+    Vision Transformers", ICCV 2021, section 4.2.2, as the share of the mass that is kept. The source does not
+    state σ.
+
+    Args:
+        mass: λ, the share of attention that is kept, in (0, 1].
+        sigma: standard deviation of the Gaussian, in patches.
+        block: block index, negative ones counting from the last.
+
+    Raises:
+        ValueError: if `mass` or `sigma` is out of range.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> UnsupervisedMap()(vit, torch.rand(4, 3, 32, 48)).sum((1, 2, 3))
+        tensor([1., 1., 1., 1.])
+    """
+
+    def __init__(self, mass: float = 0.9, sigma: float = 1.0, block: int = -1) -> None:
+        if not 0 < mass <= 1:
+            raise ValueError(f"mass must be in (0, 1]; got {mass}")
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, in patches; got {sigma}")
+        self.mass = mass
+        self.sigma = sigma
+        self.block = block
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit, lacks the block or has no class token.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            IndexError: if it has no such block.
+            ValueError: if it is in training mode or has no class token.
+        """
+        super().check(vit)
+        require_class_token(vit, repr(self))
+        block_indices(vit, [self.block])
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        [attention] = read_attention(vit, images, [self.block], rows="class")
+        grid = patches_to_grid(vit, images, attention.mean(dim=1))
+        fixations = heaviest(grid.flatten(1), self.mass).view_as(grid)
+        density = smooth(fixations.to(grid.dtype), self.sigma)
+        return density / density.sum(dim=(2, 3), keepdim=True)
+
+
+def heaviest(weights: Tensor, mass: float) -> Tensor:
+    """Return which entries, taken from the largest down, are needed to hold a share of the total.
+
+    Args:
+        weights: [B, n], non-negative.
+        mass: the share, in (0, 1].
+
+    Returns:
+        bool [B, n], the largest entry of each row always included.
+
+    Example:
+        >>> heaviest(torch.tensor([[1.0, 5.0, 3.0, 1.0]]), 0.6)
+        tensor([[False,  True,  True, False]])
+    """
+    ranked, order = weights.sort(dim=-1, descending=True, stable=True)
+    before = ranked.cumsum(dim=-1) - ranked
+    return torch.zeros_like(order, dtype=torch.bool).scatter(
+        -1, order, before < mass * ranked.sum(dim=-1, keepdim=True)
+    )
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Return maps convolved with a Gaussian, with zeros beyond their borders.
+
+    Args:
+        maps: float [..., h, w].
+        sigma: standard deviation in pixels of the maps.
+
+    Returns:
+        [..., h, w], not normalised: the kernel is 1 at its centre.
+
+    Example:
+        >>> smooth(torch.tensor([[0.0, 1.0]]), sigma=1.0)
+        tensor([[0.6065, 1.0000]])
+    """
+    rows, columns = (_gaussian(size, sigma, maps) for size in maps.shape[-2:])
+    with torch.autocast(maps.device.type, enabled=False):
+        return rows @ maps @ columns
+
+
+def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+    position = torch.arange(size, dtype=like.dtype, device=like.device)
+    return torch.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))

@@ -1,0 +1,235 @@
+"""Gradients of class logits with respect to attention, on frozen models and in any grad mode."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from salvit.recording import Recording, record
+from salvit.vit import ViT, attention_module, require_class_token
+
+_FUSED = F.scaled_dot_product_attention
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Record an autograd graph inside the `with` block, also under `no_grad` and `inference_mode`.
+
+    Example:
+        >>> with torch.inference_mode(), differentiable():
+        ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        (True, False)
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def outside_graph(tensor: Tensor) -> Tensor:
+    """Return a copy without history that autograd may save, also of a tensor made in inference mode.
+
+    Args:
+        tensor: any tensor.
+    """
+    return tensor.detach().clone()
+
+
+def target_logits(logits: Tensor, target: Tensor | None) -> Tensor:
+    """Return the sum over the batch of each image's target logit; samples do not mix, so neither do gradients.
+
+    Args:
+        logits: [B, classes].
+        target: int64 [B], or None for the predicted classes.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> target_logits(torch.tensor([[1.0, 2.0], [8.0, 4.0]]), torch.tensor([1, 1]))
+        tensor(6.)
+    """
+    classes = logits.argmax(dim=-1) if target is None else outside_graph(target)
+    return logits.gather(1, classes[:, None]).sum()
+
+
+def require_differentiable(vit: ViT) -> None:
+    """Raise if the model recomputes its activations during the backward pass.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Raises:
+        ValueError: if gradient checkpointing is on.
+    """
+    if getattr(vit, "grad_checkpointing", False):
+        raise ValueError(
+            "gradients with respect to attention need its forward pass only once, and this model recomputes it: "
+            "call vit.set_grad_checkpointing(False) first"
+        )
+
+
+def require_class_readout(vit: ViT, what: str, remedy: str = "use a model that does") -> None:
+    """Raise unless the model classifies from its class token.
+
+    Args:
+        vit: a plain timm ViT.
+        what: what needs it, for the message.
+        remedy: what to do instead, for the message.
+
+    Raises:
+        ValueError: if it has no class token, or pools other tokens.
+    """
+    require_class_token(vit, what, remedy)
+    if vit.global_pool != "token":
+        raise ValueError(
+            f"{what} follows the class token's row, and this {type(vit).__name__} does not classify from its "
+            f'class token (global_pool="{vit.global_pool}"): {remedy}'
+        )
+
+
+def attention_gradients(
+    vit: ViT, images: Tensor, target: Tensor | None, blocks: Sequence[int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the attention of some blocks and the gradients of the target logits with respect to it.
+
+    One forward and one backward pass for the whole batch; the graph begins at the first of the blocks.
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        images: [B, 3, H, W], normalised for the model.
+        target: int64 [B], or None for the predicted classes.
+        blocks: block indices.
+
+    Returns:
+        For each entry of `blocks` the attention, and for each the gradient, both [B, heads, N, N].
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> attention, gradients = attention_gradients(vit, torch.rand(1, 3, 32, 32), None, [0, 1])
+        >>> [gradient.shape for gradient in gradients]
+        [torch.Size([1, 3, 5, 5]), torch.Size([1, 3, 5, 5])]
+    """
+    with differentiable():
+        with record(vit, blocks, gradients=True) as recording:
+            logits = vit(outside_graph(images))
+        attention = [recording.attention[block] for block in blocks]
+        gradients = torch.autograd.grad(target_logits(logits, target), attention)
+    return [block.detach() for block in attention], list(gradients)
+
+
+class ClassRow(NamedTuple):
+    """The class token's row in consecutive blocks, each tensor [B, heads, 1, N].
+
+    Attributes:
+        attention: after the softmax.
+        scores: before it, scaled.
+        gradients: of the target logits with respect to the attention.
+    """
+
+    attention: list[Tensor]
+    scores: list[Tensor]
+    gradients: list[Tensor]
+
+
+def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: int = 0) -> ClassRow:
+    """Return the class token's attention and its gradient through the residual stream and the MLPs only.
+
+    Where no gradient enters an attention's input, the logits depend on a block's attention through the class
+    token's row alone. So the model runs as it is, with the fused kernel and without a graph, and then only
+    the class token goes through the blocks again, given the attention and the values of the first pass.
+
+    Args:
+        vit: a plain timm ViT in eval mode that classifies from its class token.
+        images: [B, 3, H, W], normalised for the model.
+        target: int64 [B], or None for the predicted classes.
+        first: first of the blocks.
+
+    Returns:
+        The rows of blocks first … last. In the last block the gradient is the ordinary one.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> class_row_gradients(vit, torch.rand(1, 3, 32, 32), None).gradients[0].shape
+        torch.Size([1, 3, 1, 5])
+    """
+    blocks = range(first, len(vit.blocks))
+    with differentiable(), _fused_attention(vit, blocks):
+        with torch.no_grad():
+            recording, entry, exit_tokens = _plain_pass(vit, outside_graph(images), blocks)
+        attention = [recording.attention[block].requires_grad_() for block in blocks]
+        row = _replay(vit, entry, recording, blocks)
+        logits = vit.forward_head(vit.norm(torch.cat([row, exit_tokens[:, 1:]], dim=1)))
+        gradients = torch.autograd.grad(target_logits(logits, target), attention)
+    scores = [recording.scores[block] for block in blocks]
+    return ClassRow([block.detach() for block in attention], scores, list(gradients))
+
+
+@contextmanager
+def _fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
+    modules: list[Any] = [attention_module(vit, block) for block in blocks]
+    before = [module.fused_attn for module in modules]
+    try:
+        for module in modules:
+            module.fused_attn = True
+        yield
+    finally:
+        for module, fused in zip(modules, before, strict=True):
+            module.fused_attn = fused
+
+
+def _plain_pass(vit: ViT, images: Tensor, blocks: range) -> tuple[Recording, Tensor, Tensor]:
+    """Return the recorded class rows, the class token before the first block, all tokens after the last."""
+    seen: dict[str, Tensor] = {}
+
+    def enter(module: nn.Module, args: Any) -> None:
+        seen["entry"] = args[0][:, :1]
+
+    def leave(module: nn.Module, args: Any, output: Tensor) -> None:
+        seen["exit"] = output
+
+    with ExitStack() as stack:
+        stack.callback(vit.blocks[blocks[0]].register_forward_pre_hook(enter).remove)
+        stack.callback(vit.blocks[blocks[-1]].register_forward_hook(leave).remove)
+        recording = stack.enter_context(record(vit, blocks, rows="class", scores=True, values=True))
+        vit(images)
+    return recording, seen["entry"], seen["exit"]
+
+
+def _replay(vit: ViT, row: Tensor, recording: Recording, blocks: range) -> Tensor:
+    """Send the class token [B, 1, D] through the blocks alone; attention's input is outside the graph."""
+    for block in blocks:
+        module = attention_module(vit, block)
+        mixed = _mix(recording.attention[block], recording.values[block])
+        with ExitStack() as stack:
+            if module is not vit.blocks[block]:
+                stack.callback(module.register_forward_pre_hook(_detach_input).remove)
+            stack.enter_context(_Answer(mixed))
+            row = vit.blocks[block](row)
+    return row
+
+
+def _mix(attention: Tensor, value: Tensor) -> Tensor:
+    with torch.autocast(value.device.type, enabled=False):
+        return (attention @ value.to(attention.dtype)).to(value.dtype)
+
+
+def _detach_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0].detach(), *args[1:])
+
+
+class _Answer(TorchFunctionMode):
+    """Answers fused attention with a given output."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self.output if func is _FUSED else func(*args, **(kwargs or {}))

@@ -1,0 +1,56 @@
+"""From the first block's input back to the pixels."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from salvit.lrp.rules import divide
+from salvit.vit import ViT, num_prefix_tokens
+
+_STABILIZER = 1e-9
+
+
+def patches_relevance(vit: ViT, patches: Tensor, tokens: Tensor, relevance: Tensor) -> Tensor:
+    """Carry relevance through the addition of position embeddings and drop the prefix tokens.
+
+    Args:
+        vit: a timm VisionTransformer.
+        patches: patch tokens before the addition, [B, hw, D].
+        tokens: all tokens after it, [B, N, D].
+        relevance: R of all tokens, [B, N, D].
+
+    Returns:
+        Relevance of the patch tokens, [B, hw, D]; what falls to prefix tokens and positions is dropped.
+    """
+    prefix = num_prefix_tokens(vit)
+    if vit.pos_embed is None:
+        return relevance[:, prefix:]
+    return patches * divide(relevance[:, prefix:], tokens[:, prefix:])
+
+
+def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
+    """Carry relevance from patch tokens to pixels by the z^B rule, summed over colours.
+
+    With L and H an image's smallest and largest value, Z = W∗x − W⁺∗L − W⁻∗H + 1e-9, S = R / Z and
+    R_in = x ⊙ WᵀS − L ⊙ W⁺ᵀS − H ⊙ W⁻ᵀS. Source: Montavon et al., "Explaining nonlinear classification
+    decisions with deep Taylor decomposition", Pattern Recognition 2017, the rule for bounded inputs, as used
+    by Chefer, Gur and Wolf, CVPR 2021.
+
+    Args:
+        vit: a timm VisionTransformer.
+        images: x, [B, 3, H, W].
+        relevance: R of the patch tokens, [B, hw, D].
+
+    Returns:
+        [B, 1, H, W].
+    """
+    convolution = vit.patch_embed.proj
+    weight, stride = convolution.weight, convolution.stride
+    terms = (
+        (images, weight, 1.0),
+        (images.amin((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(min=0), -1.0),
+        (images.amax((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(max=0), -1.0),
+    )
+    total = sum(sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms) + _STABILIZER
+    share = relevance.mT.reshape(total.shape) / total
+    pixels = sum(sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms)
+    return pixels.sum(1, keepdim=True)

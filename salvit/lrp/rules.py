@@ -1,0 +1,241 @@
+"""The relevance rules of linear layers, additions and products, in the two sets that the published methods use.
+
+A rule takes the relevance R of a layer's output and shares it out among the layer's inputs. Sums are per image,
+so that no image's relevance depends on what else is in the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_STABILIZER = 1e-9
+
+Linear = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
+Add = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Divide as the rules do: sd(a, b) = a / (b + 1e-9), and 0 where b = 0.
+
+    Args:
+        numerator: a, float of any shape.
+        denominator: b, of a shape that broadcasts with a's.
+
+    Example:
+        >>> divide(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0]))
+        tensor([0.2500, 0.0000])
+    """
+    # Expanded by b, an undefined quotient is 0/0 or a/0: far cheaper to find on a CPU than by a mask of b = 0.
+    expanded = (denominator + _STABILIZER).mul_(denominator)
+    return (numerator * denominator).div_(expanded).nan_to_num_(0, 0, 0)
+
+
+def clone(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Join the relevances of two copies of an activation: x ⊙ (sd(R₁, x) + sd(R₂, x)).
+
+    Args:
+        x: the activation, [B, N, D].
+        first: R₁ of the first copy, [B, r, D] with r ≤ N: zero after the first r tokens.
+        second: R₂ of the second copy, [B, N, D].
+
+    Returns:
+        [B, N, D].
+
+    Example:
+        >>> clone(torch.ones(1, 2, 1), torch.ones(1, 1, 1), torch.ones(1, 2, 1)).flatten()
+        tensor([2., 1.])
+    """
+    return divide(add_to_first(second, first), x).mul_(x)
+
+
+def add_to_first(tokens: Tensor, first: Tensor) -> Tensor:
+    """Return `tokens` with `first` added to as many tokens as it has.
+
+    Args:
+        tokens: [B, N, D].
+        first: [B, r, D] with r ≤ N.
+
+    Example:
+        >>> add_to_first(torch.zeros(1, 3, 1), torch.ones(1, 2, 1)).flatten()
+        tensor([1., 1., 0.])
+    """
+    if first.shape[1] == tokens.shape[1]:
+        return tokens + first
+    total = tokens.clone()
+    total[:, : first.shape[1]] += first
+    return total
+
+
+def average(tokens: Tensor, relevance: Tensor) -> Tensor:
+    """Share the relevance of a mean over tokens among them: x ⊙ sd(R, Σ x).
+
+    Args:
+        tokens: x, the tokens averaged, [B, n, D].
+        relevance: R of their mean, [B, D].
+
+    Returns:
+        [B, n, D]; its sum over tokens is R.
+
+    Example:
+        >>> average(torch.tensor([[[1.0], [3.0]]]), torch.ones(1, 1)).flatten()
+        tensor([0.2500, 0.7500])
+    """
+    return tokens * divide(relevance, tokens.sum(1)).unsqueeze(1)
+
+
+def bilinear(left: Tensor, right: Tensor, product: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share the relevance of a product P = L·Mᵀ between its factors, half each.
+
+    S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021, the
+    paragraph on non-parametric relevance propagation (equations 7–9), without the rescaling.
+
+    Args:
+        left: L, [..., n, k].
+        right: M, [..., m, k].
+        product: P, [..., n, m].
+        relevance: R of the product, [..., n, m].
+
+    Returns:
+        R_L, [..., n, k], and R_M, [..., m, k].
+
+    Example:
+        >>> one = torch.ones(1, 1)
+        >>> bilinear(one, one, one, one)
+        (tensor([[0.5000]]), tensor([[0.5000]]))
+    """
+    share = divide(relevance, product).mul_(0.5)
+    return (share @ right).mul_(left), (share.mT @ left).mul_(right)
+
+
+def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, relevance: Tensor) -> Tensor:
+    """Share relevance among a linear layer's inputs in proportion to the positive contributions.
+
+    Z = x⁺W⁺ᵀ + x⁻W⁻ᵀ, S = sd(R, Z), R_in = x⁺ ⊙ (SW⁺) + x⁻ ⊙ (SW⁻). Computed in three matrix products, by
+    Z = ½[xWᵀ + |x||W|ᵀ] and R_in = ½[x ⊙ (SW) + |x| ⊙ (S|W|)]. Source: the z⁺ rule in the form of Chefer, Gur
+    and Wolf, CVPR 2021, equation 4, extended to x of either sign as in the authors' code.
+
+    Args:
+        x: input, [..., D].
+        weight: W, [E, D].
+        bias: [E], if the layer has one; no relevance falls to it.
+        output: xWᵀ + bias, [..., E].
+        relevance: R of the output, [..., E].
+
+    Returns:
+        R_in, [..., D].
+
+    Example:
+        >>> x, weight = torch.tensor([[1.0, 3.0, 2.0]]), torch.tensor([[1.0, 1.0, -1.0]])
+        >>> linear_joint(x, weight, None, x @ weight.T, torch.ones(1, 1))
+        tensor([[0.2500, 0.7500, 0.0000]])
+    """
+    magnitude, weight_magnitude = x.abs(), weight.abs()
+    floor = 2 * _STABILIZER
+    doubled = (magnitude @ weight_magnitude.T).add_(output).add_(floor if bias is None else floor - bias)
+    # Z cannot be negative but by rounding, and where it is 0 so is every contribution that S multiplies.
+    share = torch.div(relevance, doubled.clamp_(min=floor), out=doubled)
+    absolute = (share @ weight_magnitude).mul_(magnitude)
+    return absolute.addcmul_(x, share @ weight)
+
+
+def linear_separate(
+    x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, relevance: Tensor
+) -> Tensor:
+    """Share relevance among a linear layer's inputs, those of either sign each receiving it in full.
+
+    R_in = x⁺ ⊙ (sd(R, x⁺W⁺ᵀ) W⁺) + x⁻ ⊙ (sd(R, x⁻W⁻ᵀ) W⁻). Source: the authors' code for the methods that
+    Chefer, Gur and Wolf, CVPR 2021, compare with.
+
+    Args:
+        x: input, [..., D].
+        weight: W, [E, D].
+        bias: [E], if the layer has one; this rule does not need it.
+        output: xWᵀ + bias, [..., E]; this rule does not need it.
+        relevance: R of the output, [..., E].
+
+    Returns:
+        R_in, [..., D].
+
+    Example:
+        >>> x, weight = torch.tensor([[1.0, 3.0, -2.0]]), torch.tensor([[1.0, 1.0, -1.0]])
+        >>> linear_separate(x, weight, None, x @ weight.T, torch.ones(1, 1))
+        tensor([[0.2500, 0.7500, 1.0000]])
+    """
+    positive = _one_sign(x.clamp(min=0), weight.clamp(min=0), relevance)
+    return positive.add_(_one_sign(x.clamp(max=0), weight.clamp(max=0), relevance))
+
+
+def _one_sign(x: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
+    return (divide(relevance, x @ weight.T) @ weight).mul_(x)
+
+
+def add_plain(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share relevance between two summands, element by element: a ⊙ sd(R, a + b) and b ⊙ sd(R, a + b).
+
+    Args:
+        left: a, [B, ...].
+        right: b, of the same shape.
+        relevance: R of the sum, of the same shape.
+
+    Returns:
+        The relevances of a and of b.
+
+    Example:
+        >>> add_plain(torch.ones(1, 1), 3 * torch.ones(1, 1), torch.ones(1, 1))
+        (tensor([[0.2500]]), tensor([[0.7500]]))
+    """
+    share = divide(relevance, left + right)
+    return left * share, share.mul_(right)
+
+
+def add_conserving(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+    """Share relevance between two summands so that each image's total is conserved.
+
+    a' = a ⊙ sd(R, a + b), b' likewise; a' is scaled to the sum |Σa'| / (|Σa'| + |Σb'|) · ΣR, b' likewise; Σ runs
+    over one image. Source: Chefer, Gur and Wolf, CVPR 2021, equations 9 and 10.
+
+    Args:
+        left: a, [B, ...].
+        right: b, of the same shape.
+        relevance: R of the sum, of the same shape.
+
+    Returns:
+        The relevances of a and of b.
+
+    Example:
+        >>> left, right = add_conserving(torch.tensor([[2.0, -4.0]]), torch.ones(1, 2), torch.ones(1, 2))
+        >>> round(float((left + right).sum()), 5)
+        2.0
+    """
+    left, right = add_plain(left, right, relevance)
+    left_sum, right_sum, total = (_sum_per_image(part) for part in (left, right, relevance))
+    size = left_sum.abs() + right_sum.abs()
+    left_scale = divide(divide(left_sum.abs(), size) * total, left_sum)
+    right_scale = divide(divide(right_sum.abs(), size) * total, right_sum)
+    return left.mul_(left_scale), right.mul_(right_scale)
+
+
+def _sum_per_image(tensor: Tensor) -> Tensor:
+    return tensor.sum(tuple(range(1, tensor.ndim)), keepdim=True)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """The rules in which the published methods differ; all others they share.
+
+    Attributes:
+        linear: (x, W, bias, xWᵀ + bias, R) → relevance of x.
+        add: (a, b, R) → relevances of a and of b.
+    """
+
+    linear: Linear
+    add: Add
+
+
+TRANSFORMER = RuleSet(linear_joint, add_conserving)
+"""Rules of relevance LRP (Chefer, Gur and Wolf, CVPR 2021)."""
+
+ORIGINAL = RuleSet(linear_separate, add_plain)
+"""Rules of the partial and full LRP that the same paper compares with."""

@@ -1,0 +1,61 @@
+import json
+import os
+
+import pytest
+import torch
+
+from salvit.callbacks.backbone import BackboneWriter
+from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.vit import load_vit
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+
+
+@pytest.fixture
+def written(make_trainer, popout, tmp_path):
+    torch.manual_seed(0)
+    module = ClassificationModule(10, vit=SMALL, dense_weight=1.0, warmup_epochs=0)
+    path = tmp_path / "new" / "mine.safetensors"
+    trainer = make_trainer(max_epochs=2, callbacks=[BackboneWriter(str(path))])
+    trainer.fit(module, popout)
+    assert not path.exists()
+    trainer.test(module, popout, verbose=False)
+    return module, path, trainer
+
+
+def test_the_backbone_reads_back(written):
+    module, path, _ = written
+    vit, images = load_vit(path), torch.rand(4, 3, 32, 48)
+    expected = module(images)
+    torch.testing.assert_close(vit((images - 0.5) / 0.5), expected, atol=5e-3, rtol=5e-3)
+    assert SaliencyModule(vit=str(path))(images).shape == (4, 32, 48)
+
+
+def test_weights_are_half_precision_and_nothing_else(written):
+    module, path, _ = written
+    expected = sum(tensor.numel() for tensor in module.vit.state_dict().values()) * 2
+    assert expected < path.stat().st_size < expected + 10_000
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
+
+
+def test_the_description_says_what_it_is_and_how_it_came_about(written):
+    _, path, trainer = written
+    description = json.loads(path.with_suffix(".json").read_text())
+    assert description["model"] == {**SMALL, "num_classes": 10}
+    assert description["mean"] == description["std"] == [0.5, 0.5, 0.5]
+    assert description["steps"] == 4
+    assert description["seed"] == int(os.environ.get("PL_GLOBAL_SEED", "0"))
+    assert description["scores"] == {
+        "test/accuracy": round(float(trainer.callback_metrics["test/accuracy"]), 4)
+    }
+
+
+def test_steps_of_a_checkpoint_tested_later_count(make_trainer, popout, tmp_path, written):
+    module, _, trainer = written
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    path = tmp_path / "later.safetensors"
+    again = ClassificationModule(10, vit=SMALL, dense_weight=1.0, warmup_epochs=0)
+    make_trainer(callbacks=[BackboneWriter(str(path))]).test(
+        again, popout, str(tmp_path / "a.ckpt"), verbose=False
+    )
+    assert json.loads(path.with_suffix(".json").read_text())["steps"] == 4

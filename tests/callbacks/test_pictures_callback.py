@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import OSIEDataModule
+from salvit.callbacks.pictures import LABELS, Pictures
+from salvit.modules import SaliencyModule
+from salvit.report.pictures import heat
+from tests.datamodules.data.images import write_image
+from tests.datamodules.data.osie import make_osie
+
+
+@pytest.fixture
+def module(vit_file):
+    return SaliencyModule(vit=vit_file(), warmup_epochs=0)
+
+
+def opened(path):
+    with Image.open(path) as picture:
+        picture.load()
+        return picture
+
+
+@pytest.mark.parametrize(("count", "rows"), [(2, 2), (6, 3)])
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_a_row_per_image(module, make_trainer, popout, tmp_path, count, rows, stage):
+    popout.batch_size = 3
+    getattr(make_trainer(callbacks=[Pictures(count)]), stage)(module, popout, verbose=False)
+    picture = opened(tmp_path / "pictures" / {"validate": "val.png", "test": "test.png"}[stage])
+    one, two = (
+        picture.size for picture in (opened_rows(1, tmp_path, module, make_trainer, popout, stage), picture)
+    )
+    assert two[0] == one[0] > 4 * 160
+    height_of_labels = one[1] - (two[1] - one[1]) // (rows - 1)
+    assert 0 < height_of_labels < 60
+
+
+def opened_rows(count, tmp_path, module, make_trainer, popout, stage):
+    folder = tmp_path / f"rows{count}"
+    getattr(make_trainer(callbacks=[Pictures(count)], default_root_dir=folder), stage)(
+        module, popout, verbose=False
+    )
+    (path,) = folder.glob("pictures/*.png")
+    return opened(path)
+
+
+def test_the_columns_show_what_their_labels_say(module, make_trainer, popout, tmp_path):
+    popout.batch_size = 1
+    make_trainer(callbacks=[Pictures()]).test(module, popout, verbose=False)
+    picture = np.asarray(opened(tmp_path / "pictures/test.png").convert("RGB"), dtype=float)
+    assert LABELS == ("image", "ground truth", "prediction", "overlay")
+    sample = popout.dataset("test")[0]
+    with torch.no_grad():
+        prediction = module(sample["image"][None])[0]
+    width = (picture.shape[1] - 18) // 4
+    columns = [picture[22 : 22 + width, i * (width + 6) : i * (width + 6) + width] for i in range(4)]
+    expected = [
+        np.asarray(Image.fromarray((sample["image"].permute(1, 2, 0).numpy() * 255).astype(np.uint8))),
+        np.asarray(heat(sample["density"])),
+        np.asarray(heat(prediction)),
+    ]
+    for column, small in zip(columns, expected, strict=False):
+        large = np.asarray(
+            Image.fromarray(small).resize((width, width), Image.Resampling.BICUBIC), dtype=float
+        )
+        assert np.abs(column - large).mean() < 4
+
+
+def test_the_latest_replaces_the_last(module, make_trainer, popout, tmp_path):
+    drawn = []
+
+    class Record(Pictures):
+        def on_validation_batch_end(self, *args):
+            super().on_validation_batch_end(*args)
+            drawn.append((tmp_path / "pictures/val.png").read_bytes())
+
+    make_trainer(max_epochs=2, callbacks=[Record(1)]).fit(module, popout)
+    assert len(drawn) == 2
+    assert drawn[0] != drawn[1]
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["val.png"]
+
+
+def test_the_sanity_check_is_not_drawn(module, make_trainer, popout, tmp_path):
+    make_trainer(
+        num_sanity_val_steps=1,
+        limit_val_batches=1,
+        limit_train_batches=1,
+        check_val_every_n_epoch=2,
+        callbacks=[Pictures()],
+    ).fit(module, popout)
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_images_of_different_sizes(module, make_trainer, tmp_path):
+    root = make_osie(tmp_path / "osie")
+    val = OSIEDataModule(root, image_size=32, batch_size=4, num_workers=0)
+    name = val.dataset("val").stimuli[1].name
+    write_image(root / f"data/stimuli/{name}.jpg", (60, 40), 3)
+    val = OSIEDataModule(root, image_size=32, batch_size=4, num_workers=0)
+    make_trainer(callbacks=[Pictures()]).test(module, val, verbose=False)
+    assert opened(tmp_path / "pictures/test.png").height > 300

@@ -1,0 +1,65 @@
+"""What holds for every test: one thread, no network, no login, and tiny ViTs on disk."""
+
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from datamodules import PopOutDataModule
+from tests.tiny import quiet_trainer, save_vit, tiny_popout
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def without_network_or_login(monkeypatch, tmp_path):
+    """Nothing but this machine answers, W&B is off unless a test turns it on, and no account is found."""
+    connect = socket.socket.connect
+
+    def local(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(f"tests have no network, so {address[0]} cannot be reached")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for variable in (
+        "WANDB_API_KEY",
+        "SALVIT_TRACEBACK",
+        *(key for key in os.environ if key.endswith("_ROOT")),
+    ):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def vit_file(tmp_path_factory) -> Callable[..., str]:
+    """Names a tiny ViT's weights file; the same seed and options, the same file."""
+    folder, made = tmp_path_factory.mktemp("vits"), {}
+
+    def name(seed: int = 0, **options) -> str:
+        key = (seed, *sorted(options.items()))
+        if key not in made:
+            made[key] = save_vit(folder / f"vit{len(made)}.safetensors", seed, **options)
+        return made[key]
+
+    return name
+
+
+@pytest.fixture
+def make_trainer(tmp_path) -> Callable[..., Trainer]:
+    """Trainers that write to the test's folder."""
+    return partial(quiet_trainer, tmp_path)
+
+
+@pytest.fixture
+def popout() -> PopOutDataModule:
+    return tiny_popout()

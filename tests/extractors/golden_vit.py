@@ -1,0 +1,49 @@
+"""The reference outputs that lie beside a development checkout, and the ViTs they were made with."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from timm.layers import LayerNorm
+from timm.models.vision_transformer import VisionTransformer
+
+from salvit.extractors import Extractor
+
+FOLDER = Path(__file__).resolve().parents[2] / "../shared/golden"
+
+
+def golden_error(name: str, expected: str, extractor: Extractor, block_eps: float) -> float:
+    """Largest deviation of a method from the reference, relative to the reference's maximum."""
+    path = FOLDER / f"{name}.npz"
+    if not path.exists():
+        pytest.skip("golden outputs are not beside this checkout")
+    golden = np.load(path)
+    vit = _load(golden)
+    for block in vit.blocks:
+        block.norm1.eps = block.norm2.eps = block_eps
+    images, targets = torch.tensor(golden["images"]).double(), torch.tensor(golden["targets"])
+    maps = extractor(vit, images, targets)[:, 0].numpy()
+    reference = golden[f"expected/{expected}"]
+    assert maps.shape == reference.shape
+    return float(np.abs(maps - reference).max() / reference.max())
+
+
+def _load(golden) -> VisionTransformer:
+    config = json.loads(str(golden["config"]))
+    vit = VisionTransformer(
+        img_size=config["img"],
+        patch_size=config["patch"],
+        embed_dim=config["dim"],
+        depth=config["depth"],
+        num_heads=config["heads"],
+        num_classes=config["classes"],
+        norm_layer=LayerNorm,
+    )
+    prefix = "weight/"
+    weights = {
+        key.removeprefix(prefix): torch.tensor(golden[key]) for key in golden if key.startswith(prefix)
+    }
+    vit.load_state_dict(weights)
+    return vit.double().requires_grad_(False).eval()

@@ -1,0 +1,60 @@
+import pytest
+import slow_vit
+import torch
+from golden_vit import golden_error
+
+from salvit.extractors import AttentionGradCAM, TokenGradCAM
+
+TARGETS = torch.tensor([4, 0, 2])
+
+
+def attention_reference(vit, image, target):
+    trace = slow_vit.run(vit, image)
+    gradients = slow_vit.gradients(trace.logits[target], trace)[-1]
+    weighted = [a[0, 1:] * g[0, 1:].mean() for a, g in zip(trace.attention[-1], gradients, strict=True)]
+    return torch.stack(weighted).detach().reshape(3, 4, 6)
+
+
+def token_reference(vit, image, target, block):
+    trace = slow_vit.run(vit, image)
+    [gradient] = torch.autograd.grad(trace.logits[target], trace.normed[block])
+    weights = gradient[1:].mean(0)
+    return (trace.normed[block][1:] @ weights).clamp(min=0).detach().reshape(1, 4, 6)
+
+
+def test_attention_gradcam_matches_slow_reference(make_vit, images):
+    vit = make_vit(img_size=(32, 48))
+    heads = torch.stack([attention_reference(vit, *pair) for pair in zip(images, TARGETS, strict=True)])
+    assert heads.min() < 0 < heads.mean(1).max()
+    maps = AttentionGradCAM()(vit, images, TARGETS)
+    torch.testing.assert_close(maps, heads.mean(1, keepdim=True).clamp(min=0), rtol=1e-8, atol=1e-12)
+    per_head = AttentionGradCAM(per_head=True)(vit, images, TARGETS)
+    torch.testing.assert_close(per_head, heads.clamp(min=0), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
+def test_golden(name):
+    # The reference's model of this method normalises its blocks with eps 1e-5.
+    assert golden_error(name, "attn_gradcam", AttentionGradCAM(), block_eps=1e-5) < 1e-6
+
+
+@pytest.mark.parametrize("block", [0, 1, -1])
+def test_token_gradcam_matches_slow_reference(make_vit, images, block):
+    vit = make_vit(img_size=(32, 48))
+    pairs = zip(images, TARGETS, strict=True)
+    expected = torch.stack([token_reference(vit, *pair, block) for pair in pairs])
+    maps = TokenGradCAM(block)(vit, images, TARGETS)
+    torch.testing.assert_close(maps, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_models_that_classify_from_patches(make_vit, images):
+    vit = make_vit(class_token=False, global_pool="avg")
+    assert TokenGradCAM()(vit, images).shape == (3, 1, 4, 6)
+    vit.forward = None  # nothing may be computed
+    with pytest.raises(ValueError, match="class token"):
+        AttentionGradCAM()(vit, images)
+
+
+def test_no_such_block(vit, images):
+    with pytest.raises(IndexError, match="no block 3"):
+        TokenGradCAM(3)(vit, images)

@@ -1,0 +1,177 @@
+"""What holds for every method that is not LRP: batches, precision, grad modes, and a model left as it was."""
+
+import copy
+import pickle
+import threading
+
+import pytest
+import torch
+from torch.overrides import _get_current_function_mode_stack
+
+from salvit.extractors import (
+    METHODS,
+    RISE,
+    AttentionGradCAM,
+    AttentionGradient,
+    CenterPrior,
+    GenericAttention,
+    RandomMap,
+    Rollout,
+)
+
+EXTRACTORS = [
+    Rollout(),
+    Rollout(per_head=True),
+    METHODS["agcam"](),
+    AttentionGradient(),
+    AttentionGradient("mean"),
+    AttentionGradCAM(per_head=True),
+    METHODS["attn_gradcam"](),
+    GenericAttention(),
+    GenericAttention(per_head=True),
+    METHODS["legrad"](),
+    METHODS["token_gradcam"](),
+    METHODS["input_gradient"](),
+    METHODS["input_x_gradient"](),
+    METHODS["unsupervised_map"](),
+    METHODS["random"](),
+    METHODS["center_prior"](),
+    RISE(masks=6, batch_size=4),
+]
+GRADIENT = [extractor for extractor in EXTRACTORS if extractor.class_specific and type(extractor) is not RISE]
+COMPUTED = [extractor for extractor in EXTRACTORS if type(extractor) not in (RandomMap, CenterPrior)]
+every = pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+every_computed = pytest.mark.parametrize("extractor", COMPUTED, ids=repr)
+every_gradient = pytest.mark.parametrize("extractor", GRADIENT, ids=repr)
+
+
+@every
+def test_batch_of_n_equals_n_singles(vit, images, extractor):
+    maps = extractor(vit, images, torch.tensor([4, 0, 2]))
+    singles = [extractor(vit, images[i : i + 1], target) for i, target in enumerate((4, 0, 2))]
+    torch.testing.assert_close(maps, torch.cat(singles), rtol=0, atol=1e-10)
+    assert maps.shape[:2] == (3, extractor.num_channels(vit))
+    assert maps.shape[2:] in [(4, 6), (32, 48)]
+    assert maps.dtype == torch.float64
+    assert not maps.requires_grad
+    assert maps.isfinite().all()
+
+
+@every
+def test_target_is_the_predicted_class_by_default(vit, images, extractor):
+    predicted = vit(images).argmax(-1)
+    maps = extractor(vit, images)
+    torch.testing.assert_close(maps, extractor(vit, images, predicted), rtol=0, atol=0)
+    other = extractor(vit, images, (predicted + 1) % 5)
+    assert torch.equal(maps, other) != extractor.class_specific
+
+
+@every_computed
+def test_float32_and_bfloat16_autocast(vit, images, extractor):
+    exact = extractor(vit, images, 2)
+    single = extractor(vit.float(), images.float(), 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = extractor(vit, images.float(), 2)
+    assert single.dtype == mixed.dtype == torch.float32
+    assert correlation(single, exact) > 0.999999
+    assert correlation(mixed, single) > 0.999
+
+
+def correlation(one, other):
+    return torch.corrcoef(torch.stack([one.flatten().double(), other.flatten().double()]))[0, 1]
+
+
+@every
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_any_grad_mode(vit, images, extractor, mode):
+    expected = extractor(vit, images)
+    with mode():
+        maps = extractor(vit, images.clone(), vit(images).argmax(-1))
+    torch.testing.assert_close(maps, expected, rtol=0, atol=1e-12)
+
+
+def state(vit):
+    modules = [
+        (
+            module.training,
+            getattr(module, "fused_attn", None),
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+        )
+        for module in vit.modules()
+    ]
+    tensors = {name: value.clone() for name, value in vit.state_dict().items()}
+    return modules, tensors, [(p.requires_grad, p.grad) for p in vit.parameters()]
+
+
+def assert_untouched(vit, before):
+    modules, tensors, flags = state(vit)
+    assert modules == before[0]
+    assert flags == before[2]
+    assert all(torch.equal(value, before[1][name]) for name, value in tensors.items())
+    assert not _get_current_function_mode_stack()
+
+
+@every
+@pytest.mark.parametrize("trainable", [False, True])
+def test_the_model_is_left_as_it_was(vit, images, extractor, trainable):
+    expected = extractor(vit, images)
+    vit.requires_grad_(trainable)
+    before = state(vit)
+    torch.testing.assert_close(extractor(vit, images), expected, rtol=0, atol=1e-12)
+    assert_untouched(vit, before)
+    assert not images.requires_grad
+
+
+@every_gradient
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_leaks_when_the_model_raises(vit, images, extractor, error):
+    def fail(*_):
+        raise error
+
+    handle = vit.blocks[-1].mlp.register_forward_hook(fail)
+    before = state(vit)
+    grad = torch.is_grad_enabled()
+    with pytest.raises(error):
+        extractor(vit, images)
+    assert_untouched(vit, before)
+    assert torch.is_grad_enabled() == grad
+    handle.remove()
+
+
+@every_gradient
+def test_half_precision_model(vit, images, extractor):
+    maps = extractor(vit.bfloat16(), images.bfloat16())
+    assert maps.isfinite().all()
+
+
+@every_gradient
+def test_threads_do_not_disturb_each_other(vit, images, extractor):
+    models, batches = [vit, copy.deepcopy(vit)], [images, images.flip(0) + 1]
+    expected = [extractor(*pair) for pair in zip(models, batches, strict=True)]
+    problems = []
+
+    def work(index):
+        try:
+            for _ in range(2):
+                torch.testing.assert_close(extractor(models[index], batches[index]), expected[index])
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+
+
+@every_gradient
+def test_no_classifier(make_vit, images, extractor):
+    with pytest.raises(ValueError, match="no classifier head"):
+        extractor(make_vit(num_classes=0), images)
+
+
+@every
+def test_repr_and_pickle(extractor):
+    assert repr(pickle.loads(pickle.dumps(extractor))) == repr(extractor)

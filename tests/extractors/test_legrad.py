@@ -1,0 +1,40 @@
+import pytest
+import slow_vit
+import torch
+from timm.layers import LayerNorm
+
+from salvit.extractors import LeGrad
+
+
+def reference(vit, image, target):
+    """Each block's own score and its own backward pass through the uncut model, as the paper words it."""
+    trace = slow_vit.run(vit, image)
+    total = torch.zeros(25, dtype=torch.float64)
+    for heads, output in zip(trace.attention, trace.outputs, strict=True):
+        score = slow_vit.classify(vit, output.mean(0))[target]
+        gradients = torch.autograd.grad(score, heads, retain_graph=True)
+        for gradient in gradients:
+            total += gradient.clamp(min=0).mean(0) / len(gradients)
+    return total[1:].reshape(1, 4, 6)
+
+
+def test_matches_slow_reference(make_vit, images):
+    vit = make_vit(img_size=(32, 48), norm_layer=LayerNorm)
+    expected = torch.stack([reference(vit, *pair) for pair in zip(images, (4, 0, 2), strict=True)])
+    maps = LeGrad()(vit, images, torch.tensor([4, 0, 2]))
+    torch.testing.assert_close(maps, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_predicted_class_is_that_of_the_whole_model(make_vit, images):
+    vit = make_vit(reg_tokens=2)
+    predicted = vit(images).argmax(-1)
+    assert len(predicted.unique()) > 1
+    torch.testing.assert_close(LeGrad()(vit, images), LeGrad()(vit, images, predicted), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pool", ["avg", "map"])
+def test_models_without_class_token(make_vit, images, pool):
+    vit = make_vit(class_token=False, global_pool=pool)
+    maps = LeGrad()(vit, images)
+    assert maps.shape == (3, 1, 4, 6)
+    assert maps.amax((1, 2, 3)).gt(0).all()

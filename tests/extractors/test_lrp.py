@@ -1,0 +1,327 @@
+import json
+import pickle
+from functools import partial
+from pathlib import Path
+
+import lrp_reference as slow
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.layers import SwiGLUPacked
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import (
+    Attention,
+    DiffAttention,
+    ParallelScalingBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
+from torch import nn
+
+import salvit.extractors.lrp as lrp
+from salvit.extractors import METHODS
+from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
+from salvit.lrp.denormals import flushing
+
+GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
+ALL = [RelevanceLRP(0), RelevanceLRP(), PartialLRP(), FullLRP()]
+BESIDE = {
+    "plain": {},
+    "registers, LayerScale, normalised queries and keys": {
+        "reg_tokens": 2,
+        "init_values": 0.3,
+        "qk_norm": True,
+    },
+    "positions of patches only": {"no_embed_class": True, "reg_tokens": 1},
+    "norms everywhere": {"pre_norm": True, "fc_norm": True, "scale_attn_norm": True, "scale_mlp_norm": True},
+    "no biases": {"qkv_bias": False, "proj_bias": False},
+    "mean, no class token": {"class_token": False, "global_pool": "avg"},
+    "mean beside a class token": {"global_pool": "avg", "fc_norm": False, "reg_tokens": 1},
+    "mean over all": {"global_pool": "avg", "pool_include_prefix": True},
+    "distilled": {"kind": VisionTransformerDistilled},
+}
+
+
+def build(kind=VisionTransformer, seed=0, spread=0.2, **kwargs):
+    torch.manual_seed(seed)
+    options = {
+        "img_size": (32, 48),
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 3,
+        "num_heads": 3,
+        "num_classes": 5,
+    }
+    vit = kind(**{**options, **kwargs}).double().requires_grad_(False).eval()
+    for parameter in vit.parameters():
+        parameter.add_(spread * torch.randn_like(parameter))
+    return vit
+
+
+@pytest.fixture
+def vit():
+    return build(seed=3)
+
+
+def close(maps, expected, relative=1e-8):
+    maps, expected = np.asarray(maps), np.asarray(expected)
+    assert maps.shape == expected.shape
+    sides = tuple(range(1, maps.ndim))
+    largest = np.abs(expected).max(sides)
+    assert (largest > 0).all(), "a reference of zeros shows nothing"
+    error = np.abs(maps - expected).max(sides) / largest
+    assert (error < relative).all(), error
+
+
+@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+def test_every_method_matches_its_slow_reference(images, options):
+    vit, targets = build(**options), [1, 4, 0]
+    pairs = list(zip(images, targets, strict=True))
+
+    def each(function, **kwargs):
+        return torch.stack([function(vit, image, target, **kwargs) for image, target in pairs])
+
+    target = torch.tensor(targets)
+    for start in (0, 1, 2):
+        close(RelevanceLRP(start)(vit, images, target), each(slow.relevance_lrp, start_layer=start))
+    for per_head in (False, True):
+        close(PartialLRP(per_head)(vit, images, target), each(slow.partial_lrp, per_head=per_head))
+    expected = each(slow.relevance_lrp, start_layer=1, per_head=True)
+    close(RelevanceLRP(per_head=True)(vit, images, target), expected)
+    close(FullLRP()(vit, images, target), each(slow.full_lrp))
+
+
+@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+def test_the_reference_computes_the_model(images, options):
+    vit = build(**options)
+    logits = torch.stack([slow.Reference(vit, image, "original").logits.detach() for image in images])
+    torch.testing.assert_close(logits, vit(images), rtol=1e-10, atol=1e-10)
+
+
+def load_golden(name):
+    if not GOLDEN.is_dir():
+        pytest.skip("no golden outputs beside the checkout")
+    golden = np.load(GOLDEN / f"vit_{name}.npz")
+    config = json.loads(str(golden["config"]))
+    vit = VisionTransformer(
+        img_size=config["img"],
+        patch_size=config["patch"],
+        embed_dim=config["dim"],
+        depth=config["depth"],
+        num_heads=config["heads"],
+        num_classes=config["classes"],
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+    )
+    weights = {key[7:]: torch.from_numpy(golden[key]) for key in golden.files if key.startswith("weight/")}
+    vit.load_state_dict(weights)
+    return vit.eval(), torch.from_numpy(golden["images"]), torch.from_numpy(golden["targets"]), golden
+
+
+@pytest.mark.parametrize("grid", ["square", "rect"])
+@pytest.mark.parametrize(
+    ("name", "extractor"),
+    [
+        ("relevance_lrp_start0", RelevanceLRP(0)),
+        ("relevance_lrp_start1", RelevanceLRP(1)),
+        ("partial_lrp", PartialLRP()),
+        ("full_lrp", FullLRP()),
+    ],
+)
+def test_golden_outputs(grid, name, extractor):
+    vit, images, targets, golden = load_golden(grid)
+    expected = golden[f"expected/{name}"]
+    single = extractor(vit, images, targets)[:, 0]
+    assert single.dtype == torch.float32
+    agreement = [
+        np.corrcoef(*pair)[0, 1] for pair in zip(single.flatten(1), expected.reshape(3, -1), strict=True)
+    ]
+    # One image of the three has a sum so near zero that float32 activations alone move its map.
+    assert np.median(agreement) > 0.999
+    assert min(agreement) > 0.98
+    close(extractor(vit.double(), images.double(), targets)[:, 0], expected, relative=1e-9)
+
+
+@pytest.mark.parametrize("extractor", ALL, ids=repr)
+def test_a_batch_equals_its_single_images(vit, images, extractor, monkeypatch):
+    targets = torch.tensor([3, 0, 2])
+    batch = extractor(vit, images, targets)
+    single = [extractor(vit, images[i : i + 1], int(targets[i])) for i in range(3)]
+    close(batch, torch.cat(single), relative=1e-10)
+    monkeypatch.setattr(lrp, "_TAPE_BYTES", 1)
+    close(extractor(vit, images, targets), batch, relative=1e-10)
+
+
+@pytest.mark.parametrize("extractor", ALL, ids=repr)
+def test_no_target_is_the_predicted_class(vit, images, extractor, monkeypatch):
+    predicted = vit(images).argmax(1)
+    assert len(predicted.unique()) > 1, "images of one class would not show a mix-up"
+    maps = extractor(vit, images)
+    torch.testing.assert_close(maps, extractor(vit, images, predicted), rtol=0, atol=0)
+    assert not torch.allclose(maps, extractor(vit, images, (predicted + 1) % 5), rtol=1e-3, atol=0)
+    monkeypatch.setattr(lrp, "_TAPE_BYTES", 1)
+    close(extractor(vit, images), maps, relative=1e-10)
+
+
+@pytest.mark.parametrize("method", [RelevanceLRP, PartialLRP])
+def test_heads_average_to_the_fused_map(vit, images, method):
+    heads, fused = method(per_head=True), method()
+    assert (heads.num_channels(vit), fused.num_channels(vit)) == (3, 1)
+    close(heads(vit, images, 1).mean(1, keepdim=True), fused(vit, images, 1), relative=1e-12)
+
+
+def test_pixel_maps_of_other_sizes():
+    vit = build(dynamic_img_size=True)
+    images = torch.randn(2, 3, 40, 24, dtype=torch.float64)
+    assert FullLRP()(vit, images).shape == (2, 1, 40, 24)
+    assert RelevanceLRP()(vit, images).shape == (2, 1, 5, 3)
+    assert FullLRP().num_channels(vit) == 1
+
+
+@pytest.mark.parametrize("extractor", ALL, ids=repr)
+def test_full_precision_under_autocast_and_in_inference_mode(vit, images, extractor):
+    vit, images = vit.float(), images.float()
+    expected = extractor(vit, images, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        maps = extractor(vit, images, 1)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=0)
+    with torch.inference_mode():
+        maps = extractor(vit, images.clone(), 1)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=0)
+
+
+def snapshot(vit):
+    return {name: (p.clone(), p.requires_grad, p.grad) for name, p in vit.named_parameters()} | {
+        name: (module.training, len(module._forward_hooks), len(module._forward_pre_hooks))
+        for name, module in vit.named_modules()
+    }
+
+
+def same(before, after):
+    equal = [
+        all(
+            torch.equal(a, b) if torch.is_tensor(a) else a == b
+            for a, b in zip(before[k], after[k], strict=True)
+        )
+        for k in before
+    ]
+    return before.keys() == after.keys() and all(equal)
+
+
+@pytest.mark.parametrize("extractor", ALL, ids=repr)
+def test_the_model_is_what_it_was_also_after_an_error(vit, images, extractor, monkeypatch):
+    vit.requires_grad_(True)
+    vit.blocks[0].requires_grad_(False)
+    before, logits = snapshot(vit), vit(images)
+    expected = extractor(vit, images, 1)
+    assert not expected.requires_grad
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(lrp, "through_mlp", interrupt)
+        extractor(vit, images, 1)
+    assert same(before, snapshot(vit))
+    assert torch.equal(vit(images), logits)
+    assert torch.is_grad_enabled()
+    assert not flushing()
+    assert torch.equal(extractor(vit, images, 1), expected)
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_flushing_of_denormals_is_left_as_found(vit, images, monkeypatch):
+    seen = []
+    monkeypatch.setattr(lrp, "predicted", lambda *args: seen.append(flushing()) or torch.zeros(3).long())
+    torch.set_flush_denormal(True)
+    try:
+        PartialLRP()(vit, images)
+        assert flushing()
+    finally:
+        torch.set_flush_denormal(False)
+    PartialLRP()(vit, images)
+    assert not flushing()
+    assert seen == [True, True]
+
+
+class Subclassed(Attention):
+    """Might compute anything."""
+
+
+def gated():
+    vit = build()
+    vit.blocks[1].attn.gate = nn.Linear(24, 24).eval()
+    return vit
+
+
+REFUSED = {
+    "VisionTransformerRelPos": lambda: timm.create_model(
+        "vit_relpos_small_patch16_224", img_size=32, depth=1
+    ),
+    "Beit": lambda: timm.create_model(
+        "beit_base_patch16_224", img_size=32, depth=1, embed_dim=24, num_heads=3
+    ),
+    "Eva": lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1),
+    "SwiGLUPacked in block 0": lambda: build(mlp_layer=SwiGLUPacked),
+    "ParallelScalingBlock in block 0": lambda: build(block_fn=ParallelScalingBlock),
+    "ResPostBlock in block 0": lambda: build(block_fn=ResPostBlock),
+    "DiffAttention in block 0": lambda: build(attn_layer=DiffAttention, num_heads=2),
+    "Subclassed in block 0": lambda: build(attn_layer=Subclassed),
+    "gated attention in block 1": gated,
+    'global_pool="map"': lambda: build(class_token=False, global_pool="map"),
+    'global_pool="max"': lambda: build(class_token=False, global_pool="max"),
+    "torch.float16": lambda: build().half(),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("extractor", ALL[1:], ids=repr)
+def test_models_without_rules_are_refused_in_one_sentence(name, extractor, monkeypatch):
+    vit = REFUSED[name]().eval()
+    monkeypatch.setattr(lrp, "embed", interrupt)
+    images = torch.randn(1, 3, *vit.patch_embed.img_size, dtype=next(vit.parameters()).dtype)
+    with pytest.raises(ValueError, match=type(extractor).__name__) as error:
+        extractor(vit, images)
+    assert name in str(error.value)
+    assert "." not in str(error.value).replace("torch.float", "").replace("vit.float", "")
+
+
+def test_pixels_need_a_plain_patch_embedding(images):
+    vit = build(dynamic_img_pad=True)
+    with pytest.raises(ValueError, match="patch embedding"):
+        FullLRP()(vit, images)
+    assert RelevanceLRP()(vit, images).shape == (3, 1, 4, 6)
+
+
+def test_start_layer_must_be_a_block(vit, images):
+    torch.testing.assert_close(RelevanceLRP(-2)(vit, images), RelevanceLRP(1)(vit, images), rtol=0, atol=0)
+    with pytest.raises(IndexError, match="no block 3"):
+        RelevanceLRP(3)(vit, images)
+
+
+def test_what_lies_below_start_layer_is_not_kept(vit, images, monkeypatch):
+    kept, run = [], lrp.run_blocks
+    monkeypatch.setattr(lrp, "run_blocks", lambda *args: kept.append(run(*args)) or kept[-1])
+    RelevanceLRP(2)(vit, images)
+    assert len(kept[0][1]) == 0, "tapes are let go of as they are used"
+    steps, step = [], lrp.from_attention
+    monkeypatch.setattr(lrp, "from_attention", lambda *args: steps.append(1) or step(*args))
+    RelevanceLRP(1)(vit, images)
+    assert len(steps) == 1
+
+
+def test_tape_of_vit_b_stays_within_its_budget():
+    with torch.device("meta"):
+        vit = timm.create_model("vit_base_patch16_224").eval()
+        images = torch.empty(32, 3, 224, 224)
+    assert 4 <= lrp._images_at_once(vit, images, 1) <= 14
+
+
+def test_methods_are_registered_and_pickle():
+    for name, extractor in {
+        "relevance_lrp": RelevanceLRP(2),
+        "partial_lrp": PartialLRP(),
+        "full_lrp": FullLRP(),
+    }.items():
+        assert METHODS[name] is type(extractor)
+        assert extractor.class_specific
+        assert repr(pickle.loads(pickle.dumps(extractor))) == repr(extractor)

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from salvit.extractors import RISE
+
+
+class Bright(torch.nn.Module):
+    """Stands for a model that looks at one corner of the image."""
+
+    def __init__(self, vit):
+        super().__init__()
+        self.vit = vit
+
+    def __call__(self, images):
+        corner = images[:, :, :8, 40:].mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(corner), 6 * corner], dim=1)
+
+
+def test_finds_what_the_class_needs(vit, images, monkeypatch):
+    monkeypatch.setattr(type(vit), "forward", lambda self, images: Bright(self)(images))
+    maps = RISE(masks=200, cells=4)(vit, torch.ones_like(images), 1)
+    y, x = divmod(int(maps[0, 0].argmax()), 48)
+    assert y < 12
+    assert x > 36
+    against = RISE(masks=200, cells=4)(vit, torch.ones_like(images), 0)
+    y, x = divmod(int(against[0, 0].argmin()), 48)
+    assert y < 12
+    assert x > 36
+
+
+def test_a_constant_model_gives_a_flat_map(vit, images, monkeypatch):
+    """E[M] = p everywhere, so the map of a model that always says 1/4 tends to 1/4 for any p."""
+    monkeypatch.setattr(type(vit), "forward", lambda self, images: images.new_zeros(len(images), 4))
+    maps = RISE(masks=1500, cells=3, probability=0.4)(vit, images[:1], 1)
+    torch.testing.assert_close(maps, torch.full_like(maps, 0.25), rtol=0, atol=0.025)
+
+
+def test_weighted_mean_of_the_masks(vit, images):
+    extractor = RISE(masks=5, cells=3, batch_size=2)
+    generator = torch.Generator().manual_seed(0)
+    masks = [extractor._mask(torch.Size([32, 48]), generator) for _ in range(5)]
+    assert all(-1e-9 < mask.min() < mask.max() < 1 + 1e-9 for mask in masks)
+    for image, target in zip(images, (4, 0, 2), strict=True):
+        expected = torch.zeros(32, 48, dtype=torch.float64)
+        for mask in masks:
+            expected += vit((image * mask)[None]).softmax(-1)[0, target] * mask / (5 * 0.5)
+        torch.testing.assert_close(extractor(vit, image[None], target)[0, 0], expected)
+
+
+def test_bad_options():
+    for options in ({"masks": 0}, {"cells": 0}, {"batch_size": 0}, {"probability": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            RISE(**options)

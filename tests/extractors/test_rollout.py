@@ -1,0 +1,63 @@
+import pytest
+import slow_vit
+import torch
+from golden_vit import golden_error
+
+from salvit.extractors import RawAttention, Rollout
+
+
+def reference(vit, image, start, rows, head=None):
+    """The whole product of matrices, for one image; of the last block one head or the mean."""
+    blocks = [torch.stack(heads).mean(0) for heads in slow_vit.run(vit, image).attention]
+    if head is not None:
+        blocks[-1] = slow_vit.run(vit, image).attention[-1][head]
+    product = torch.eye(len(blocks[0]), dtype=torch.float64)
+    for attention in blocks[start:]:
+        augmented = attention + torch.eye(len(attention), dtype=torch.float64)
+        product = augmented / augmented.sum(1, keepdim=True) @ product
+    return (product[0] if rows == "class" else product[1:].mean(0))[1:].reshape(4, 6).detach()
+
+
+@pytest.mark.parametrize("rows", ["class", "all"])
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_matches_slow_reference(make_vit, images, start, rows):
+    vit = make_vit(img_size=(32, 48))
+    expected = torch.stack([reference(vit, image, start, rows) for image in images])[:, None]
+    torch.testing.assert_close(Rollout(start, rows=rows)(vit, images), expected, rtol=1e-9, atol=1e-12)
+    heads = Rollout(start, per_head=True, rows=rows)(vit, images)
+    for head in range(3):
+        expected = torch.stack([reference(vit, image, start, rows, head) for image in images])
+        torch.testing.assert_close(heads[:, head], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
+@pytest.mark.parametrize("start", [0, 1])
+def test_golden(name, start):
+    # The reference's rollout model normalises its blocks with eps 1e-5, unlike its raw-attention model.
+    assert golden_error(name, f"rollout_start{start}", Rollout(start), block_eps=1e-5) < 1e-6
+
+
+def test_last_block_alone_is_half_of_raw_attention(vit, images):
+    torch.testing.assert_close(Rollout(-1)(vit, images), RawAttention()(vit, images) / 2)
+
+
+def test_heads_average_to_the_fused_map(vit, images):
+    heads = Rollout(per_head=True)(vit, images)
+    assert heads.shape == (3, Rollout(per_head=True).num_channels(vit), 4, 6)
+    torch.testing.assert_close(heads.mean(1, keepdim=True), Rollout()(vit, images))
+
+
+def test_no_class_token(vit_without_class_token, images):
+    vit_without_class_token.forward = None  # nothing may be computed
+    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
+        Rollout()(vit_without_class_token, images)
+    del vit_without_class_token.forward
+    maps = Rollout(rows="all")(vit_without_class_token, images)
+    torch.testing.assert_close(maps.sum((1, 2, 3)), torch.ones(3, dtype=torch.float64))
+
+
+def test_bad_options(vit, images):
+    with pytest.raises(ValueError, match="rows"):
+        Rollout(rows="cls")
+    with pytest.raises(IndexError, match="no block 3"):
+        Rollout(3)(vit, images)

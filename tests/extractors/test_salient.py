@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from salvit.cp import cp_als
+from salvit.extractors.salient import SalientAttention
+
+
+def last_attention(vit: VisionTransformer, images: torch.Tensor, block: int = -1) -> torch.Tensor:
+    """Patch-to-patch attention [B, heads, hw, h, w] of a block, by a hook on timm's unfused path."""
+    attention = vit.blocks[block].attn
+    fused, attention.fused_attn, recorded = attention.fused_attn, False, []
+    handle = attention.attn_drop.register_forward_hook(lambda module, args, output: recorded.append(output))
+    vit(images)
+    handle.remove()
+    attention.fused_attn = fused
+    prefix, (h, w) = vit.num_prefix_tokens, vit.patch_embed.dynamic_feat_size(images.shape[-2:])
+    return recorded[0][:, :, prefix:, prefix:].unflatten(3, (h, w))
+
+
+def test_locations_are_the_attention_of_each_modes_strongest_patch(vit, images):
+    maps = SalientAttention(k=5, rank=9)(vit, images)
+    attention = last_attention(vit, images)
+    factors = cp_als(attention, 9).factors
+    for sample in range(len(images)):
+        for mode in range(5):
+            strongest = int(np.argmax(np.abs(factors[1][sample, :, mode].numpy())))
+            expected = attention[sample, :, strongest].mean(dim=0)
+            torch.testing.assert_close(maps[sample, mode], expected, rtol=0, atol=1e-12)
+
+
+def test_components_are_the_spatial_parts_of_the_heaviest_modes(vit, images):
+    maps = SalientAttention(k=5, rank=9, select="components")(vit, images)
+    weights, factors, _, _ = cp_als(last_attention(vit, images), 9)
+    for sample in range(len(images)):
+        for mode in range(5):
+            rows, columns = factors[2][sample, :, mode], factors[3][sample, :, mode]
+            expected = weights[sample, mode] * torch.outer(rows, columns)
+            torch.testing.assert_close(maps[sample, mode], expected, rtol=0, atol=1e-9)
+
+
+def test_components_of_a_full_rank_fit_add_up_to_the_attention(vit, images):
+    attention = last_attention(vit, images)
+    extractor = SalientAttention(k=40, select="components")
+    heads, queries, *_ = cp_als(attention, 40).factors
+    fit = torch.einsum("bkhw,bik,bjk->bijhw", extractor(vit, images), heads, queries)
+    assert (fit - attention).norm() < 0.05 * attention.norm()
+
+
+def test_maps_are_sorted_by_weight(vit, images):
+    maps = SalientAttention(k=8, select="components")(vit, images)
+    norms = maps.flatten(2).norm(dim=2)  # ‖a³ ⊗ a⁴‖ = 1
+    assert (norms.diff(dim=1) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("block", [0, 1, -2])
+def test_block(vit, images, block):
+    maps = SalientAttention(k=4, block=block)(vit, images)
+    of_all_patches = last_attention(vit, images, block).mean(dim=1).flatten(2)
+    distance = torch.cdist(maps.flatten(2), of_all_patches)
+    assert distance.min(dim=2).values.max() < 1e-12
+    with pytest.raises(IndexError, match="no block 7"):
+        SalientAttention(block=7)(vit, images)
+
+
+@pytest.mark.parametrize("select", ["locations", "components"])
+@pytest.mark.parametrize("options", [{"class_token": False, "global_pool": "avg"}, {"reg_tokens": 3}, {}])
+def test_any_prefix_tokens(make_vit, images, select, options):
+    vit = make_vit(**options)
+    maps = SalientAttention(k=6, select=select)(vit, images)
+    assert maps.shape == (3, 6, 4, 6)
+    attention = last_attention(vit, images)
+    weights, factors, _, _ = cp_als(attention, 6)
+    if select == "locations":
+        expected = attention.mean(dim=1)[0, factors[1][0, :, 0].abs().argmax()]
+    else:
+        expected = weights[0, 0] * torch.outer(factors[2][0, :, 0], factors[3][0, :, 0])
+    torch.testing.assert_close(maps[0, 0], expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("select", ["locations", "components"])
+def test_no_map_depends_on_the_batch(vit, images, select):
+    extractor = SalientAttention(k=8, select=select)
+    together = extractor(vit, images)
+    alone = torch.cat([extractor(vit, image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-9)
+
+
+def test_deterministic_for_a_seed(vit, images):
+    first, again = (SalientAttention(k=8, select="components", seed=3)(vit, images) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, SalientAttention(k=8, select="components", seed=4)(vit, images))
+
+
+@pytest.mark.parametrize("select", ["locations", "components"])
+def test_constant_image_and_float32(vit, select):
+    images = torch.ones(2, 3, 32, 48)
+    maps = SalientAttention(k=16, select=select)(vit.float(), images)
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    assert maps.flatten(2).any(dim=2).all()
+
+
+def test_uniform_attention(vit, images):
+    for parameter in vit.blocks[-1].attn.qkv.parameters():
+        parameter.zero_()
+    locations = SalientAttention(k=4)(vit, images)
+    torch.testing.assert_close(locations, torch.full_like(locations, 1 / 25))  # 24 patches and a class token
+    assert SalientAttention(k=4, select="components")(vit, images).isfinite().all()
+
+
+def test_channels_and_class():
+    extractor = SalientAttention(k=7, rank=9)
+    assert extractor.num_channels(None) == 7
+    assert not extractor.class_specific
+    assert repr(extractor).startswith("SalientAttention(k=7, rank=9, select='locations', block=-1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 9, "rank": 8}, "k=9, rank=8"),
+        ({"k": 0}, "k=0"),
+        ({"select": "maps"}, "maps"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        SalientAttention(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"k": 73}, "between 1 and 72"), ({"init": "nndsvd"}, "nndsvd"), ({"max_iter": 0}, "max_iter")],
+)
+def test_bad_options_of_the_fit(vit, images, options, message):
+    with pytest.raises(ValueError, match=message):
+        SalientAttention(**options)(vit, images)
+
+
+def test_nan_weights_name_the_samples(vit, images):
+    vit.pos_embed.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"samples \[0, 1, 2\]"):
+        SalientAttention(k=4)(vit, images)

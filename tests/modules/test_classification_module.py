@@ -1,0 +1,114 @@
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch.nn import functional as F
+
+from salvit.modules import ClassificationModule
+from tests.tiny import tiny_popout
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+
+
+def make_module(**options):
+    torch.manual_seed(0)
+    return ClassificationModule(10, **{"vit": SMALL, "warmup_epochs": 0, **options})
+
+
+class Losses(Callback):
+    def __init__(self):
+        self.losses = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(float(outputs["loss"]))
+
+
+def fit(make_trainer, epochs, precision="32-true", **options):
+    module, losses = make_module(**options), Losses()
+    trainer = make_trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[losses], precision=precision)
+    trainer.fit(module, tiny_popout(batch_size=8))
+    return module, trainer, losses.losses
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("dense_weight", [0.0, 1.0])
+def test_training_lowers_the_loss(make_trainer, dense_weight, precision):
+    module, trainer, losses = fit(make_trainer, 25, dense_weight=dense_weight, precision=precision, lr=3e-3)
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert ("train/dense_loss" in trainer.callback_metrics) == bool(dense_weight)
+
+
+def test_without_dense_weight_only_labels_are_needed():
+    module = make_module()
+    assert module.dense_head is None
+    module.log_dict = lambda *args, **kwargs: None
+    images, labels = torch.rand(2, 3, 32, 32), torch.tensor([1, 7])
+    loss = module.training_step({"image": images, "label": labels}, 0)
+    torch.testing.assert_close(loss, F.cross_entropy(module(images), labels))
+
+
+def test_the_dense_loss_is_weighed():
+    batch = next(iter(tiny_popout().train_dataloader()))
+    plain, light, heavy = (step(make_module(dense_weight=weight), batch) for weight in (0.0, 1.0, 3.0))
+    assert light > plain
+    torch.testing.assert_close(heavy - plain, 3 * (light - plain))
+
+
+def step(module, batch):
+    module.log = module.log_dict = lambda *args, **kwargs: None
+    with torch.no_grad():
+        return module.training_step(batch, 0)
+
+
+def test_the_dense_loss_is_least_for_the_shares_of_each_patch():
+    module, batch = make_module(dense_weight=1.0), next(iter(tiny_popout().train_dataloader()))
+    classes = torch.stack([batch["items"] == kind + 1 for kind in range(10)], dim=1).float()
+    shares, target = (F.avg_pool2d(maps, 8).flatten(2).mT for maps in (classes, batch["mask"][:, None]))
+    item_and_odd = torch.cat([shares.sum(2, keepdim=True), target], dim=2).clamp(1e-6, 1 - 1e-6)
+    perfect = torch.cat([shares.clamp_min(1e-6).log(), item_and_odd.logit()], dim=2)
+    least = module._dense_loss(perfect, batch)
+    transposed = perfect.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2)
+    for worse in (
+        perfect * 0.9,
+        perfect.roll(1, 0),
+        transposed,
+        perfect.roll(1, 2),
+        torch.zeros_like(perfect),
+    ):
+        assert module._dense_loss(worse, batch) > least + 1e-3
+
+
+def test_accuracy(make_trainer):
+    module, data = make_module(), tiny_popout(test_size=7, val_size=3)
+    trainer = make_trainer()
+    for stage, split in (("validate", "val"), ("test", "test")):
+        getattr(trainer, stage)(module, data, verbose=False)
+        samples = [data.dataset(split)[index] for index in range(len(data.dataset(split)))]
+        with torch.no_grad():
+            predicted = module(torch.stack([sample["image"] for sample in samples])).argmax(1)
+        expected = (predicted == torch.tensor([sample["label"] for sample in samples])).float().mean()
+        assert float(trainer.callback_metrics[f"{split}/accuracy"]) == pytest.approx(float(expected))
+
+
+def test_images_are_normalised():
+    module, images = make_module(), torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(module(images), module.vit((images - 0.5) / 0.5))
+
+
+def test_everything_is_trained(make_trainer):
+    before = {name: parameter.clone() for name, parameter in make_module(dense_weight=1.0).named_parameters()}
+    module, _, _ = fit(make_trainer, 2, dense_weight=1.0)
+    unchanged = [
+        name for name, parameter in module.named_parameters() if torch.equal(parameter, before[name])
+    ]
+    assert not unchanged
+
+
+def test_the_configuration_wins_over_a_checkpoint(make_trainer, tmp_path):
+    _, trainer, _ = fit(make_trainer, 2, lr=1e-3)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert not torch.load(tmp_path / "a.ckpt", weights_only=True).get("hyper_parameters")
+    longer = make_trainer(max_epochs=3, limit_val_batches=0)
+    longer.fit(make_module(lr=0.25), tiny_popout(batch_size=8), ckpt_path=tmp_path / "a.ckpt")
+    assert longer.global_step == 3
+    assert longer.optimizers[0].param_groups[0]["initial_lr"] == 0.25

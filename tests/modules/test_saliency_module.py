@@ -1,0 +1,282 @@
+import copy
+import math
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.nn import functional as F
+
+from datamodules import PopOutDataModule, SaliconDataModule
+from salvit.extractors import RawAttention, SalientAttention
+from salvit.losses import SaliencyLoss
+from salvit.metrics import functional
+from salvit.modules import SaliencyModule
+from salvit.modules.saliency import density_like
+from salvit.vit import weights_hash
+from tests.datamodules.data.salicon import make_salicon
+from tests.tiny import quiet_trainer, tiny_popout
+
+
+@pytest.fixture
+def make_module(vit_file):
+    def make(seed=0, vit_seed=0, **options):
+        torch.manual_seed(seed)
+        return SaliencyModule(vit=vit_file(vit_seed), **{"warmup_epochs": 0, **options})
+
+    return make
+
+
+@pytest.fixture
+def salicon(tmp_path):
+    root = make_salicon(tmp_path / "salicon", train=4, val=5)
+    return SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0)
+
+
+def test_forward(make_module):
+    module = make_module(extractor=RawAttention(block="all", per_head=True))
+    saliency = module(torch.rand(2, 3, 32, 48))
+    assert (saliency.shape, saliency.dtype) == ((2, 32, 48), torch.float32)
+    assert saliency.min() >= 0
+    assert module.decoder.convolutions[0].in_channels == 6
+
+
+def test_images_are_normalised_for_the_backbone(make_module):
+    module, images = make_module(), torch.rand(2, 3, 32, 32)
+    maps = module.extractor(module.vit, (images - 0.5) / 0.25)
+    torch.testing.assert_close(module(images), module.decoder(maps, (32, 32)))
+
+
+def test_only_the_decoder_is_trained(make_module, make_trainer, popout):
+    module = make_module()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(module, popout)
+    optimized = [parameter for group in trainer.optimizers[0].param_groups for parameter in group["params"]]
+    assert {id(p) for p in optimized} == {id(p) for p in module.decoder.parameters()}
+    changed = {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {f"decoder.{name}" for name in module.decoder.state_dict()}
+
+
+def test_the_backbone_stays_frozen_and_in_eval_mode(make_module):
+    module = make_module()
+    assert not any(layer.training for layer in module.vit.modules())
+    module.train()
+    assert module.training
+    assert module.decoder.training
+    assert not any(layer.training for layer in module.vit.modules())
+    assert not any(parameter.requires_grad for parameter in module.vit.parameters())
+
+
+@pytest.mark.parametrize("extractor", [RawAttention(per_head=True), SalientAttention(k=3)])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_training_lowers_the_loss(make_module, make_trainer, popout, extractor, precision):
+    torch.manual_seed(1)
+    module = make_module(extractor=extractor, lr=3e-3, loss=SaliencyLoss(cc=0.5, nss=0.1), center_bias=True)
+    batch = next(iter(popout.train_dataloader()))
+
+    def loss():
+        with torch.no_grad():
+            return float(module.loss(module(batch["image"]), batch["density"]))
+
+    before = loss()
+    make_trainer(max_epochs=8, precision=precision, limit_val_batches=0).fit(module, popout)
+    assert loss() < before - 0.02
+    assert all(parameter.isfinite().all() for parameter in module.parameters())
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
+
+
+def test_cached_maps_change_nothing(make_module, make_trainer, popout):
+    weights = []
+    for cache_maps in (False, True):
+        module = make_module(cache_maps=cache_maps)
+        torch.manual_seed(3)
+        make_trainer(max_epochs=2).fit(module, popout)
+        weights.append(module.decoder.state_dict())
+    torch.testing.assert_close(*weights)
+
+
+def hand_scores(module, data, split):
+    """Scores from predictions, one image at a time."""
+    dataset = data.dataset(split)
+    pool = functional.fixation_counts(
+        [dataset.fixations(i) for i in range(len(dataset))], [dataset.size(0)] * len(dataset), dataset.size(0)
+    )
+    scores = {name: [] for name in ("CC", "NSS", "SIM", "KLD", "sAUC", "AUC")}
+    for sample in (dataset[i] for i in range(len(dataset))):
+        with torch.no_grad():
+            small = module(sample["image"][None])
+        pred = F.interpolate(small[None], sample["size"], mode="bilinear", align_corners=False)[0]
+        density, fixations = sample["density"][None], [sample["fixations"]]
+        scores["CC"].append(functional.cc(pred, density))
+        scores["NSS"].append(functional.nss(pred, fixations))
+        scores["SIM"].append(functional.sim(pred, density))
+        scores["KLD"].append(functional.kld(pred, density))
+        scores["sAUC"].append(functional.shuffled_auc(pred, fixations, pool))
+        scores["AUC"].append(functional.auc(pred, fixations))
+    return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_scores_are_those_of_the_predictions_at_native_size(make_module, make_trainer, salicon, stage):
+    module = make_module()
+    trainer = make_trainer()
+    getattr(trainer, stage)(module, salicon, verbose=False)
+    split = {"validate": "val"}.get(stage, stage)
+    logged = {
+        name.removeprefix(f"{split}/"): float(value) for name, value in trainer.callback_metrics.items()
+    }
+    assert logged == pytest.approx(hand_scores(module, salicon, split), abs=1e-5)
+
+
+def test_predictions_are_at_native_size(make_module, make_trainer, salicon):
+    module = make_module()
+    predictions = make_trainer().predict(module, salicon)
+    flat = [prediction for batch in predictions for prediction in batch]
+    assert [prediction.shape for prediction in flat] == [(48, 64)] * 5
+    expected = F.interpolate(
+        module(salicon.dataset("predict")[4]["image"][None])[None], (48, 64), mode="bilinear"
+    )
+    torch.testing.assert_close(flat[4], expected[0, 0])
+
+
+def test_two_epochs_of_validation_do_not_mix(make_module, make_trainer, salicon):
+    module = make_module()
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(module, salicon)
+    logged = {
+        name.removeprefix("val/"): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+    }
+    assert logged == pytest.approx(hand_scores(module, salicon, "val"), abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def saved(vit_file, tmp_path_factory):
+    """A module trained for two epochs, and its checkpoints after the first and the second."""
+    folder = tmp_path_factory.mktemp("saved")
+    torch.manual_seed(0)
+    module = SaliencyModule(vit=vit_file(), warmup_epochs=0)
+    callback = ModelCheckpoint(dirpath=folder, filename="{epoch}", save_top_k=-1)
+    trainer = quiet_trainer(folder, max_epochs=2, enable_checkpointing=True, callbacks=[callback])
+    trainer.fit(module, tiny_popout(batch_size=8))
+    return module, folder / "epoch=0.ckpt", folder / "epoch=1.ckpt"
+
+
+def test_a_checkpoint_is_the_decoder_and_what_it_stands_on(saved, vit_file):
+    module, _, path = saved
+    content = torch.load(path, weights_only=True)
+    assert set(content["state_dict"]) == {f"decoder.{name}" for name in module.decoder.state_dict()}
+    assert content["salvit"]["weights_sha256"] == weights_hash(module.vit)
+    assert content["salvit"]["vit"] == vit_file()
+    assert content["salvit"]["extractor"]["class_path"].endswith(".RawAttention")
+    assert content["salvit"]["extractor"]["init_args"] == {"block": -1, "rows": "class", "per_head": True}
+    assert content["salvit"]["decoder"] == {"channels": [3, 64, 48, 28], "center_bias": False}
+
+
+def test_a_checkpoint_is_small(make_trainer, tmp_path):
+    popout = PopOutDataModule(train_size=2, val_size=2, batch_size=2, num_workers=0)
+    module = SaliencyModule(
+        extractor=RawAttention(block="all", per_head=True), center_bias=True, warmup_epochs=0
+    )
+    trainer = make_trainer(limit_val_batches=0)
+    trainer.fit(module, popout)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert (tmp_path / "a.ckpt").stat().st_size < 1e6
+
+
+def test_a_checkpoint_gives_the_same_predictions(saved, make_module, make_trainer, popout):
+    module, _, path = saved
+    other = make_module(seed=5)
+    images = torch.rand(1, 3, 32, 32)
+    assert not torch.equal(other(images), module(images))
+    make_trainer().test(other, popout, ckpt_path=path, verbose=False)
+    torch.testing.assert_close(other(images), module(images), rtol=0, atol=0)
+
+
+def test_training_goes_on_where_it_stopped(saved, make_module, make_trainer):
+    module, first, _ = saved
+    other = make_module(seed=5)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(other, tiny_popout(batch_size=8), ckpt_path=first)
+    assert trainer.global_step == 2
+    for name, tensor in module.decoder.state_dict().items():
+        torch.testing.assert_close(other.decoder.state_dict()[name], tensor, msg=name)
+
+
+def test_the_learning_rate_configured_now_counts(saved, make_module, make_trainer, popout):
+    _, first, _ = saved
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(make_module(lr=0.25, weight_decay=0.5), popout, ckpt_path=first)
+    assert trainer.optimizers[0].param_groups[0]["initial_lr"] == 0.25
+    assert trainer.optimizers[0].param_groups[0]["weight_decay"] == 0.5
+    assert trainer.lr_scheduler_configs[0].scheduler.base_lrs == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"vit_seed": 1}, "weights_sha256: the checkpoint has [0-9a-f]{64}, this run has [0-9a-f]{64}"),
+        (
+            {"extractor": RawAttention(rows="all", per_head=True)},
+            "extractor: .*'rows': 'class'.*'rows': 'all'",
+        ),
+        ({"extractor": RawAttention(per_head=False)}, "decoder: .*\\[3, 64, 48, 28\\].*\\[1, 64, 48, 28\\]"),
+        ({"center_bias": True}, "decoder: .*'center_bias': False.*'center_bias': True"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["fit", "test", "predict"])
+def test_a_checkpoint_of_another_model_is_refused(
+    saved, make_module, make_trainer, popout, options, named, stage
+):
+    module = make_module(**options)
+    before = copy.deepcopy(module.decoder.state_dict())
+    with pytest.raises(ValueError, match=f"(?s)belongs to another model.*{named}.*config.yaml"):
+        getattr(make_trainer(max_epochs=2), stage)(module, popout, ckpt_path=saved[2])
+    torch.testing.assert_close(module.decoder.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_renamed_backbone_is_the_same(saved, make_module, make_trainer, popout, tmp_path, vit_file):
+    content = torch.load(saved[2], weights_only=True)
+    content["salvit"]["vit"] = "another name"
+    torch.save(content, tmp_path / "renamed.ckpt")
+    make_trainer().test(make_module(), popout, ckpt_path=tmp_path / "renamed.ckpt", verbose=False)
+
+
+def test_a_checkpoint_of_something_else_is_refused(saved, make_module, make_trainer, popout, tmp_path):
+    content = torch.load(saved[2], weights_only=True)
+    del content["salvit"]
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match="not written by salvit's SaliencyModule"):
+        make_trainer().test(make_module(), popout, ckpt_path=tmp_path / "other.ckpt", verbose=False)
+
+
+def test_an_extractor_that_does_not_fit_is_refused_at_once(vit_file):
+    with pytest.raises(ValueError, match="needs a class token"):
+        SaliencyModule(vit=vit_file(class_token=False, global_pool="avg"))
+    module = SaliencyModule(
+        vit=vit_file(class_token=False, global_pool="avg"), extractor=RawAttention(rows="all")
+    )
+    assert module(torch.rand(1, 3, 32, 32)).shape == (1, 32, 32)
+
+
+def test_densities_are_resized_to_the_prediction_only_if_they_must():
+    pred = torch.rand(2, 4, 6)
+    same, larger = torch.rand(2, 4, 6), torch.rand(2, 8, 12)
+    assert torch.equal(density_like(pred, same), same)
+    expected = F.interpolate(larger[:, None], (4, 6), mode="bilinear", antialias=True)[:, 0]
+    torch.testing.assert_close(density_like(pred, larger), expected)
+    torch.testing.assert_close(density_like(pred, [same[0], larger[1]]), torch.stack([same[0], expected[1]]))
+
+
+def scores_on(make_trainer, module, data, **options):
+    (scores,) = make_trainer(**options).test(module, data, verbose=False)
+    return {name: value for name, value in scores.items() if not math.isnan(value)}
+
+
+def test_two_processes_score_as_one(make_module, make_trainer, salicon):
+    module = make_module()
+    alone = scores_on(make_trainer, module, salicon)
+    together = scores_on(make_trainer, module, salicon, devices=2, strategy="ddp_fork")
+    assert len(alone) == 6
+    assert together == pytest.approx(alone, abs=1e-6)

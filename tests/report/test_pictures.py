@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from salvit.report.pictures import grey, heat, overlay, panel, photo, row
+
+
+def pixels(picture):
+    return np.asarray(picture).astype(int)
+
+
+def test_grey_spans_the_range_of_eight_bits():
+    picture = grey(torch.tensor([[-2.0, 0.0], [1.0, 2.0]]))
+    assert pixels(picture).tolist() == [[0, 128], [191, 255]]
+
+
+def test_a_constant_map_is_dark_not_broken():
+    assert pixels(grey(torch.full((2, 3), 7.0))).max() == 0
+    assert pixels(heat(torch.full((2, 3), 7.0))).max() < 5
+
+
+def test_heat_grows_brighter_with_saliency():
+    picture = pixels(heat(torch.linspace(0, 1, 9)[None]))
+    assert (np.diff(picture.sum(-1)) > 0).all()
+
+
+def test_a_photo_keeps_its_colours():
+    image = torch.tensor([1.0, 0.5, 0.0])[:, None, None].expand(3, 2, 4)
+    picture = photo(image)
+    assert picture.size == (4, 2)
+    assert pixels(picture)[0, 0].tolist() == [255, 128, 0]
+
+
+def test_an_overlay_is_as_large_as_the_map_and_coloured_only_where_it_is_salient():
+    saliency = torch.zeros(20, 30)
+    saliency[5, 25] = 1
+    picture = overlay(torch.full((3, 10, 10), 0.5), saliency)
+    assert picture.size == (30, 20)
+    colours = pixels(picture)
+    spread = colours.max(-1) - colours.min(-1)
+    assert spread[5, 25] > 50
+    assert spread[15, 5] == 0
+
+
+def test_a_row_has_one_height_and_keeps_proportions():
+    assert row([Image.new("RGB", (20, 10)), Image.new("L", (10, 10))], height=40).size == (80 + 6 + 40, 40)
+
+
+def test_a_panel_has_a_line_of_labels_above_its_rows():
+    picture = panel([[Image.new("RGB", (10, 10), "red")] * 2] * 3, ("a", "b"), height=50)
+    assert picture.size == (106, 22 + 3 * 56)
+    assert pixels(picture)[:22].min() < 128
+    assert pixels(picture)[22 + 25, 25].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("rows", [[], [[Image.new("L", (1, 1))]]])
+def test_a_panel_needs_as_many_pictures_as_labels(rows):
+    with pytest.raises(ValueError, match="needs rows of 2 pictures"):
+        panel(rows, ("a", "b"))

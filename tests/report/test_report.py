@@ -1,0 +1,103 @@
+import re
+
+import pytest
+from PIL import Image
+
+from salvit.report.__main__ import main
+from salvit.report.page import describe_model, duration
+from salvit.report.runs import find_runs
+
+
+def test_the_report_of_a_fit_and_its_test_has_all_parts(tmp_path, make_fit, make_test, capsys):
+    make_fit("raw_attention")
+    make_test("raw_attention", started="2026-01-01T00:01:00")
+    main([str(tmp_path), "--title", "a <b> title"])
+    page = (tmp_path / "index.html").read_text()
+    assert "<h1>a &lt;b&gt; title</h1>" in page
+    for part in ("Scores", "Pictures", "Training curves", "How these were made"):
+        assert f"<h2>{part}</h2>" in page
+    assert "seed 7" in page
+    assert "2 min 30 s in all on CPU" in page
+    assert "torch 2.15.0" in page
+    assert "salvit_tiny, RawAttention(block=-1)" in page
+    assert "<td class=best>0.600<small>± 0.100</small></td>" in page
+    assert "<tr class=baseline><td>center prior" in page
+    assert "KLD ↓" in page
+    assert "0.600" in capsys.readouterr().out
+    assert Image.open(tmp_path / "pictures.png").size == (40, 30)
+    assert Image.open(tmp_path / "curves.png").width > 400
+    assert (
+        (tmp_path / "scores.md")
+        .read_text()
+        .startswith("PopOut, test split, 2 images, profile exact\n\n| model |")
+    )
+
+
+def test_the_page_links_to_nothing(tmp_path, make_fit, make_test):
+    make_fit("a")
+    make_test("a")
+    main([str(tmp_path)])
+    page = (tmp_path / "index.html").read_text()
+    assert set(re.findall(r'(?:src|href)="([a-z]+:)', page)) == {"data:"}
+    assert not re.search(r"https?://|@import|<script|<link", page)
+
+
+def test_commands_and_configs_are_text_not_markup(tmp_path, make_fit):
+    make_fit("a", command="salvit fit --data.root '<img src=x>'")
+    main([str(tmp_path)])
+    page = (tmp_path / "index.html").read_text()
+    assert "<img" not in page.replace('<img src="data:', "")
+    assert "&lt;img" in page
+
+
+def test_a_fit_alone_has_curves_and_neither_scores_nor_pictures(tmp_path, make_fit):
+    make_fit("a")
+    main([str(tmp_path)])
+    page = (tmp_path / "index.html").read_text()
+    assert "<h2>Training curves</h2>" in page
+    assert "<h2>Scores</h2>" not in page
+    assert "<h2>Pictures</h2>" not in page
+    assert not (tmp_path / "pictures.png").exists()
+    assert not (tmp_path / "scores.md").exists()
+
+
+def test_a_run_that_logged_no_curve_is_reported_without(tmp_path, make_run):
+    make_run("a", "version_0", "fit", seconds=None)
+    main([str(tmp_path)])
+    page = (tmp_path / "index.html").read_text()
+    assert "unfinished" in page
+    assert "Training curves" not in page
+
+
+def test_pictures_of_several_models_are_side_by_side(tmp_path, make_test):
+    make_test("a")
+    make_test("b")
+    main([str(tmp_path)])
+    assert Image.open(tmp_path / "pictures.png").size == (86, 30)
+
+
+def test_reporting_twice_changes_nothing(tmp_path, make_test):
+    make_test("a")
+    main([str(tmp_path)])
+    first = (tmp_path / "index.html").read_text()
+    main([str(tmp_path)])
+    assert (tmp_path / "index.html").read_text() == first
+    assert len(find_runs(tmp_path)) == 1
+
+
+def test_a_folder_without_runs_is_one_clear_error(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([str(tmp_path)])
+    assert exit_.value.code == 1
+    assert "no run under" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_with_the_default_extractor_is_described(tmp_path):
+    config = {"model": {"init_args": {"vit": "salvit_tiny", "extractor": None}}}
+    assert describe_model(config) == "salvit_tiny, default extractor"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.6, "1 min 0 s"), (3600, "60 min 0 s")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text

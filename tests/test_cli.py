@@ -1,0 +1,553 @@
+"""The command line as people use it; in this process, except where what matters is the process."""
+
+import csv
+import os
+import resource
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import salvit
+from salvit import __main__ as entry
+from salvit.cli import run
+from tests.datamodules.data.images import write_image
+from tests.datamodules.data.osie import make_osie
+from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem, write_gaze
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "tests/conf"
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
+POPOUT = (
+    "--data",
+    "PopOutDataModule",
+    "--data.image_size",
+    "32",
+    "--data.batch_size",
+    "2",
+    "--data.num_workers",
+    "0",
+)
+FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
+QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
+SHORT = ("--trainer.max_epochs", "1", "--model.warmup_epochs", "0", "--trainer.enable_model_summary", "false")
+CSV = (
+    "--trainer.logger",
+    "CSVLogger",
+    "--trainer.logger.save_dir",
+    "runs",
+    "--trainer.logger.name",
+    "default",
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def saliency(vit_file):
+    return ("--model", "SaliencyModule", "--model.vit", vit_file())
+
+
+def popout_arguments(*more):
+    return (*POPOUT, *FEW, *QUIET, *SHORT, *CSV, *more)
+
+
+def salicon_arguments(root, *more):
+    data = (
+        "--data",
+        "SaliconDataModule",
+        "--data.root",
+        root,
+        "--data.image_size",
+        "32",
+        "--data.num_workers",
+        "0",
+    )
+    return (*data, "--data.batch_size", "2", *QUIET, *SHORT, *CSV, *more)
+
+
+def call(*arguments):
+    return run([str(argument) for argument in arguments])
+
+
+def failure(capsys, *arguments, status=1):
+    """The error that a command line ends with: one message, no traceback."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        call(*arguments)
+    error = capsys.readouterr().err
+    assert exit_.value.code == status
+    assert error.count("salvit: error: ") == 1
+    assert "Traceback" not in error
+    message = error.partition("salvit: error: ")[2]
+    assert len(message.splitlines()) < 12
+    return message
+
+
+def in_a_process(*arguments, **options):
+    command = [sys.executable, *(str(argument) for argument in arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, **options
+    )
+
+
+# Starting
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = "import sys; from salvit.__main__ import main; main(['--help']); print(sorted(sys.modules))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = in_a_process("-c", code)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.startswith("usage: salvit {fit,validate,test,predict}")
+    loaded = done.stdout.rpartition("\n[")[2]
+    assert not [name for name in ("'torch'", "'lightning'", "'timm'", "'numpy'", "'wandb'") if name in loaded]
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help(arguments, capsys):
+    entry.main(arguments)
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("fit", "validate", "test", "predict"))
+
+
+def test_help_names_experiments_that_exist():
+    named = [word for word in entry.HELP.split() if word.startswith("experiments/")]
+    assert named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+def test_module_and_version():
+    done = in_a_process("-m", "salvit", "--version")
+    assert (done.returncode, done.stdout) == (0, f"salvit {salvit.__version__}\n")
+
+
+@pytest.mark.parametrize("name", ["salvit", "lightning"])
+def test_console_scripts(name):
+    (script,) = [
+        point for point in entry_points(group="console_scripts", name=name) if "salvit" in point.value
+    ]
+    assert script.load() is entry.main
+
+
+def test_arguments_come_from_the_command_line(monkeypatch):
+    seen = []
+    monkeypatch.setattr("salvit.cli.run", seen.append)
+    monkeypatch.setattr(sys, "argv", ["salvit", "fit"])
+    entry.main()
+    entry.main(["test"])
+    assert seen == [None, ["test"]]
+
+
+def test_options_of_a_command(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        call("fit", "--help")
+    assert exit_.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(option in printed for option in ("--model", "--data", "--trainer.max_epochs", "--ckpt_path"))
+
+
+# Every datamodule, every module, every experiment
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Makes the data that a datamodule reads; None for one that generates its own."""
+
+    def root(datamodule, release="2017"):
+        folder = tmp_path / "data"
+        if datamodule == "SaliconDataModule":
+            make = make_salicon if release == "2017" else make_salicon_2015
+            return make(folder, train=3, val=2)
+        if datamodule == "OSIEDataModule":
+            return make_osie(folder)
+        if datamodule == "ImageFolderDataModule":
+            write_image(folder / "a.jpg", (20, 30), 0)
+            write_image(folder / "b/c.png", (40, 25), 1)
+            return folder
+        assert datamodule == "PopOutDataModule", f"make data for {datamodule} here"
+        return None
+
+    return root
+
+
+def stages(config):
+    data = config["data"]["class_path"].rpartition(".")[2]
+    return ["predict"] if data == "ImageFolderDataModule" else ["fit", "validate", "test"]
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configurations(path, roots, capsys):
+    config = yaml.safe_load(path.read_text())
+    data = config["data"]
+    root = roots(data["class_path"].rpartition(".")[2], data["init_args"].get("release", "2017"))
+    options = ["--config", path, "--trainer.fast_dev_run", "true", *(["--data.root", root] if root else [])]
+    for stage in stages(config):
+        cli = call(stage, *options)
+        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+        if stage == "fit":
+            assert cli.trainer.global_step == 1
+        assert all(np.isfinite(value) or "sAUC" in name for name, value in logged.items()), logged
+    if path.stem == "image_folder":
+        kinds = (".npy", ".png", "_overlay.png")
+        assert {file.name for file in Path("maps").iterdir()} == {
+            f"{n}{end}" for n in ("a", "b__c") for end in kinds
+        }
+    if path.stem == "classification":
+        assert Path("backbone.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
+)
+def test_experiments(path, roots):
+    config = yaml.safe_load(path.read_text())
+    configs = ["--config", path]
+    if "data" not in config:  # an overlay
+        configs = ["--config", ROOT / "experiments/demo.yaml", *configs]
+        config["data"] = {"class_path": "datamodules.PopOutDataModule"}
+    root = roots(config["data"]["class_path"].rpartition(".")[2])
+    data = ["--data.root", root] if root else FEW
+    for stage in [stage for stage in stages(config) if stage != "validate"]:
+        call(stage, *configs, "--trainer.fast_dev_run", "true", *data, "--data.num_workers", "0", *QUIET)
+
+
+# The configuration
+
+
+def test_the_configuration_is_saved_and_logged(saliency):
+    cli = call(
+        "fit", *saliency, "--model.lr", "0.00321", "--model.extractor", "RawAttention", *popout_arguments()
+    )
+    folder = Path("runs/default/version_0")
+    assert Path(cli.trainer.log_dir).samefile(folder)
+    for name in ("config.yaml", "hparams.yaml"):
+        content = yaml.safe_load((folder / name).read_text())
+        assert content["model"]["class_path"] == "salvit.modules.SaliencyModule"
+        assert content["model"]["init_args"]["lr"] == 0.00321
+        assert content["model"]["init_args"]["extractor"]["class_path"].startswith("salvit.extractors.")
+        assert content["model"]["init_args"]["extractor"]["init_args"]["rows"] == "class"
+        assert content["data"]["init_args"]["test_size"] == 3
+        assert content["trainer"]["max_epochs"] == 1
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/loss", "val/CC", "val/sAUC"} - set(rows[-1]) <= {"train/loss"}
+    again = call("fit", "--config", folder / "config.yaml")
+    assert again.trainer.callback_metrics["val/CC"] == cli.trainer.callback_metrics["val/CC"]
+
+
+def test_interpolation_follows_later_overrides(saliency, tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "model: {class_path: salvit.modules.SaliencyModule, init_args: {lr: 0.01, weight_decay: '${model.init_args.lr}'}}\n"
+        "trainer: {logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: 'lr=${model.init_args.lr}'}}}\n"
+    )
+    arguments = ("--config", tmp_path / "a.yaml", "--model.vit", saliency[3], *POPOUT, *FEW, *QUIET, *SHORT)
+    plain = call("fit", *arguments)
+    assert plain.model.weight_decay == 0.01
+    overridden = call("fit", *arguments, "--model.lr", "0.5", "--trainer.max_steps", "1")
+    assert overridden.model.weight_decay == 0.5
+    saved = yaml.safe_load(Path("runs/lr=0.5/version_0/hparams.yaml").read_text())
+    assert saved["model"]["init_args"]["weight_decay"] == 0.5
+    assert saved["trainer"]["logger"]["init_args"]["name"] == "lr=0.5"
+
+
+def test_another_extractor_over_that_of_a_file(roots):
+    root = roots("SaliconDataModule")
+    options = ("--config", CONF / "salicon2017.yaml", "--data.root", root, "--trainer.fast_dev_run", "true")
+    cli = call("fit", *options, "--model.extractor", "SalientAttention", "--model.extractor.k", "3")
+    assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
+
+
+def test_a_run_repeats_itself(saliency):
+    losses = []
+    for seed in (0, 0, 1):
+        cli = call("fit", "--seed_everything", seed, *saliency, *popout_arguments())
+        losses.append(float(cli.trainer.callback_metrics["val/KLD"]))
+    assert losses[0] == losses[1] != losses[2]
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(saliency):
+    call("fit", *saliency, *popout_arguments())
+    (path,) = Path("runs").rglob("*.ckpt")
+    return path
+
+
+def test_test_scores_the_checkpoint(checkpoint, saliency):
+    scores = call("test", *saliency, *popout_arguments("--ckpt_path", checkpoint)).trainer.callback_metrics
+    fresh = call("test", *saliency, *popout_arguments()).trainer.callback_metrics
+    assert scores["test/CC"] != fresh["test/CC"]
+    assert "Scores" not in str(scores)
+
+
+def test_what_is_typed_wins_over_the_checkpoint(checkpoint, saliency):
+    typed = ("--model.lr", "0.25", "--model.weight_decay", "0.125", "--trainer.max_epochs", "2")
+    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", checkpoint, *typed))
+    assert cli.trainer.global_step == 4
+    assert (cli.model.lr, cli.model.weight_decay) == (0.25, 0.125)
+    assert cli.trainer.optimizers[0].param_groups[0]["initial_lr"] == 0.25
+    assert cli.trainer.optimizers[0].param_groups[0]["weight_decay"] == 0.125
+
+
+def test_a_checkpoint_of_another_backbone(checkpoint, vit_file, capsys):
+    for stage in ("fit", "test"):
+        other = ("--model", "SaliencyModule", "--model.vit", vit_file(1))
+        message = failure(
+            capsys, stage, *other, *popout_arguments("--ckpt_path", checkpoint, "--trainer.max_epochs", "2")
+        )
+        assert message.startswith("the checkpoint belongs to another model")
+        assert "weights_sha256" in message
+        assert "config.yaml" in message
+
+
+def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
+    message = failure(
+        capsys,
+        "test",
+        *saliency,
+        "--model.extractor",
+        "RawAttention",
+        *popout_arguments("--ckpt_path", checkpoint),
+    )
+    assert "extractor: " in message
+
+
+def test_a_checkpoint_that_is_none(saliency, capsys):
+    assert "no checkpoint a.ckpt" in failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
+    )
+    Path("a.ckpt").write_bytes(b"junk")
+    assert "cannot read the checkpoint a.ckpt" in failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
+    )
+
+
+# What people type wrongly
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),
+        (["--model.extractor.nope", "3"], "nope"),
+        (["--model.nope", "3"], "Option 'nope' is not accepted"),
+        (["--model.lr", "fast"], "lr.*float.*fast"),
+        (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
+        (["--trainer.nope", "3"], "unrecognized arguments: --trainer.nope 3"),
+        (["--data", "NoData"], "there is no NoData; known are .*PopOutDataModule"),
+    ],
+)
+def test_wrong_options(saliency, capsys, arguments, said):
+    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments), status=2)
+    assert __import__("re").search(said, message.splitlines()[0]), message
+    assert "--help` lists the options" in message
+
+
+def test_wrong_commands(capsys):
+    assert "'frobnicate'" in failure(capsys, "frobnicate", status=2)
+    assert "required: fit.data, fit.model" in failure(capsys, "fit", status=2)
+    assert "nope.yaml" in failure(capsys, "fit", "--config", "nope.yaml", status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.extractor", "SalientAttention", "--model.extractor.k", "9", "--model.extractor.rank", "4"], "got k=9, rank=4"),
+        (["--model.extractor", "SalientAttention", "--model.extractor.k", "2000"], "got 2000"),
+        (["--model.extractor", "RawAttention", "--model.extractor.block", "7"], "no block 7: the model has 2 blocks"),
+        (["--model.loss", "SaliencyLoss", "--model.loss.kld", "0"], "weights must be"),
+        (["--model.vit", "vit_bas_patch16_224"], 'no timm model "vit_bas_patch16_224"; did you mean vit_base_patch16_224'),
+        (["--model.vit", "resnet18"], '"resnet18" is not a plain ViT'),
+        (["--model.vit", "nowhere.safetensors"], "no weights file nowhere.safetensors"),
+        (["--model.warmup_epochs", "6"], "warmup_epochs=6.0"),
+        (["--data.image_size", "36"], "sides must be multiples of the patch size 8×8"),
+        (["--data.image_size", "16"], "at least 32 pixels"),
+        (["--data.batch_size", "0"], "batch_size 0 must be at least 1"),
+        (["--trainer.accelerator", "tpu"], "tpu|TPU"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit(saliency, capsys, arguments, said):
+    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments))
+    assert __import__("re").search(said, message), message
+
+
+def test_no_class_token(vit_file, capsys):
+    vit = vit_file(class_token=False, global_pool="avg")
+    message = failure(capsys, "fit", "--model", "SaliencyModule", "--model.vit", vit, *popout_arguments())
+    assert message.splitlines()[0].endswith(
+        'needs a class token, and this VisionTransformer has none: use rows="all"'
+    )
+
+
+# Data that is not as it should be
+
+
+@pytest.fixture
+def salicon(tmp_path):
+    return make_salicon(tmp_path / "salicon", train=3, val=3)
+
+
+def cut(path):
+    """Cut off the end: the header with the size is still there."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(0.9 * len(data))])
+    return path
+
+
+def test_missing_root(saliency, capsys):
+    message = failure(capsys, "fit", *saliency, *salicon_arguments("/no/where"))
+    assert message.startswith("Salicon: cannot find /no/where (no such folder)")
+    assert "images/{train,val,test}/<stem>.jpg" in message
+    assert "http://salicon.net" in message
+
+
+def test_no_root(saliency, capsys):
+    message = failure(capsys, "fit", *saliency, "--data", "SaliconDataModule", *QUIET, *SHORT, *CSV)
+    assert "pass root or set SALVIT_SALICON_ROOT" in message
+
+
+def test_root_from_the_environment(saliency, salicon, monkeypatch):
+    monkeypatch.setenv("SALVIT_SALICON_ROOT", str(salicon))
+    arguments = salicon_arguments(salicon, "--trainer.fast_dev_run", "true")
+    without_root = [value for key, value in enumerate(arguments) if key not in (2, 3)]
+    assert call("test", *saliency, *without_root).trainer.callback_metrics["test/CC"].isfinite()
+
+
+def test_half_a_dataset(saliency, salicon, capsys):
+    path = salicon / f"fixations/val/{stem('val', 2)}.mat"
+    path.unlink()
+    message = failure(capsys, "fit", *saliency, *salicon_arguments(salicon))
+    assert message.startswith(f"Salicon: cannot find {path} (the first of 1 missing)")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_truncated_image(saliency, salicon, capsys, workers):
+    path = cut(salicon / f"images/val/{stem('val', 2)}.jpg")
+    message = failure(capsys, "test", *saliency, *salicon_arguments(salicon, "--data.num_workers", workers))
+    assert message.startswith(f"{path}: cannot read the image")
+    assert "on_error='skip'" in message
+
+
+def test_corrupt_mat(saliency, salicon, capsys):
+    path = cut(salicon / f"fixations/val/{stem('val', 2)}.mat")
+    assert failure(capsys, "test", *saliency, *salicon_arguments(salicon)).startswith(
+        f"{path}: cannot read the MATLAB file"
+    )
+
+
+def test_bad_images_are_skipped_and_counted(saliency, salicon):
+    cut(salicon / f"images/val/{stem('val', 2)}.jpg")
+    arguments = salicon_arguments(
+        salicon, "--data.on_error", "skip", "--trainer.callbacks", "salvit.callbacks.scores.Scores"
+    )
+    with pytest.warns(UserWarning, match="left out 1 of 3 images of the val split"):
+        cli = call("test", *saliency, *arguments)
+    assert [item.name for item in cli.datamodule.skipped] == [stem("val", 2)]
+    assert len((Path(cli.trainer.log_dir) / "per_image.csv").read_text().splitlines()) == 1 + 3 * 2
+
+
+def test_fixations_outside_and_images_without_any(saliency, salicon):
+    outside = [np.array([[1, 1], [64, 48], [65, 48], [0, 3]], dtype=np.int16)]
+    write_gaze(salicon / f"fixations/val/{stem('val', 1)}.mat", outside)
+    write_gaze(salicon / f"fixations/val/{stem('val', 2)}.mat", [])
+    with pytest.warns(UserWarning, match="2 fixations of the val|test split lie outside"):
+        cli = call("test", *saliency, *salicon_arguments(salicon))
+    assert all(value.isfinite() for value in cli.trainer.callback_metrics.values())
+
+
+def test_images_of_every_mode(saliency, tmp_path):
+    for mode in ("L", "RGBA", "CMYK", "P", "LA"):
+        Image.new(mode, (30, 20)).save(tmp_path / f"{mode}.tif")
+    options = (
+        "--data",
+        "ImageFolderDataModule",
+        "--data.root",
+        tmp_path,
+        "--data.image_size",
+        "32",
+        "--data.num_workers",
+        "0",
+    )
+    writer = (
+        "--trainer.callbacks",
+        "salvit.callbacks.predictions.PredictionWriter",
+        "--trainer.callbacks.folder",
+        "maps",
+    )
+    call("predict", *saliency, *options, *QUIET, *writer, "--trainer.logger", "false")
+    assert {path.stem for path in Path("maps").glob("*.npy")} == {"L", "RGBA", "CMYK", "P", "LA"}
+    assert all(np.load(path).shape == (20, 30) for path in Path("maps").glob("*.npy"))
+
+
+def test_only_images_to_predict(saliency, tmp_path, capsys):
+    write_image(tmp_path / "a.jpg", (20, 30))
+    options = ("--data", "ImageFolderDataModule", "--data.root", tmp_path, "--data.image_size", "32")
+    assert "use `salvit predict`" in failure(capsys, "fit", *saliency, *options, *QUIET, *SHORT, *CSV)
+
+
+# A process of its own
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """The environment of somebody without a login."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PYTEST"))}
+    return {**kept, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+
+def test_a_newcomer_is_asked_nothing(saliency, stranger):
+    arguments = [argument for argument in popout_arguments() if argument not in CSV]
+    done = in_a_process("-m", "salvit", "fit", *saliency, *arguments, "--model.lr", "0.00321", env=stranger)
+    assert done.returncode == 0, done.stderr
+    assert "W&B: no login; logging offline under runs/wandb" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert yaml.safe_load(Path("runs/default/version_0/config.yaml").read_text())
+    (record,) = Path("runs/wandb").glob("offline-run-*/*.wandb")
+    assert b"salvit.modules.SaliencyModule" in record.read_bytes()
+    assert b"0.00321" in record.read_bytes()
+
+
+def test_two_runs_in_one_process_stay_apart(saliency, stranger, tmp_path):
+    arguments = [argument for argument in ("fit", *saliency, *popout_arguments()) if argument not in CSV]
+    (tmp_path / "twice.py").write_text(
+        "from salvit.cli import run\n"
+        f"for lr in ('0.00321', '0.00654'):\n    run({[str(a) for a in arguments]} + ['--model.lr', lr])\n"
+    )
+    done = in_a_process(tmp_path / "twice.py", env={**stranger, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    records = [path.read_bytes() for path in sorted(Path("runs/wandb").glob("offline-run-*/*.wandb"))]
+    assert sorted((b"0.00321" in record, b"0.00654" in record) for record in records) == [
+        (False, True),
+        (True, False),
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(saliency, salicon, stranger):
+    scores = []
+    for devices in (1, 2):
+        arguments = salicon_arguments(salicon, "--trainer.callbacks", "salvit.callbacks.scores.Scores")
+        done = in_a_process(
+            "-m", "salvit", "test", *saliency, *arguments, "--trainer.devices", devices, env=stranger
+        )
+        assert done.returncode == 0, done.stderr
+        scores.append(Path(f"runs/default/version_{devices - 1}/scores.md").read_text())
+    assert scores[0] == scores[1]
+    assert torch.distributed.is_available()

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make(*arguments: str) -> str:
+    """Run make in the checkout with this Python's environment, taken to be installed."""
+    venv = Path(sys.prefix)
+    command = ["make", "-C", str(ROOT), f"VENV={venv}", "--old-file", f"{venv}/.installed", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stdout
+
+
+def test_help_lists_every_target():
+    listed = make("help")
+    for target in (
+        "install",
+        "demo",
+        "test",
+        "test-slow",
+        "lint",
+        "backbone",
+        "osie",
+        "sweep-k",
+        "clean",
+        "help",
+    ):
+        assert f"  make {target} " in listed
+
+
+@pytest.mark.slow
+def test_the_demo_writes_a_page_with_both_models_and_baselines_and_can_be_repeated(tmp_path):
+    for _ in range(2):
+        make("demo", "QUICK=1", f"RUNS={tmp_path}")
+    page = (tmp_path / "demo/index.html").read_text()
+    for row in ("raw attention", "salient attention", "center prior", "random"):
+        assert f"<td>{row}<small>" in page
+    checkpoints = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ckpt"))
+    assert checkpoints == [
+        f"demo/{name}/checkpoints/last.ckpt" for name in ("raw_attention", "salient_attention")
+    ]
+    assert all((tmp_path / "demo" / name).is_file() for name in ("scores.md", "curves.png", "pictures.png"))

@@ -1,0 +1,48 @@
+"""What the documents tell people to type is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import datamodules
+from salvit.report.table import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs/datasets.md"]
+TEXT = "\n".join(document.read_text() for document in DOCUMENTS)
+
+
+def test_the_example_in_python_runs(capsys):
+    [example] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "torch.Size([2, 8, 8, 12])\n"
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"experiments/[\w/-]+\.yaml", TEXT))))
+def test_every_config_named_exists(name):
+    assert (ROOT / name).is_file()
+
+
+def test_every_make_target_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets
+
+
+def test_every_link_within_the_project_leads_somewhere():
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_dataset_is_listed_with_its_variable():
+    for name in datamodules.__all__:
+        variable = getattr(getattr(datamodules, name), "env", None)
+        if variable:
+            row = rf"^\| .*`(--data )?{name}`.*`{variable}`"
+            assert all(re.search(row, document.read_text(), re.MULTILINE) for document in DOCUMENTS), name
+
+
+def test_the_table_has_the_columns_of_the_report():
+    header = " | ".join(f"{name} {arrow}" for name, arrow in COLUMNS.items())
+    assert f"| model | {header} |" in TEXT
