@@ -24,20 +24,17 @@ class WandbLogger(LightningWandbLogger):
     """
 
     def __init__(self, offline: bool = False, **kwargs: Any) -> None:
-        undecided = "WANDB_MODE" not in os.environ
-        if not offline and undecided:
+        if not offline and "WANDB_MODE" not in os.environ:
             reason = _why_offline()
             if reason:
                 folder = f"{kwargs.get('save_dir', '.')}/wandb"
                 rank_zero_info(f"W&B: {reason}; logging offline under {folder} (`wandb sync` uploads it)")
                 offline = True
         if offline:
-            # Asking for a login has already fixed wandb's mode: Lightning's environment variable comes too late.
+            # Not Lightning's `offline`: it sets WANDB_MODE, too late for wandb, which has been asked for a login by
+            # then, and for good, so that the next logger would take it for the user's choice.
             kwargs["mode"] = "offline"
-        super().__init__(offline=offline, **kwargs)
-        if undecided:
-            # Lightning sets it for good, and the next logger would take it for the user's.
-            os.environ.pop("WANDB_MODE", None)
+        super().__init__(**kwargs)
 
 
 @contextmanager

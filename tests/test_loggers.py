@@ -1,5 +1,3 @@
-import os
-
 import pytest
 import wandb
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
@@ -23,36 +21,22 @@ def test_without_a_login(arguments, monkeypatch, caplog):
     with caplog.at_level("INFO"):
         WandbLogger(save_dir="runs", project="p")
     assert asked == [False]
-    assert arguments == {"offline": True, "mode": "offline", "save_dir": "runs", "project": "p"}
+    assert arguments == {"mode": "offline", "save_dir": "runs", "project": "p"}
     assert "W&B: no login; logging offline under runs/wandb" in caplog.text
-
-
-def test_a_second_logger_asks_again(monkeypatch):
-    """Lightning sets the variable by which a user decides."""
-    asked = []
-    monkeypatch.setattr(
-        LightningWandbLogger, "__init__", lambda self, **options: os.environ.update(WANDB_MODE="dryrun")
-    )
-    monkeypatch.setattr(loggers, "_why_offline", lambda: asked.append(True) or "no login")
-    monkeypatch.delenv("WANDB_MODE")
-    for _ in range(2):
-        WandbLogger()
-        assert "WANDB_MODE" not in os.environ
-    assert len(asked) == 2
 
 
 def test_without_a_network(arguments, monkeypatch, caplog):
     monkeypatch.setattr(wandb, "login", lambda prompt: True)
     with caplog.at_level("INFO"):
         WandbLogger()
-    assert arguments["offline"]
+    assert arguments == {"mode": "offline"}
     assert "cannot be reached" in caplog.text
 
 
 def test_with_a_login_and_a_network(arguments, monkeypatch):
     monkeypatch.setattr(loggers, "_why_offline", lambda: None)
     WandbLogger(project="p")
-    assert arguments == {"offline": False, "project": "p"}
+    assert arguments == {"project": "p"}
 
 
 def refuse():
@@ -62,7 +46,7 @@ def refuse():
 def test_offline_as_typed(arguments, monkeypatch):
     monkeypatch.setattr(loggers, "_why_offline", refuse)
     WandbLogger(offline=True)
-    assert arguments == {"offline": True, "mode": "offline"}
+    assert arguments == {"mode": "offline"}
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
@@ -70,7 +54,7 @@ def test_the_environment_decides(arguments, monkeypatch, mode):
     monkeypatch.setattr(loggers, "_why_offline", refuse)
     monkeypatch.setenv("WANDB_MODE", mode)
     WandbLogger()
-    assert arguments == {"offline": False}
+    assert arguments == {}
 
 
 @pytest.mark.parametrize("error", [None, ValueError])

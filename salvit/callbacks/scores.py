@@ -118,6 +118,8 @@ def _extractor_name(module: LightningModule) -> str:
 
 def title_of(data: SaliencyDataModule, split: str, images: int) -> str:
     """Dataset, release, split, number of images and profile: what a score needs to be comparable."""
+    if split == "test" and data.dataset("test") is data.dataset("val"):
+        split = "val"  # all that is labelled, as of SALICON
     release = getattr(data, "release", None)
     dataset = type(data).__name__.removesuffix("DataModule") + (f" layout {release}" if release else "")
     return f"{dataset}, {split} split, {images} images, profile {PROFILE} (KLD in nats, NSS in standard deviations)"

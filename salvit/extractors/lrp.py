@@ -46,7 +46,8 @@ class _LRP(Extractor):
         with _plain_arithmetic(images.device.type):
             images = images.to(next(vit.parameters()).dtype)
             size = _images_at_once(vit, images, self._first_block(vit))
-            targets = [None] * len(images) if target is None else target.split(size)
+            # Cloned: tensors made in inference mode must not enter a graph.
+            targets = [None] * len(images) if target is None else target.clone().split(size)
             return torch.cat(
                 [
                     self._explain(vit, part, classes)

@@ -1,1 +1,1 @@
-"""Layer-wise relevance propagation through an unmodified timm ViT: rules, a tape of the forward pass, a reverse sweep."""
+"""Layer-wise relevance propagation through an unmodified timm ViT: rules, tape of the forward pass, reverse sweep."""

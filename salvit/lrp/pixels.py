@@ -1,5 +1,6 @@
 """From the first block's input back to the pixels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,7 +51,7 @@ def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
         (images.amin((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(min=0), -1.0),
         (images.amax((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(max=0), -1.0),
     )
-    total = sum(sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms) + _STABILIZER
-    share = relevance.mT.reshape(total.shape) / total
-    pixels = sum(sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms)
-    return pixels.sum(1, keepdim=True)
+    total = torch.stack([sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms]).sum(0)
+    share = relevance.mT.reshape(total.shape) / (total + _STABILIZER)
+    shares = [sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms]
+    return torch.stack(shares).sum((0, 2)).unsqueeze(1)

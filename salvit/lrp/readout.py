@@ -119,5 +119,5 @@ def _two_heads(vit: ViT, tokens: Tensor, seed: Tensor, rules: RuleSet) -> Tensor
     return torch.cat((average(tokens[:, :1], first), average(tokens[:, 1:], second)), dim=1)
 
 
-def _linear(head: nn.Module, x: Tensor, relevance: Tensor, rules: RuleSet) -> Tensor:
+def _linear(head: nn.Linear, x: Tensor, relevance: Tensor, rules: RuleSet) -> Tensor:
     return rules.linear(x, head.weight, head.bias, head(x), relevance)

@@ -81,7 +81,7 @@ def _blocks_problem(vit: ViT) -> str:
     return ""
 
 
-def _block_problem(block: nn.Module) -> str:
+def _block_problem(block: Block) -> str:
     attention, mlp = block.attn, block.mlp
     for module, expected in ((attention, Attention), (mlp, Mlp)):
         if type(module) is not expected:

@@ -1,15 +1,14 @@
 """The reverse sweep: relevance, and beside it the gradient, from the last block's output down, block by block."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from timm.layers import Attention
 from torch import Tensor, nn
 
-from salvit.lrp.rules import RuleSet, add_to_first, bilinear, clone, divide
+from salvit.lrp.pullback import Pullback, vjp
+from salvit.lrp.rules import RuleSet, add_to_first, bilinear, clone
 from salvit.lrp.tape import BlockTape, after_attention, join_heads, scaled, split_heads
-
-Pullback = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -95,7 +94,7 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
     kept, branch = rules.add(x, scaled(block.ls1, tape.attended), flow.relevance)
     normed, pull = vjp(attention.norm, tape.mixed)
     mixed_relevance = _linear(rules, attention.proj, normed, tape.attended, branch)
-    query, key, value = split_heads(attention, tape.query, tape.key_value)
+    query, key, value = (part.contiguous() for part in split_heads(attention, tape.query, tape.key_value))
     scores, scale = query @ key.mT, query.shape[-1] ** -0.5
     weights, pull_softmax = vjp(lambda scores: (scores * scale).softmax(-1), scores)
     mixed, mixed_relevance = (_split(attention, part) for part in (tape.mixed, mixed_relevance))
@@ -150,8 +149,9 @@ def _projections_relevance(tape: BlockTape, rules: RuleSet, flow: AttentionFlow,
 
 def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
     """Gradient of the normalised tokens, through softmax, scores and the projections."""
-    attention: nn.Module = tape.block.attn
-    assert flow.gradient is not None and flow.mixed_gradient is not None
+    attention = tape.block.attn
+    assert flow.gradient is not None
+    assert flow.mixed_gradient is not None
     scores = flow.pull_softmax(flow.gradient)
     keys, _ = tape.key_value.chunk(2, dim=-1)
     query = _through_norm(attention, attention.q_norm, tape.query, scores @ flow.key)
@@ -161,7 +161,7 @@ def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
     return add_to_first(torch.cat((key, value), dim=-1) @ key_value_weight, query @ query_weight)
 
 
-def _through_norm(attention: nn.Module, norm: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
+def _through_norm(attention: Attention, norm: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
     _, pull = vjp(norm, _split(attention, x))
     return join_heads(pull(gradient))
 
@@ -176,28 +176,11 @@ def _projections(tape: BlockTape) -> list[tuple[Tensor, Tensor | None]]:
     ]
 
 
-def _linear(rules: RuleSet, layer: nn.Module, x: Tensor, output: Tensor, relevance: Tensor) -> Tensor:
+def _linear(rules: RuleSet, layer: nn.Linear, x: Tensor, output: Tensor, relevance: Tensor) -> Tensor:
     return rules.linear(x, layer.weight, layer.bias, output, relevance)
 
 
-def _split(attention: nn.Module, tensor: Tensor) -> Tensor:
+def _split(attention: Attention, tensor: Tensor) -> Tensor:
     heads: int = attention.num_heads
-    return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def vjp(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Pullback]:
-    """Return f(x) and the map that takes a gradient of f(x) to the gradient of x.
-
-    Args:
-        function: f, any differentiable function or module; no gradient reaches its parameters.
-        x: a tensor.
-
-    Example:
-        >>> y, pull = vjp(torch.square, torch.tensor(3.0))
-        >>> y, pull(torch.tensor(1.0))
-        (tensor(9.), tensor(6.))
-    """
-    leaf = x.detach().requires_grad_()
-    with torch.enable_grad():
-        output = function(leaf)
-    return output.detach(), lambda gradient: torch.autograd.grad(output, leaf, gradient)[0]
+    # Contiguous, because each product of a strided view would copy it anew.
+    return tensor.unflatten(-1, (heads, -1)).transpose(1, 2).contiguous()

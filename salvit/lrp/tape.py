@@ -6,9 +6,10 @@ read is not computed: with a class token, the last block's queries and MLP are t
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
+from timm.layers import Attention
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from salvit.vit import ViT
@@ -32,7 +33,7 @@ class BlockTape:
         output: output of the MLP's second layer, [B, r, D].
     """
 
-    block: nn.Module
+    block: Block
     x: Tensor
     query: Tensor
     key_value: Tensor
@@ -108,7 +109,7 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
     return x, tapes
 
 
-def _run_block(block: nn.Module, x: Tensor, read: int) -> BlockTape:
+def _run_block(block: Block, x: Tensor, read: int) -> BlockTape:
     attention, mlp = block.attn, block.mlp
     normed = block.norm1(x)
     weight, bias = attention.qkv.weight, attention.qkv.bias
@@ -143,7 +144,7 @@ def scaled(layer_scale: nn.Module, branch: Tensor) -> Tensor:
     return branch if gamma is None else branch * gamma
 
 
-def split_heads(attention: nn.Module, query: Tensor, key_value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(attention: Attention, query: Tensor, key_value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, keys (both normalised, if the model does so) and values, [B, heads, ·, d] each.
 
     Args:

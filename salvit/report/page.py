@@ -51,25 +51,27 @@ def _lead(runs: Sequence[Run]) -> str:
 
 
 def _table_section(scores: Scores, runs: Sequence[Run]) -> str:
-    models = {run.label: run for run in runs if run.stage == "test"}
+    tested = {run.label: run for run in runs if run.stage == "test"}
     header = "".join(f"<th>{name} {arrow}</th>" for name, arrow in COLUMNS.items())
-    means, errors = scores.means, scores.errors
-    rows = []
-    for model in means:
-        texts = [
-            f"<td{' class=best' if best else ''}>{text}<small>{_error(errors[model].get(metric))}</small></td>"
-            for metric, (text, best) in zip(COLUMNS, cells(means[model], means), strict=True)
-        ]
-        kind = "" if model in models else " class=baseline"
-        note = describe_model(models[model].config) if model in models else BASELINES.get(model, "")
-        name = f"{escape(model)}<small>{escape(note)}</small>"
-        rows.append(f"<tr{kind}><td>{name}</td>{''.join(texts)}</tr>")
+    rows = "".join(_table_row(scores, model, tested.get(model)) for model in scores.per_image)
     meanings = "".join(f"<dt>{name} {COLUMNS[name]}</dt><dd>{text}</dd>" for name, text in MEANINGS.items())
     return _section(
         "Scores",
         f"{scores.title}. Mean over images, ± its standard error; ↑ higher is better, ↓ lower.",
-        f"<table><tr><th>model</th>{header}</tr>{''.join(rows)}</table><dl>{meanings}</dl>",
+        f"<table><tr><th>model</th>{header}</tr>{rows}</table><dl>{meanings}</dl>",
     )
+
+
+def _table_row(scores: Scores, model: str, run: Run | None) -> str:
+    """The row of a model and its run, or of a baseline, which has none."""
+    errors = scores.errors[model]
+    texts = [
+        f"<td{' class=best' if best else ''}>{text}<small>{_error(errors.get(metric))}</small></td>"
+        for metric, (text, best) in zip(COLUMNS, cells(scores.means[model], scores.means), strict=True)
+    ]
+    note = describe_model(run.config) if run else BASELINES.get(model, "")
+    kind = "" if run else " class=baseline"
+    return f"<tr{kind}><td>{escape(model)}<small>{escape(note)}</small></td>{''.join(texts)}</tr>"
 
 
 def _pictures_section(pictures: Mapping[str, bytes]) -> str:

@@ -103,7 +103,7 @@ def test_the_title_says_what_a_score_depends_on(tested):
     *_, table = tested
     title = table.splitlines()[0]
     assert all(
-        part in title for part in ("Salicon", "2017", "test split", "5 images", "profile exact", "nats")
+        part in title for part in ("Salicon", "2017", "val split", "5 images", "profile exact", "nats")
     )
 
 

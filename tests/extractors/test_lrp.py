@@ -61,7 +61,7 @@ def build(kind=VisionTransformer, seed=0, spread=0.2, **kwargs):
 
 @pytest.fixture
 def vit():
-    return build(seed=3)
+    return build(seed=5)
 
 
 def close(maps, expected, relative=1e-8):
@@ -215,9 +215,10 @@ def test_the_model_is_what_it_was_also_after_an_error(vit, images, extractor, mo
     before, logits = snapshot(vit), vit(images)
     expected = extractor(vit, images, 1)
     assert not expected.requires_grad
-    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as broken:
         broken.setattr(lrp, "through_mlp", interrupt)
-        extractor(vit, images, 1)
+        with pytest.raises(KeyboardInterrupt):
+            extractor(vit, images, 1)
     assert same(before, snapshot(vit))
     assert torch.equal(vit(images), logits)
     assert torch.is_grad_enabled()
@@ -261,7 +262,7 @@ REFUSED = {
         "beit_base_patch16_224", img_size=32, depth=1, embed_dim=24, num_heads=3
     ),
     "Eva": lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1),
-    "SwiGLUPacked in block 0": lambda: build(mlp_layer=SwiGLUPacked),
+    "GluMlp in block 0": lambda: build(mlp_layer=SwiGLUPacked),
     "ParallelScalingBlock in block 0": lambda: build(block_fn=ParallelScalingBlock),
     "ResPostBlock in block 0": lambda: build(block_fn=ResPostBlock),
     "DiffAttention in block 0": lambda: build(attn_layer=DiffAttention, num_heads=2),
