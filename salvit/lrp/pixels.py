@@ -21,6 +21,14 @@ def patches_relevance(vit: ViT, patches: Tensor, tokens: Tensor, relevance: Tens
 
     Returns:
         Relevance of the patch tokens, [B, hw, D]; what falls to prefix tokens and positions is dropped.
+
+    Example:
+        >>> from salvit.lrp.tape import embed
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> patches, tokens = embed(vit, torch.rand(1, 3, 32, 32))
+        >>> patches_relevance(vit, patches, tokens, torch.rand(1, 5, 192)).shape
+        torch.Size([1, 4, 192])
     """
     prefix = num_prefix_tokens(vit)
     if vit.pos_embed is None:
@@ -43,6 +51,12 @@ def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
 
     Returns:
         [B, 1, H, W].
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> pixels_relevance(vit, torch.rand(1, 3, 32, 32), torch.rand(1, 4, 192)).shape
+        torch.Size([1, 1, 32, 32])
     """
     convolution = vit.patch_embed.proj
     weight, stride = convolution.weight, convolution.stride

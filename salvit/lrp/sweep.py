@@ -63,6 +63,16 @@ def through_mlp(tape: BlockTape, rules: RuleSet, flow: Flow) -> Flow:
 
     Returns:
         The flow at the MLP's residual addition, [B, r, D].
+
+    Example:
+        >>> from salvit.lrp.rules import TRANSFORMER
+        >>> from salvit.lrp.tape import run_blocks
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> _, [tape] = run_blocks(vit, torch.rand(2, 5, 192), start=0)
+        >>> flow = Flow(torch.rand(2, 1, 192))
+        >>> through_mlp(tape, TRANSFORMER, flow).relevance.shape
+        torch.Size([2, 1, 192])
     """
     block, mlp = tape.block, tape.block.mlp
     x = after_attention(tape)
@@ -88,6 +98,16 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
 
     Returns:
         The flow at A and past it.
+
+    Example:
+        >>> from salvit.lrp.rules import TRANSFORMER
+        >>> from salvit.lrp.tape import run_blocks
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> _, [tape] = run_blocks(vit, torch.rand(2, 5, 192), start=0)
+        >>> flow = Flow(torch.rand(2, 1, 192))
+        >>> to_attention(tape, TRANSFORMER, flow).relevance.shape
+        torch.Size([2, 3, 1, 5])
     """
     block, attention = tape.block, tape.block.attn
     x = tape.x[:, : tape.attended.shape[1]]
@@ -128,6 +148,17 @@ def from_attention(tape: BlockTape, rules: RuleSet, flow: AttentionFlow) -> Flow
 
     Returns:
         The flow at the block's input, [B, N, D].
+
+    Example:
+        >>> from salvit.lrp.rules import TRANSFORMER
+        >>> from salvit.lrp.tape import run_blocks
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> _, [tape] = run_blocks(vit, torch.rand(2, 5, 192), start=0)
+        >>> flow = Flow(torch.rand(2, 1, 192))
+        >>> attended = to_attention(tape, TRANSFORMER, flow)
+        >>> from_attention(tape, TRANSFORMER, attended).relevance.shape
+        torch.Size([2, 5, 192])
     """
     normed, pull = vjp(tape.block.norm1, tape.x)
     relevance = clone(tape.x, flow.residual.relevance, _projections_relevance(tape, rules, flow, normed))

@@ -54,6 +54,7 @@ def embed(vit: ViT, images: Tensor) -> tuple[Tensor, Tensor]:
         The patches [B, hw, D], and what enters the model's first normalisation or block, [B, N, D].
 
     Example:
+        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> [list(tokens.shape) for tokens in embed(vit, torch.rand(1, 3, 32, 32))]
@@ -93,6 +94,7 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         `start` to the last.
 
     Example:
+        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> output, tapes = run_blocks(vit, torch.rand(1, 5, 192), start=1)
@@ -128,6 +130,14 @@ def after_attention(tape: BlockTape) -> Tensor:
 
     Args:
         tape: the block's tape.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> _, tapes = run_blocks(vit, torch.rand(1, 5, 192), start=0)
+        >>> [list(after_attention(tape).shape) for tape in tapes]
+        [[1, 5, 192], [1, 1, 192]]
     """
     return tape.x[:, : tape.attended.shape[1]] + scaled(tape.block.ls1, tape.attended)
 
@@ -138,6 +148,12 @@ def scaled(layer_scale: nn.Module, branch: Tensor) -> Tensor:
     Args:
         layer_scale: LayerScale or Identity.
         branch: [B, r, D].
+
+    Example:
+        >>> import torch
+        >>> from timm.layers import LayerScale
+        >>> scaled(LayerScale(2, init_values=0.5), torch.ones(1, 1, 2)).tolist()
+        [[[0.5, 0.5]]]
     """
     # Not by calling the module: an in-place LayerScale would overwrite the tape.
     gamma = getattr(layer_scale, "gamma", None)
@@ -151,6 +167,12 @@ def split_heads(attention: Attention, query: Tensor, key_value: Tensor) -> tuple
         attention: timm's Attention.
         query: [B, r, heads · d].
         key_value: [B, N, 2 · heads · d].
+
+    Example:
+        >>> import torch
+        >>> attention = Attention(6, num_heads=3)
+        >>> [list(part.shape) for part in split_heads(attention, torch.rand(1, 1, 6), torch.rand(1, 5, 12))]
+        [[1, 3, 1, 2], [1, 3, 5, 2], [1, 3, 5, 2]]
     """
     heads: int = attention.num_heads
     key, value = key_value.chunk(2, dim=-1)
@@ -163,5 +185,10 @@ def join_heads(tensor: Tensor) -> Tensor:
 
     Args:
         tensor: [B, heads, n, d].
+
+    Example:
+        >>> import torch
+        >>> join_heads(torch.rand(1, 3, 5, 2)).shape
+        torch.Size([1, 5, 6])
     """
     return tensor.transpose(1, 2).flatten(2)
