@@ -84,6 +84,21 @@ def test_first_sweep_is_textbook_als(dims, init):
         np.testing.assert_allclose(expand(got.weights, got.factors)[sample].numpy(), dense, rtol=0, atol=1e-8)
 
 
+def test_svd_start_is_the_leading_singular_vectors_and_random_beyond():
+    tensor = low_rank(2, 4, 80, 5, 4, rank=6)
+    dims = list(tensor.shape[1:])
+    svd, random = (
+        _initial_factors(tensor, 12, init, seed=0).split(dims, dim=1) for init in ("svd", "random")
+    )
+    for sample in range(2):
+        unfolding = np.moveaxis(tensor[sample].numpy(), 1, 0).reshape(80, -1)
+        vectors, values, _ = np.linalg.svd(unfolding, full_matrices=False)
+        reached = int((values > 0.032 * values[0]).sum())
+        cosines = np.abs((vectors[:, :reached] * svd[1][sample, :, :reached].numpy()).sum(axis=0))
+        np.testing.assert_allclose(cosines, 1, atol=1e-9)
+        torch.testing.assert_close(svd[1][sample, :, reached:], random[1][sample, :, reached:])
+
+
 @pytest.mark.parametrize(
     ("dims", "rank", "noise"),
     [((4, 20, 5, 4), 3, 0.0), ((10, 12, 11), 5, 0.3), ((4, 20, 5, 4), 6, 0.1), ((3, 4, 5, 4, 3), 4, 0.1)],

@@ -1,14 +1,14 @@
 import pytest
-import slow_vit
 import torch
 import torch.nn.functional as F
-from golden_vit import golden_error
 from torch.overrides import TorchFunctionMode
 
 from salvit.extractors import AGCAM, AttentionGradCAM, GenericAttention, LeGrad
 from salvit.gradients import class_row_gradients
 from salvit.recording import record
 from salvit.vit import load_vit
+from tests.extractors import slow_vit
+from tests.extractors.golden_vit import golden_error
 
 TINY = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3, "num_classes": 5, "patch_size": 8}
 FAMILIES = [

@@ -1,9 +1,9 @@
 import pytest
-import slow_vit
 import torch
-from golden_vit import golden_error
 
 from salvit.extractors import AttentionGradCAM, TokenGradCAM
+from tests.extractors import slow_vit
+from tests.extractors.golden_vit import golden_error
 
 TARGETS = torch.tensor([4, 0, 2])
 

@@ -1,9 +1,9 @@
 import pytest
-import slow_vit
 import torch
 from timm.layers import LayerNorm
 
 from salvit.extractors import LeGrad
+from tests.extractors import slow_vit
 
 
 def reference(vit, image, target):

@@ -3,7 +3,7 @@ import pickle
 from functools import partial
 from pathlib import Path
 
-import lrp_reference as slow
+from tests.extractors import lrp_reference as slow
 import numpy as np
 import pytest
 import timm

@@ -1,9 +1,9 @@
 import pytest
-import slow_vit
 import torch
-from golden_vit import golden_error
 
 from salvit.extractors import RawAttention, Rollout
+from tests.extractors import slow_vit
+from tests.extractors.golden_vit import golden_error
 
 
 def reference(vit, image, start, rows, head=None):

@@ -5,9 +5,8 @@ from hypothesis import given
 
 from salvit.metrics import AUC
 from salvit.metrics.functional import auc
-
-from . import reference
-from .cases import batch, batches, examples
+from tests.metrics import reference
+from tests.metrics.cases import batch, batches, examples
 
 
 @examples

@@ -8,8 +8,7 @@ from torchmetrics import MetricCollection
 
 from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
 from salvit.metrics.functional import auc, cc, fixation_counts, kld, nss, shuffled_auc, sim
-
-from .cases import batch
+from tests.metrics.cases import batch
 
 CLASSES = [NSS, CC, SIM, KLD, AUC, ShuffledAUC]
 LENGTHS = (4, 0, 5, 3, 0, 2)

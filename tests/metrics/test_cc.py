@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from salvit.metrics import CC
 from salvit.metrics.functional import cc
-
-from . import reference
-from .cases import batch, batches, examples
+from tests.metrics import reference
+from tests.metrics.cases import batch, batches, examples
 
 
 @examples

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from salvit.metrics.functional import fixation_counts
 from salvit.metrics.functional.counts import check_pool, resized_pixels
 from salvit.metrics.functional.fixations import fixation_indices
-
-from . import reference
-from .cases import examples, points_in
+from tests.metrics import reference
+from tests.metrics.cases import examples, points_in
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

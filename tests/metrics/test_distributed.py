@@ -9,8 +9,7 @@ import torch.multiprocessing as mp
 
 from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
 from salvit.metrics.functional import fixation_counts
-
-from .cases import batch
+from tests.metrics.cases import batch
 
 SIZES = [(6, 9)] * 4
 # The images of rank 0 and those of rank 1.

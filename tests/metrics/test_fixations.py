@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvit.metrics.functional.fixations import fixation_indices
-
-from . import reference
-from .cases import examples, points_in
+from tests.metrics import reference
+from tests.metrics.cases import examples, points_in
 
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
 

@@ -7,9 +7,8 @@ from hypothesis import given
 
 from salvit.metrics import KLD
 from salvit.metrics.functional import kld
-
-from . import reference
-from .cases import batch, batches, examples
+from tests.metrics import reference
+from tests.metrics.cases import batch, batches, examples
 
 
 @examples

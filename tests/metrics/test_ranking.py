@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvit.metrics.functional.ranking import float32_order, mann_whitney_auc, rankable
-
-from . import reference
-from .cases import examples
+from tests.metrics import reference
+from tests.metrics.cases import examples
 
 values = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1, 1)), max_size=12)
 

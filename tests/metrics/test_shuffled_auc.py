@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from salvit.metrics import ShuffledAUC
 from salvit.metrics.functional import fixation_counts, shuffled_auc
-
-from . import reference
-from .cases import batch, batches, examples
+from tests.metrics import reference
+from tests.metrics.cases import batch, batches, examples
 
 
 def expected_scores(preds, fixations):
