@@ -79,7 +79,7 @@ class RelevanceLRP(_LRP):
     GiB of activations at a time.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
-    equations 3–14; there relevance is summed over a batch of one image, here over each image.
+    section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
 
     Args:
         start_layer: lowest block that contributes, negative ones counting from the last; the source's

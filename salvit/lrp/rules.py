@@ -89,8 +89,8 @@ def average(tokens: Tensor, relevance: Tensor) -> Tensor:
 def bilinear(left: Tensor, right: Tensor, product: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share the relevance of a product P = L·Mᵀ between its factors, half each.
 
-    S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021, the
-    paragraph on non-parametric relevance propagation (equations 7–9), without the rescaling.
+    S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021,
+    section 3.2 (non-parametric relevance propagation), halved and not rescaled, as in the authors' code.
 
     Args:
         left: L, [..., n, k].
@@ -114,8 +114,8 @@ def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor,
     """Share relevance among a linear layer's inputs in proportion to the positive contributions.
 
     Z = x⁺W⁺ᵀ + x⁻W⁻ᵀ, S = sd(R, Z), R_in = x⁺ ⊙ (SW⁺) + x⁻ ⊙ (SW⁻). Computed in three matrix products, by
-    Z = ½[xWᵀ + |x||W|ᵀ] and R_in = ½[x ⊙ (SW) + |x| ⊙ (S|W|)]. Source: the z⁺ rule in the form of Chefer, Gur
-    and Wolf, CVPR 2021, equation 4, extended to x of either sign as in the authors' code.
+    Z = ½[xWᵀ + |x||W|ᵀ] and R_in = ½[x ⊙ (SW) + |x| ⊙ (S|W|)]. Source: Chefer, Gur and Wolf, CVPR 2021,
+    section 3.1 (only positive contributions count, x being of either sign), as in the authors' code.
 
     Args:
         x: input, [..., D].
@@ -195,7 +195,7 @@ def add_conserving(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tens
     """Share relevance between two summands so that each image's total is conserved.
 
     a' = a ⊙ sd(R, a + b), b' likewise; a' is scaled to the sum |Σa'| / (|Σa'| + |Σb'|) · ΣR, b' likewise; Σ runs
-    over one image. Source: Chefer, Gur and Wolf, CVPR 2021, equations 9 and 10.
+    over one image. Source: Chefer, Gur and Wolf, CVPR 2021, section 3.2.
 
     Args:
         left: a, [B, ...].

@@ -1,14 +1,14 @@
 """The report of a folder of runs, written as a page and its parts."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
 
 from salvit.files import atomic_write
 from salvit.report.page import build_page
-from salvit.report.pictures import row
+from salvit.report.pictures import panel
 from salvit.report.report import Report
 from salvit.report.table import markdown_table
 
@@ -25,7 +25,7 @@ def write_report(report: Report, folder: Path) -> None:
     tables = [f"{scores.title}\n\n{markdown_table(scores.means)}\n" for scores in report.tables]
     parts = {
         "scores.md": "\n".join(tables).encode(),
-        "pictures.png": _side_by_side(list(report.pictures.values())),
+        "pictures.png": _side_by_side(report.pictures),
         "curves.png": report.curves,
         "index.html": build_page(report).encode(),
     }
@@ -35,10 +35,12 @@ def write_report(report: Report, folder: Path) -> None:
                 file.write(content)
 
 
-def _side_by_side(panels: Sequence[bytes]) -> bytes | None:
+def _side_by_side(panels: Mapping[str, bytes]) -> bytes | None:
     if not panels:
         return None
-    pictures = [Image.open(io.BytesIO(panel)) for panel in panels]
+    pictures = [Image.open(io.BytesIO(content)) for content in panels.values()]
     png = io.BytesIO()
-    row(pictures, height=max(picture.height for picture in pictures)).save(png, format="PNG")
+    panel([pictures], list(panels), height=max(picture.height for picture in pictures)).save(
+        png, format="PNG"
+    )
     return png.getvalue()

@@ -3,7 +3,6 @@ import pickle
 from functools import partial
 from pathlib import Path
 
-from tests.extractors import lrp_reference as slow
 import numpy as np
 import pytest
 import timm
@@ -23,6 +22,7 @@ import salvit.extractors.lrp as lrp
 from salvit.extractors import METHODS
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
 from salvit.lrp.denormals import flushing
+from tests.extractors import lrp_reference as slow
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
 ALL = [RelevanceLRP(0), RelevanceLRP(), PartialLRP(), FullLRP()]

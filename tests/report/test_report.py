@@ -24,7 +24,7 @@ def test_the_report_of_a_fit_and_its_test_has_all_parts(tmp_path, make_fit, make
     assert "<tr class=baseline><td>center prior" in page
     assert "KLD ↓" in page
     assert "0.600" in capsys.readouterr().out
-    assert Image.open(tmp_path / "pictures.png").size == (40, 30)
+    assert Image.open(tmp_path / "pictures.png").size == (40, 22 + 30 + 6)
     assert Image.open(tmp_path / "curves.png").width > 400
     assert (
         (tmp_path / "scores.md")
@@ -69,11 +69,11 @@ def test_a_run_that_logged_no_curve_is_reported_without(tmp_path, make_run):
     assert "Training curves" not in page
 
 
-def test_pictures_of_several_models_are_side_by_side(tmp_path, make_test):
+def test_pictures_of_several_models_are_side_by_side_under_their_names(tmp_path, make_test):
     make_test("a")
     make_test("b")
     main([str(tmp_path)])
-    assert Image.open(tmp_path / "pictures.png").size == (86, 30)
+    assert Image.open(tmp_path / "pictures.png").size == (40 + 6 + 40, 22 + 30 + 6)
 
 
 def test_reporting_twice_changes_nothing(tmp_path, make_test):
