@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from salvit.files import atomic_write
@@ -51,6 +52,10 @@ class PredictionWriter(BasePredictionWriter):
         """Write the predictions of a batch."""
         for name, image, saliency in zip(batch["name"], batch["image"], prediction, strict=True):
             self._write(name, image, saliency)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say where they are."""
+        rank_zero_info(f"predictions are in {self.folder}")
 
     def _write(self, name: str, image: Tensor, saliency: Tensor) -> None:
         if "npy" in self.kinds:
