@@ -1,6 +1,7 @@
 """Lightning datamodules, one per dataset."""
 
 from datamodules.base import SaliencyDataModule
+from datamodules.class_folder import ClassFolderDataModule
 from datamodules.collate import collate
 from datamodules.dataset import SaliencyDataset
 from datamodules.errors import CorruptFileError, DatasetNotFoundError
@@ -11,6 +12,7 @@ from datamodules.popout import PopOutDataModule
 from datamodules.salicon import SaliconDataModule
 
 __all__ = [
+    "ClassFolderDataModule",
     "CorruptFileError",
     "DatasetNotFoundError",
     "FilesDataModule",

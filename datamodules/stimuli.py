@@ -29,12 +29,14 @@ class Stimulus:
         image: file of the image.
         fixations: reads where people looked, or None if the dataset does not say.
         density: file of the shipped density map; None computes the density from the fixations.
+        label: index of its class, or None if the dataset has no classes.
     """
 
     name: str
     image: Path
     fixations: FixationReader | None = None
     density: Path | None = None
+    label: int | None = None
 
 
 class StimulusDataset(SaliencyDataset):
@@ -94,6 +96,8 @@ class StimulusDataset(SaliencyDataset):
             "name": stimulus.name,
             "index": index,
         }
+        if stimulus.label is not None:
+            sample["label"] = stimulus.label
         if stimulus.fixations is not None:
             sample["fixations"] = self.fixations(index)
             sample["density"] = self.density(index)

@@ -182,6 +182,10 @@ def roots(tmp_path):
             write_image(folder / "a.jpg", (20, 30), 0)
             write_image(folder / "b/c.png", (40, 25), 1)
             return folder
+        if datamodule == "ClassFolderDataModule":
+            for name in ("train/cat/0", "train/cat/1", "train/dog/0", "val/cat/0", "val/dog/0"):
+                write_image(folder / f"{name}.jpg", (20, 30), 0)
+            return folder
         assert datamodule == "PopOutDataModule", f"make data for {datamodule} here"
         return None
 
