@@ -158,7 +158,7 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
         torch.Size([1, 3, 1, 5])
     """
     blocks = range(first, len(vit.blocks))
-    with differentiable(), _fused_attention(vit, blocks):
+    with differentiable(), fused_attention(vit, blocks):
         with torch.no_grad():
             recording, entry, exit_tokens = _plain_pass(vit, outside_graph(images), blocks)
         attention = [recording.attention[block].requires_grad_() for block in blocks]
@@ -170,7 +170,13 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
 
 
 @contextmanager
-def _fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
+def fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
+    """Let blocks use fused attention inside the `with` block, whose values can be recorded.
+
+    Args:
+        vit: a plain timm ViT.
+        blocks: block indices.
+    """
     modules: list[Any] = [attention_module(vit, block) for block in blocks]
     before = [module.fused_attn for module in modules]
     try:

@@ -16,6 +16,7 @@ from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
 from salvit.extractors.gradient import AttentionGradient, GenericAttention
 from salvit.extractors.legrad import LeGrad
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.norm_rollout import NormRollout
 from salvit.extractors.rise import RISE
 from salvit.extractors.rollout import Rollout
 from salvit.extractors.salient import SalientAttention
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Extractor]] = {
     "input_gradient": InputGradient,
     "input_x_gradient": InputXGradient,
     "legrad": LeGrad,
+    "norm_rollout": NormRollout,
     "partial_lrp": PartialLRP,
     "random": RandomMap,
     "relevance_lrp": RelevanceLRP,
@@ -56,6 +58,7 @@ __all__ = [
     "InputGradient",
     "InputXGradient",
     "LeGrad",
+    "NormRollout",
     "PartialLRP",
     "RandomMap",
     "RawAttention",

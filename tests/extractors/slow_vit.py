@@ -9,12 +9,13 @@ from torch import Tensor
 
 @dataclass
 class Trace:
-    """One image's logits and, per block, a list with one [N, N] tensor per head; block outputs [N, D]."""
+    """One image's logits and, per block, a list with one [N, N] tensor per head; block inputs and outputs [N, D]."""
 
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     scores: list[list[Tensor]] = field(default_factory=list)
     attention: list[list[Tensor]] = field(default_factory=list)
     normed: list[Tensor] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
 
@@ -32,6 +33,7 @@ def run(vit: VisionTransformer, image: Tensor, *, hold_attention=False, hold_blo
     for index in range(len(vit.blocks)):
         b = {name.removeprefix(f"blocks.{index}."): value for name, value in w.items()}
         x = x.detach().requires_grad_() if hold_blocks else x
+        trace.inputs.append(x)
         x = _block(x, b, vit.blocks[0].attn.num_heads, trace, hold_attention)
         trace.outputs.append(x)
     trace.logits = classify(vit, x[0])

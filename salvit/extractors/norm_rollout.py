@@ -1,0 +1,160 @@
+"""Rollout of what tokens add to each other, instead of how much they attend to each other."""
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from timm.models import beit
+from timm.models.eva import EvaBlock
+from timm.models.vision_transformer import Block
+from timm.models.vision_transformer_relpos import RelPosBlock
+from torch import Tensor, nn
+
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.rows import carry, check_rows, select_row
+from salvit.gradients import fused_attention
+from salvit.recording import Rows, record
+from salvit.vit import ViT, block_indices, require_class_token
+
+_PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
+
+
+class NormRollout(Extractor):
+    """Rollout with the length of what token j adds to token i in place of the attention that i pays to j.
+
+    A pre-norm block's attention and its skip connection make token i the sum, up to a bias, of
+    u_ij = Σ_h A^h_ij W_O^h v^h_j + δ_ij x_i, with v^h_j the value of token j in head h, W_O^h the head's part of the
+    output projection (LayerScale included), and x_i what enters the block. C_ij = ‖u_ij‖₂ / Σ_j ‖u_ij‖₂; the map is the
+    class token's row of C_L · C_{L−1} · … · C_start, or with `rows="all"` the mean row over the patches. Rows sum
+    to 1; what falls on prefix tokens is dropped. The MLP passes every share on as it is. The normalisation comes before
+    the values here, and nothing is normalised after the addition, so there is no second one to share out.
+
+    A large attention to a token whose value is short, such as one that stores nothing, no longer counts. Lengths come
+    from the heads' Gram matrices, never from the N² vectors themselves.
+
+    Source: Modarressi et al., "GlobEnc: Quantifying Global Token Attribution by Incorporating the Whole Encoder
+    Layer in Transformers", NAACL 2022, for post-norm encoders; the lengths are those of Kobayashi et al.,
+    "Incorporating Residual and Normalization Layers into Analysis of Masked Language Models", EMNLP 2021.
+
+    Args:
+        start_layer: lowest block of the product, negative ones counting from the last.
+        rows: "class" or "all".
+
+    Raises:
+        ValueError: if `rows` is not one of those above.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> NormRollout()(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def __init__(self, start_layer: int = 0, rows: Rows = "class") -> None:
+        check_rows(rows)
+        self.start_layer = start_layer
+        self.rows = rows
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit, or its attention does not add up token by token.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            IndexError: if it has no such block.
+            ValueError: if it is in training mode, has no class token for `rows="class"`, or normalises or gates what
+                its attention has mixed.
+        """
+        super().check(vit)
+        if self.rows == "class":
+            require_class_token(vit, repr(self), remedy='use rows="all"')
+        block_indices(vit, [self.start_layer])
+        for index, block in enumerate(vit.blocks):
+            if problem := _problem(block):
+                raise ValueError(
+                    f"{self!r} needs blocks whose attention adds to a token what it takes from each other one; "
+                    f"block {index} of this {type(vit).__name__} has {problem}"
+                )
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        [start] = block_indices(vit, [self.start_layer])
+        shares = _shares(vit, images, range(start, len(vit.blocks)))
+        row = select_row(vit, shares.pop(), self.rows)[:, None]
+        while shares:
+            row = carry(row, shares.pop())
+        return patches_to_grid(vit, images, row)
+
+
+def _problem(block: nn.Module) -> str:
+    """What keeps a block from being a sum over tokens, or nothing."""
+    if type(block) not in _PRE_NORM:
+        return f"another form, {type(block).__name__}"
+    attention: Any = block.attn
+    if getattr(attention, "gate", None) is not None:
+        return "a gate behind its attention"
+    if not isinstance(getattr(attention, "norm", None), nn.Identity | None):
+        return "a normalisation behind its attention"
+    return ""
+
+
+def _shares(vit: ViT, images: Tensor, blocks: range) -> list[Tensor]:
+    """C [B, N, N] of each block."""
+    entering: dict[int, Tensor] = {}
+
+    def keep_input(index: int) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            entering[index] = args[0]
+
+        return hook
+
+    def reduce(index: int, attention: Tensor) -> Tensor:
+        lengths = _lengths(vit.blocks[index], attention, recording.values.pop(index), entering.pop(index))
+        return lengths / lengths.sum(dim=-1, keepdim=True)
+
+    with ExitStack() as stack:
+        stack.enter_context(fused_attention(vit, blocks))
+        for index in blocks:
+            stack.callback(vit.blocks[index].register_forward_pre_hook(keep_input(index)).remove)
+        recording = stack.enter_context(record(vit, blocks, values=True, reduce=reduce, stop=True))
+        vit(images)
+    return [recording.attention[block] for block in blocks]
+
+
+def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tensor) -> Tensor:
+    """‖u_ij‖ [B, N, N] of a block, from attention [B, H, N, N], values [B, H, N, d] and its input [B, N, D].
+
+    With t^h_j what head h adds of token j at full attention, ‖Σ_h A^h t^h_j‖² = Σ_hg A^h A^g ⟨t^h_j, t^g_j⟩: H² numbers
+    a token instead of D numbers a pair of tokens.
+    """
+    with torch.autocast(attention.device.type, enabled=False):
+        added = _added(block, values.to(attention.dtype))
+        gram = added @ added.transpose(-2, -1)
+        by_key = attention.permute(0, 3, 2, 1)
+        squared = ((by_key @ gram) * by_key).sum(dim=-1).transpose(1, 2)
+        to_itself = attention.diagonal(dim1=-2, dim2=-1).transpose(1, 2)[:, :, None]
+        own = (to_itself @ added).squeeze(2) + entering.to(attention.dtype)
+        # Rounding may leave a zero length a little below zero.
+        lengths = squared.clamp(min=0).sqrt()
+        return lengths.diagonal_scatter(own.norm(dim=-1), dim1=-2, dim2=-1)
+
+
+def _added(block: nn.Module, values: Tensor) -> Tensor:
+    """W_O^h v^h_j of every token and head, [B, N, H, D]."""
+    attention: Any = block.attn
+    weight = attention.proj.weight.to(values.dtype)
+    if (scale := _layer_scale(block)) is not None:
+        weight = weight * scale[:, None]
+    by_head = weight.view(len(weight), values.shape[1], -1)
+    return torch.einsum("bhjd,chd->bjhc", values, by_head)
+
+
+def _layer_scale(block: nn.Module) -> Tensor | None:
+    scale: Tensor | None = getattr(block, "gamma_1", getattr(getattr(block, "ls1", None), "gamma", None))
+    return scale

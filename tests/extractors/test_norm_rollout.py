@@ -1,0 +1,134 @@
+import pytest
+import torch
+
+from salvit.extractors import NormRollout
+from salvit.recording import record
+from salvit.vit import load_vit
+from tests.extractors import slow_vit
+
+
+def additions(vit, image):
+    """Per block u [N, N, D]: what token j adds to token i, one vector at a time."""
+    trace, w = slow_vit.run(vit, image), dict(vit.state_dict())
+    heads, blocks = vit.blocks[0].attn.num_heads, []
+    for index in range(len(vit.blocks)):
+        b = {name.removeprefix(f"blocks.{index}."): value for name, value in w.items()}
+        value = (trace.normed[index] @ b["attn.qkv.weight"].T + b["attn.qkv.bias"]).chunk(3, dim=1)[2]
+        width, count = value.shape[1] // heads, len(value)
+        entering = trace.inputs[index]
+        scale = b.get("ls1.gamma", torch.ones(len(entering[0]), dtype=torch.float64))
+        u = torch.zeros(count, count, value.shape[1], dtype=torch.float64)
+        for i in range(count):
+            for j in range(count):
+                for head in range(heads):
+                    part = slice(head * width, (head + 1) * width)
+                    added = b["attn.proj.weight"][:, part] @ value[j, part]
+                    u[i, j] += trace.attention[index][head][i, j] * added * scale
+            u[i, i] += entering[i]
+        blocks.append(u.detach())
+    return blocks
+
+
+def reference(vit, image, start, rows):
+    product = None
+    for u in additions(vit, image)[start:]:
+        lengths = u.pow(2).sum(-1).sqrt()
+        shares = lengths / lengths.sum(1, keepdim=True)
+        product = shares if product is None else shares @ product
+    return (product[0] if rows == "class" else product[1:].mean(0))[1:].reshape(4, 6)
+
+
+@pytest.mark.parametrize("rows", ["class", "all"])
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_matches_slow_reference(make_vit, images, start, rows):
+    vit = make_vit(img_size=(32, 48))
+    expected = torch.stack([reference(vit, image, start, rows) for image in images])[:, None]
+    torch.testing.assert_close(NormRollout(start, rows)(vit, images), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_what_tokens_add_makes_up_the_residual_stream(make_vit, images):
+    """The oracle's own oracle: its vectors and the bias sum to what the model's second normalisation is given."""
+    vit, given = make_vit(img_size=(32, 48)), []
+    vit.blocks[1].norm2.register_forward_pre_hook(lambda module, args: given.append(args[0][0]))
+    vit(images[:1])
+    stream = additions(vit, images[0])[1].sum(1) + vit.blocks[1].attn.proj.bias
+    torch.testing.assert_close(stream, given[0])
+
+
+def test_layer_scale_shortens_what_is_added(make_vit, images):
+    vit = make_vit(img_size=(32, 48), init_values=0.5)
+    for block in vit.blocks:
+        block.ls1.gamma.fill_(1e-9)
+    row = NormRollout(rows="all")(vit, images)
+    torch.testing.assert_close(
+        row, torch.full_like(row, 1 / 24), rtol=1e-6, atol=0
+    )  # every token keeps to itself
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "beit_base_patch16_224",
+        "eva02_tiny_patch14_224",
+        "vit_relpos_small_patch16_224",
+        "vit_small_patch16_224",
+    ],
+)
+def test_rows_are_shares_on_other_families(name):
+    vit = load_vit(name, pretrained=False, img_size=56 if "14" in name else 64, depth=2)
+    side = 4
+    images = torch.randn(2, 3, *vit.patch_embed.img_size)
+    maps = NormRollout(rows="all")(vit, images)
+    assert maps.shape == (2, 1, side, side)
+    assert (maps > 0).all()
+    assert (maps.sum((1, 2, 3)) <= 1 + 1e-5).all()
+
+
+def test_attention_kernels_do_not_matter(vit, images):
+    expected = NormRollout()(vit, images)
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+    torch.testing.assert_close(NormRollout()(vit, images), expected)
+    assert not any(block.attn.fused_attn for block in vit.blocks)
+
+
+def test_bf16_autocast_stays_close(vit, images):
+    vit, images = vit.float(), images.float()
+    expected = NormRollout()(vit, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        maps = NormRollout()(vit, images)
+    assert maps.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([maps.flatten(), expected.flatten()]))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("eva02_base_patch16_clip_224", {"img_size": 64}, "normalisation behind its attention"),
+        ("vit_base_patch16_xp_224", {"img_size": 64}, "ParallelScalingBlock"),
+    ],
+)
+def test_blocks_that_are_no_sum_over_tokens_are_refused(name, options, reason):
+    vit = load_vit(name, pretrained=False, depth=2, **options)
+    vit.forward = None  # nothing may be computed
+    with pytest.raises(ValueError, match=reason):
+        NormRollout(rows="all")(vit, torch.zeros(1, 3, 64, 64))
+
+
+def test_bad_options(vit, images, vit_without_class_token):
+    with pytest.raises(ValueError, match="rows"):
+        NormRollout(rows="cls")
+    with pytest.raises(IndexError, match="no block 3"):
+        NormRollout(3)(vit, images)
+    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
+        NormRollout()(vit_without_class_token, images)
+
+
+def test_one_pass_of_the_model_up_to_the_last_attention(vit, images):
+    passes = []
+    vit.blocks[-1].mlp.register_forward_pre_hook(lambda module, args: passes.append(module))
+    NormRollout()(vit, images)
+    assert not passes
+    with record(vit):
+        vit(images)
+    assert passes
