@@ -26,7 +26,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint backbone osie sweep-k clean
+.PHONY: help install demo test test-slow lint bench backbone osie sweep-k methods clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ $(INSTALLED): pyproject.toml
 	$(VENV)/bin/python -m pip install --editable '.[dev]'
 	touch $@
 
+# The demo's tensors are too small to share between threads; a second core generates displays. One thread also gives the
+# same scores on any number of cores.
+demo: export OMP_NUM_THREADS ?= 1
 demo: $(INSTALLED) ## fit, test and report on generated displays (under 4 minutes; QUICK=1: a smoke run)
 	rm -rf $(RUNS)/demo
 	$(call fit_and_test,$(DEMO) --trainer.logger.name raw_attention,$(RUNS)/demo/raw_attention/checkpoints,$(TABLE_ONLY))
@@ -55,6 +58,11 @@ lint: $(INSTALLED) ## style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+bench: export OMP_NUM_THREADS ?= 1
+bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (quarter of an hour; ARGS="--device cuda")
+	$(VENV)/bin/python -m pip install --quiet --editable '.[bench]'
+	$(VENV)/bin/python -m benchmarks $(ARGS)
+
 backbone: $(INSTALLED) ## train the embedded ViT anew (overwrites salvit/weights)
 	$(call fit_and_test,--config experiments/backbone.yaml $(ARGS),runs/backbone/checkpoints)
 
@@ -67,6 +75,9 @@ sweep-k: $(INSTALLED) ## Table 3's ablation: how many salient locations; CONFIG=
 	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --model.extractor.k $$k $(ARGS),runs/sweep-k/k=$$k/checkpoints,$(TABLE_ONLY)); \
 	done
 	$(REPORT) runs/sweep-k --title 'salvit: number of salient locations'
+
+methods: $(INSTALLED) ## write docs/methods.md anew: which method works on which family of models
+	$(VENV)/bin/python -m salvit.report.methods docs/methods.md
 
 clean: ## remove the virtual environment and caches, not the runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

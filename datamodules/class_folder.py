@@ -30,7 +30,7 @@ class ClassFolderDataModule(FilesDataModule):
         super().__init__(root, **kwargs)
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the classes, in the order of their labels.
 
         Raises:
@@ -53,7 +53,7 @@ class ClassFolderDataModule(FilesDataModule):
             DatasetNotFoundError: if a class has no image in the split.
         """
         stimuli = []
-        for label, name in enumerate(self.classes):
+        for label, name in enumerate(self.class_names):
             folder = self.root / split / name
             paths = list_images(folder, recursive=True)
             if not paths:

@@ -16,6 +16,11 @@ def _stack_if_equal(tensors: list[Tensor]) -> Tensor | list[Tensor]:
     return torch.stack(tensors) if same else tensors
 
 
+def _stack_if_all(tensors: list[Tensor | None]) -> Tensor | list[Tensor | None]:
+    there = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(there) if len(there) == len(tensors) else tensors
+
+
 _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     "image": torch.stack,
     "density": _stack_if_equal,
@@ -25,8 +30,10 @@ _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     "index": torch.tensor,
     "mirrored": list,
     "label": torch.tensor,
-    "mask": torch.stack,
-    "box": torch.stack,
+    "labels": torch.stack,
+    "boxes": list,
+    "box_labels": list,
+    "mask": _stack_if_all,
     "items": torch.stack,
     "singleton": list,
 }
@@ -39,9 +46,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
         samples: dicts as :class:`datamodules.dataset.SaliencyDataset` describes them, all with the same keys.
 
     Returns:
-        ``image`` [B, 3, H, W], ``mask`` [B, H, W] and ``box`` [B, 4] stacked; ``density`` [B, H0, W0] if all
-        native sizes agree, else a list of B tensors; ``fixations`` a list of B tensors [n, 2]; ``size``,
-        ``name`` and ``mirrored`` lists; ``index`` and ``label`` int64 tensors [B].
+        ``image`` [B, 3, H, W] and ``labels`` [B, C] stacked; ``density`` [B, H0, W0] if all native sizes
+        agree, else a list of B tensors; ``mask`` [B, H, W] if all images have one, else a list of B tensors
+        [H, W] or None; ``fixations``, ``boxes`` and ``box_labels`` lists of B tensors [n, 2], [n, 4] and [n];
+        ``size``, ``name`` and ``mirrored`` lists; ``index`` and ``label`` int64 tensors [B].
 
     Raises:
         ValueError: if there are no samples or their keys differ.

@@ -11,14 +11,16 @@ Size: TypeAlias = tuple[int, int]
 
 
 class SaliencyDataset(Dataset[Sample], ABC):
-    """A map-style dataset of images with where people looked.
+    """A map-style dataset of images with where people looked, or with what the images show.
 
     A sample is a dict. Always there: ``image`` float32 [3, H, W], RGB in [0, 1], not normalised; ``size``
     (H0, W0), the stimulus' native size; ``name``, unique, used for output files; ``index``. Where the dataset
     has them: ``mirrored``, whether augmentation has mirrored it; ``density`` float32 [H0, W0], non-negative,
     sums to 1 (all-zero if there is none); ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based
-    with pixel centres at integers, with multiplicity; ``label`` int; ``mask`` float32 [H, W]; ``box`` float32
-    [4] (x0, y0, x1, y1).
+    with pixel centres at integers, with multiplicity; ``label`` int, the index of
+    the class; ``labels`` float32 [C] in {0, 1}, of all classes that are there; and in pixels of ``image``:
+    ``boxes`` float32 [n, 4] of edges (x0, y0, x1, y1), inside it and not empty, (0, 0, W, H) being all of it;
+    ``box_labels`` int64 [n]; ``mask`` float32 [H, W] in {0, 1}, or None for an image without one.
 
     The methods below answer without decoding or rendering the image, so that statistics of a whole split
     (the count map of shuffled AUC, the center prior) are cheap.

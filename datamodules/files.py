@@ -14,6 +14,7 @@ from datamodules.base import SaliencyDataModule, Split
 from datamodules.errors import CorruptFileError, DatasetNotFoundError
 from datamodules.skipping import Skipped, skip_bad, warn_skipped
 from datamodules.stimuli import Stimulus, StimulusDataset
+from datamodules.view import Resize, squash
 
 
 class FilesDataModule(SaliencyDataModule):
@@ -26,7 +27,7 @@ class FilesDataModule(SaliencyDataModule):
         num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
         on_error: what to do about a corrupt or missing file: raise an error that names it, or look through
             each split once, leave such images out, warn with their number and list them in ``skipped``.
-        hflip: mirror half of the training samples, chosen at random: image, density and fixations alike.
+        hflip: mirror half of the training samples, chosen at random: the image and all that lies in it.
 
     Attributes:
         skipped: what ``on_error="skip"`` has left out so far, with the reasons.
@@ -56,6 +57,7 @@ class FilesDataModule(SaliencyDataModule):
             raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
         self.on_error = on_error
         self.hflip = hflip
+        self.resize: Resize = squash
         self.skipped: list[Skipped] = []
         self._root = root
         if root is not None:
@@ -99,6 +101,10 @@ class FilesDataModule(SaliencyDataModule):
             )
         return found
 
+    def locate(self, *places: str) -> Path | None:
+        """The first of some places under the root at which there is a file or a folder."""
+        return next((self.root / place for place in places if (self.root / place).exists()), None)
+
     def require(self, paths: Iterable[Path]) -> None:
         """Check that files are there; with ``on_error="skip"`` that is left to the reading of each image.
 
@@ -128,7 +134,11 @@ class FilesDataModule(SaliencyDataModule):
         }
 
     def stimulus_dataset(
-        self, stimuli: Sequence[Stimulus], split: Split, sigma: float | None = None
+        self,
+        stimuli: Sequence[Stimulus],
+        split: Split,
+        sigma: float | None = None,
+        classes: int | None = None,
     ) -> StimulusDataset:
         """Dataset of stimuli with this datamodule's options; bad ones are left out where configured.
 
@@ -137,11 +147,14 @@ class FilesDataModule(SaliencyDataModule):
             split: only "train" is augmented.
             sigma: standard deviation in native pixels of the Gaussian that turns fixations into a density,
                 for stimuli without a density map.
+            classes: number of classes of the boxes, for datasets with several classes in an image.
 
         Raises:
             CorruptFileError: if all would be left out.
         """
-        make = partial(StimulusDataset, image_size=self.image_size, sigma=sigma)
+        make = partial(
+            StimulusDataset, image_size=self.image_size, sigma=sigma, resize=self.resize, classes=classes
+        )
         if self.on_error == "skip":
             stimuli, skipped = skip_bad(make(stimuli), self.num_workers)
             if not stimuli:

@@ -1,11 +1,12 @@
 """Image files of any kind as RGB tensors, and density maps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
@@ -52,31 +53,31 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_image(path: Path) -> Image.Image:
-    """Read an image file as 8-bit RGB, upright.
+def read_image(path: Path, upright: bool = True) -> Image.Image:
+    """Read an image file as 8-bit RGB.
 
     Grey, palette, CMYK and 16-bit images are converted (16 bits to 8 by scaling, not clipping); transparency
-    is composited on white, as viewers show it; an EXIF orientation is applied. Pillow's limit on the number
-    of pixels stays on.
+    is composited on white, as viewers show it. Pillow's limit on the number of pixels stays on.
 
     Args:
         path: of any image file that Pillow reads.
+        upright: apply an EXIF orientation; boxes and masks were made for the pixels as they are stored.
 
     Raises:
         CorruptFileError: if the file is missing, truncated, too large or no image; names its path.
     """
     with _opened(path) as image:
-        return _rgb(ImageOps.exif_transpose(image), path)
+        return _rgb(ImageOps.exif_transpose(image) if upright else image, path)
 
 
-def read_size(path: Path) -> Size:
+def read_size(path: Path, upright: bool = True) -> Size:
     """Read an image's (height, width) in pixels as :func:`read_image` gives it, from the file's header only.
 
     Raises:
         CorruptFileError: if the file is missing or its header is damaged; names its path.
     """
     with _opened(path) as image:
-        turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
+        turned = upright and image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -120,3 +121,33 @@ def read_density(path: Path) -> Tensor:
         values = np.asarray(image, dtype=np.float64)
     total = values.sum()
     return torch.from_numpy((values / total if total > 0 else values).astype(np.float32))
+
+
+def read_mask(
+    path: Path, size: Size, shown: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Read which pixels of an image show an object.
+
+    Args:
+        path: of an 8-bit grey or palette image.
+        size: (height, width) that the mask must have, its image's.
+        shown: from the grey levels or palette indices to whether the pixel shows the object.
+
+    Returns:
+        [H, W].
+
+    Raises:
+        CorruptFileError: if the file is missing, damaged, of another kind or of another size; names its path.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("L", "LA", "P"):
+            raise CorruptFileError(
+                f"{path}: a mask must be an 8-bit grey or palette image, not mode {image.mode!r}."
+            )
+        values = np.asarray(image.getchannel(0))
+    if values.shape != size:
+        raise CorruptFileError(
+            f"{path}: the mask is {values.shape[0]}×{values.shape[1]} but its image is {size[0]}×{size[1]} "
+            "(height×width); they must agree."
+        )
+    return shown(values)

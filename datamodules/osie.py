@@ -1,12 +1,12 @@
 """OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
 
 from collections.abc import Iterable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from datamodules.base import Split
 from datamodules.dataset import SaliencyDataset
+from datamodules.draw import drawn
 from datamodules.files import FilesDataModule
 from datamodules.osie_files import read_osie
 
@@ -16,8 +16,6 @@ TRAIN_SHARE = 5 / 7
 
 def split_names(names: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
     """Divide images into train (5/7) and val by the order of a hash of seed and name.
-
-    Unlike a shuffle it is the same with every version of every library, and in every order of the names.
 
     Args:
         names: of the images.
@@ -31,7 +29,7 @@ def split_names(names: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
         >>> len(train), len(val), val[:3]
         (500, 200, ['1003', '1006', '1008'])
     """
-    ranked = sorted(names, key=lambda name: sha256(f"{seed}:{name}".encode()).digest())
+    ranked = drawn(names, seed)
     train = round(TRAIN_SHARE * len(ranked))
     return sorted(ranked[:train]), sorted(ranked[train:])
 

@@ -1,5 +1,6 @@
-"""Images on disk with their density maps and fixations, as a dataset."""
+"""Images on disk with what belongs to them (fixations, densities, labels, boxes, masks), as a dataset."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.augment import mirrored
+from datamodules.boxes import AnnotationReader, see_boxes
 from datamodules.dataset import SaliencyDataset, Sample, Size
 from datamodules.errors import CorruptFileError
 from datamodules.fixations import fixation_density, inside
-from datamodules.images import read_density, read_image, read_size, to_tensor
+from datamodules.images import read_density, read_image, read_size
+from datamodules.progress import track
+from datamodules.view import Resize, View, squash
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
 """From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
+MaskReader: TypeAlias = Callable[[Size], NDArray[np.bool_]]
+"""From the image's (height, width) to [H0, W0], True on the object."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,9 @@ class Stimulus:
         image: file of the image.
         fixations: reads where people looked, or None if the dataset does not say.
         density: file of the shipped density map; None computes the density from the fixations.
-        label: index of its class, or None if the dataset has no classes.
+        label: index of its class, or None if the dataset has no classes or the annotation says it.
+        annotation: reads label and boxes, or None if the dataset has no boxes.
+        mask: reads which pixels show the object, or None if nothing says so.
     """
 
     name: str
@@ -37,6 +45,8 @@ class Stimulus:
     fixations: FixationReader | None = None
     density: Path | None = None
     label: int | None = None
+    annotation: AnnotationReader | None = None
+    mask: MaskReader | None = None
 
 
 class StimulusDataset(SaliencyDataset):
@@ -47,9 +57,11 @@ class StimulusDataset(SaliencyDataset):
 
     Args:
         stimuli: the images in order.
-        image_size: (height, width) that images are squashed to.
+        image_size: (height, width) of the images in a sample.
         sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
         hflip: mirror half of the samples, chosen at random.
+        resize: how an image gets to that size, and its boxes and mask with it.
+        classes: number of classes of the boxes; with it a sample has ``labels``, which says all that are there.
     """
 
     def __init__(
@@ -58,11 +70,16 @@ class StimulusDataset(SaliencyDataset):
         image_size: Size,
         sigma: float | None = None,
         hflip: bool = False,
+        resize: Resize = squash,
+        classes: int | None = None,
     ) -> None:
         self.stimuli = list(stimuli)
         self.image_size = image_size
         self.sigma = sigma
         self.hflip = hflip
+        self.resize = resize
+        self.classes = classes
+        self.has_masks = any(stimulus.mask is not None for stimulus in stimuli)
         self._sizes: dict[int, Size] = {}
         self._fixations: dict[int, tuple[Tensor, int]] = {}
 
@@ -88,10 +105,11 @@ class StimulusDataset(SaliencyDataset):
             CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
         """
         stimulus = self.stimuli[index]
-        image = read_image(stimulus.image)
+        image = read_image(stimulus.image, upright=stimulus.annotation is None)
         self._sizes[index] = (image.height, image.width)
+        view = self.view(index)
         sample: Sample = {
-            "image": to_tensor(image, self.image_size),
+            "image": view.image(image),
             "size": self._sizes[index],
             "name": stimulus.name,
             "index": index,
@@ -101,12 +119,33 @@ class StimulusDataset(SaliencyDataset):
         if stimulus.fixations is not None:
             sample["fixations"] = self.fixations(index)
             sample["density"] = self.density(index)
+        if stimulus.annotation is not None:
+            sample |= self._annotated(stimulus.annotation, view)
+        if self.has_masks:
+            sample["mask"] = None if stimulus.mask is None else view.mask(stimulus.mask(view.native))
         return sample
+
+    def view(self, index: int) -> View:
+        """How an image becomes the one in the sample."""
+        return self.resize(self.size(index), self.image_size)
+
+    def box_counts(self) -> Counter[str]:
+        """Counts of what was changed or left out among the boxes of all images; no image is decoded.
+
+        Raises:
+            CorruptFileError: if an annotation or the header of an image cannot be read.
+        """
+        counts: Counter[str] = Counter()
+        for index, stimulus in enumerate(track(self.stimuli, "reading boxes", len(self))):
+            if stimulus.annotation is not None:
+                counts += see_boxes(stimulus.annotation(), self.view(index)).counts
+        return counts
 
     def size(self, index: int) -> Size:
         """Native (height, width), from the image's header."""
         if index not in self._sizes:
-            self._sizes[index] = read_size(self.stimuli[index].image)
+            stimulus = self.stimuli[index]
+            self._sizes[index] = read_size(stimulus.image, upright=stimulus.annotation is None)
         return self._sizes[index]
 
     def fixations(self, index: int) -> Tensor:
@@ -125,9 +164,10 @@ class StimulusDataset(SaliencyDataset):
         """
         stimulus, size = self.stimuli[index], self.size(index)
         if stimulus.density is None:
+            fixations = self.fixations(index)
             if self.sigma is None:
                 raise ValueError(f"{stimulus.name} has no density map: give the sigma to compute it with.")
-            return fixation_density(self.fixations(index), size, self.sigma)
+            return fixation_density(fixations, size, self.sigma)
         density = read_density(stimulus.density)
         if tuple(density.shape) != size:
             raise CorruptFileError(
@@ -136,11 +176,22 @@ class StimulusDataset(SaliencyDataset):
             )
         return density
 
+    def _annotated(self, read: AnnotationReader, view: View) -> Sample:
+        annotation = read()
+        boxes, labels, _ = see_boxes(annotation, view)
+        sample: Sample = {"label": annotation.label, "boxes": boxes, "box_labels": labels}
+        if self.classes is not None:
+            sample["labels"] = torch.zeros(self.classes)
+            sample["labels"][torch.from_numpy(annotation.box_labels)] = 1
+        return sample
+
     def _read_fixations(self, index: int) -> tuple[Tensor, int]:
         if index not in self._fixations:
             reader = self.stimuli[index].fixations
             if reader is None:
-                raise ValueError(f"{self.stimuli[index].name} has no fixations: this split is not labelled.")
+                raise ValueError(
+                    f"{self.stimuli[index].name} has no fixations: no saliency can be scored on it."
+                )
             recorded = reader(self.size(index))
             kept = inside(recorded, self.size(index))
             self._fixations[index] = torch.from_numpy(kept.astype(np.float32)), len(recorded) - len(kept)

@@ -23,8 +23,8 @@ class PopOutDataset(SaliencyDataset):
     The label is the shape of the odd item, one of ten. Unless the shape itself is odd, the others have mixed
     shapes: only who finds the odd item can name it. Display `index` of a split depends on the seed, the split
     and the index alone, so any two machines see the same one. Beside the keys of every saliency dataset a
-    sample has `label`, `mask` and `box` of the target, `singleton`, the odd dimension, and `items` uint8 [H, W], 0 on
-    the ground and 1 + shape on every item.
+    sample has `label`, `mask` and the one box (`boxes`, `box_labels`) of the target, `singleton`, the odd
+    dimension, and `items` uint8 [H, W], 0 on the ground and 1 + shape on every item.
 
     Args:
         length: number of displays.
@@ -71,7 +71,8 @@ class PopOutDataset(SaliencyDataset):
                 "singleton": SINGLETONS[scenes.singleton[row]],
                 "mask": masks[row],
                 "items": items[row],
-                "box": _bounding_box(masks[row]),
+                "boxes": _bounding_box(masks[row])[None],
+                "box_labels": torch.tensor([int(scenes.shape[row, 0])]),
             }
             for row, index in enumerate(indices)
         ]
@@ -144,6 +145,11 @@ class PopOutDataModule(SaliencyDataModule):
             raise ValueError(f"image_size {image_size}: items of a display need at least 32 pixels a side.")
         self.seed = seed
         self.lengths = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their labels."""
+        return list(SHAPES)
 
     def make_dataset(self, split: Split) -> PopOutDataset:
         """The displays of a split."""

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save
 
 from salvit.files import atomic_write
-from salvit.modules.classification import MEAN, STD, ClassificationModule
+from salvit.modules.classification import ClassificationModule
 
 
 class BackboneWriter(Callback):
@@ -18,7 +18,7 @@ class BackboneWriter(Callback):
 
     Args:
         path: of the safetensors file; a JSON file of the same stem beside it holds architecture,
-            normalisation and provenance. Weights are stored in float16.
+            normalisation, names of the classes and provenance. Weights are stored in float16.
     """
 
     def __init__(self, path: str) -> None:
@@ -33,10 +33,10 @@ class BackboneWriter(Callback):
             name: tensor.detach().cpu().to(torch.float16).contiguous()
             for name, tensor in pl_module.vit.state_dict().items()
         }
+        datamodule = getattr(trainer, "datamodule", None)
         description = {
-            "model": pl_module.architecture,
-            "mean": MEAN,
-            "std": STD,
+            **pl_module.description,
+            "label_names": getattr(datamodule, "class_names", []),
             "command": " ".join(["salvit", *sys.argv[1:]]),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
             "steps": max(trainer.global_step, pl_module.trained_steps),

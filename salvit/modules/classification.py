@@ -1,25 +1,27 @@
-"""Train a ViT from scratch to classify images; on displays with known items, also to say what is where."""
+"""Train a ViT to classify images, from scratch or on; on displays with known items, also to say what is where."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.data import resolve_model_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from salvit.modules.schedule import adamw_with_warmup, keep_configured
-from salvit.vit import normalize
+from salvit.vit import ViT, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
-"""Normalisation of a ViT trained here."""
+"""Normalisation of a ViT trained here from scratch."""
 
 Batch = dict[str, Any]
 
 
 class ClassificationModule(LightningModule):
-    """A stock timm `VisionTransformer` of any size, trained on the labels of any datamodule.
+    """A plain timm ViT, trained on the labels of any datamodule: from scratch, or on from published weights.
 
     From a few hundred thousand displays a ViT learns to find an odd item far sooner if its patch tokens are
     told, while it trains, what they stand on: with `dense_weight` > 0 a linear head, which is thrown away afterwards,
@@ -28,7 +30,10 @@ class ClassificationModule(LightningModule):
 
     Args:
         num_classes: of the labels.
-        vit: arguments of `timm.models.vision_transformer.VisionTransformer` beside `num_classes`.
+        vit: arguments of `timm.models.vision_transformer.VisionTransformer` beside `num_classes`, to train from
+            scratch; or what `salvit.vit.load_vit` takes, to train all of it on with a new head.
+        weights: local weights for a timm name.
+        pretrained: False for a timm name with random weights.
         dense_weight: weight of the patch tokens' loss beside the class token's cross-entropy.
         label_smoothing: of the class token's cross-entropy.
         lr: peak learning rate of AdamW.
@@ -46,7 +51,9 @@ class ClassificationModule(LightningModule):
     def __init__(
         self,
         num_classes: int,
-        vit: dict[str, Any],
+        vit: dict[str, Any] | str,
+        weights: str | Path | None = None,
+        pretrained: bool = True,
         dense_weight: float = 0.0,
         label_smoothing: float = 0.0,
         lr: float = 1e-3,
@@ -60,13 +67,11 @@ class ClassificationModule(LightningModule):
         self.dense_weight = dense_weight
         self.label_smoothing = label_smoothing
         self.trained_steps = 0
-        self.architecture = {**vit, "num_classes": num_classes}
-        self.vit = VisionTransformer(dynamic_img_size=True, **self.architecture)
-        self.vit.pretrained_cfg = {
-            "mean": MEAN,
-            "std": STD,
-            "input_size": (3, *self.vit.patch_embed.img_size),
-        }
+        self.vit, self.description = (
+            _published(vit, weights, pretrained, num_classes)
+            if isinstance(vit, str)
+            else _from_scratch(vit, num_classes)
+        )
         self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -131,3 +136,22 @@ class ClassificationModule(LightningModule):
         presence = F.binary_cross_entropy_with_logits(item[..., 0], shares.sum(-1))
         # Few patches are on the target: the factor brings the three terms to one scale.
         return which + presence + 5 * F.binary_cross_entropy_with_logits(odd[..., 0], target)
+
+
+def _from_scratch(architecture: dict[str, Any], num_classes: int) -> tuple[ViT, dict[str, Any]]:
+    """A ViT with random weights, and what a weights file has to say about it."""
+    model = {**architecture, "num_classes": num_classes}
+    vit = VisionTransformer(dynamic_img_size=True, **model)
+    vit.pretrained_cfg = {"mean": MEAN, "std": STD, "input_size": (3, *vit.patch_embed.img_size)}
+    return vit, {"model": model, "mean": MEAN, "std": STD}
+
+
+def _published(
+    name: str, weights: str | Path | None, pretrained: bool, num_classes: int
+) -> tuple[ViT, dict[str, Any]]:
+    """A ViT to train on from its weights, with a new head, and what a weights file has to say about it."""
+    vit = load_vit(name, weights=weights, pretrained=pretrained).requires_grad_(True).train()
+    vit.reset_classifier(num_classes)
+    model = {"num_classes": num_classes, "img_size": input_size(vit)}
+    config = resolve_model_data_config(vit)
+    return vit, {"vit": name, "model": model, "mean": list(config["mean"]), "std": list(config["std"])}

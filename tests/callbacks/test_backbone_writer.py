@@ -7,7 +7,7 @@ import torch
 
 from salvit.callbacks.backbone import BackboneWriter
 from salvit.modules import ClassificationModule, SaliencyModule
-from salvit.vit import load_vit
+from salvit.vit import load_vit, normalize
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
@@ -57,8 +57,23 @@ def test_the_description_says_what_it_is_and_how_it_came_about(written):
     description = json.loads(path.with_suffix(".json").read_text())
     assert description["model"] == {**SMALL, "num_classes": 10}
     assert description["mean"] == description["std"] == [0.5, 0.5, 0.5]
+    assert description["label_names"] == trainer.datamodule.class_names
     assert description["steps"] == 4
     assert description["seed"] == int(os.environ.get("PL_GLOBAL_SEED", "0"))
     assert description["scores"] == {
         "test/accuracy": round(float(trainer.callback_metrics["test/accuracy"]), 4)
     }
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k", "salvit_tiny", "a file"])
+def test_a_model_trained_on_reads_back(make_trainer, popout, tmp_path, vit_file, name):
+    name = vit_file() if name == "a file" else name
+    module = ClassificationModule(10, vit=name, pretrained=False)
+    path = tmp_path / "mine.safetensors"
+    make_trainer(callbacks=[BackboneWriter(str(path))]).test(module, popout, verbose=False)
+    vit, images = load_vit(path), torch.rand(2, 3, 32, 48)
+    assert not any(parameter.requires_grad for parameter in vit.parameters())
+    torch.testing.assert_close(
+        vit(normalize(vit, images)), module.vit.eval()(normalize(module.vit, images)), atol=5e-3, rtol=5e-3
+    )
+    assert json.loads(path.with_suffix(".json").read_text())["vit"] == name

@@ -19,7 +19,7 @@ def datamodule(root, **options):
 
 def test_labels_are_places_among_the_sorted_classes(root):
     data = datamodule(root)
-    assert data.classes == ["cat", "dog"]
+    assert data.class_names == ["cat", "dog"]
     (batch,) = data.val_dataloader()
     assert batch["name"] == ["cat__images__0", "dog__images__0"]
     assert batch["label"].tolist() == [0, 1]

@@ -33,11 +33,20 @@ def test_densities_of_unequal_sizes_stay_a_list():
 
 
 def test_labels_masks_and_boxes():
-    extra = {"mask": torch.ones(4, 5), "box": torch.tensor([0.0, 0.0, 2.0, 3.0])}
-    batch = collate([sample(0, label=3, **extra), sample(1, label=1, **extra)])
+    extra = {"mask": torch.ones(4, 5), "labels": torch.ones(7)}
+    boxes = [{"boxes": torch.ones(n, 4), "box_labels": torch.zeros(n, dtype=torch.int64)} for n in (2, 0)]
+    batch = collate([sample(0, label=3, **extra, **boxes[0]), sample(1, label=1, **extra, **boxes[1])])
     assert batch["label"].dtype == torch.int64
     assert batch["label"].tolist() == [3, 1]
-    assert (batch["mask"].shape, batch["box"].shape) == ((2, 4, 5), (2, 4))
+    assert (batch["mask"].shape, batch["labels"].shape) == ((2, 4, 5), (2, 7))
+    assert [tuple(boxes.shape) for boxes in batch["boxes"]] == [(2, 4), (0, 4)]
+    assert [len(labels) for labels in batch["box_labels"]] == [2, 0]
+
+
+def test_a_mask_may_be_missing():
+    batch = collate([sample(0, mask=None), sample(1, mask=torch.ones(4, 5))])
+    assert batch["mask"][0] is None
+    assert torch.equal(batch["mask"][1], torch.ones(4, 5))
 
 
 def test_keys_must_agree():

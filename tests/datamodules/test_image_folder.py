@@ -70,5 +70,5 @@ def test_truncated_image(root):
 
 
 def test_fixations_of_an_unlabelled_split(root):
-    with pytest.raises(ValueError, match="not labelled"):
+    with pytest.raises(ValueError, match="has no fixations"):
         datamodule(root).dataset("predict").fixations(0)

@@ -13,7 +13,7 @@ from datamodules.popout import SHAPES, SINGLETONS, PopOutDataset
 from datamodules.popout.observer import TARGET, draw_fixations
 from datamodules.popout.scene import MAX_ITEMS, draw_scenes
 
-TENSORS = ("image", "mask", "items", "density", "fixations", "box")
+TENSORS = ("image", "mask", "items", "density", "fixations", "boxes", "box_labels")
 
 
 def displays(length=1000, seed=0, split="train", size=(64, 64)):
@@ -66,7 +66,7 @@ def test_values(samples):
 
 def test_the_box_encloses_the_mask_tightly(samples):
     for sample in samples:
-        x0, y0, x1, y1 = (int(edge) for edge in sample["box"])
+        x0, y0, x1, y1 = (int(edge) for edge in sample["boxes"][0])
         inside = sample["mask"][y0:y1, x0:x1]
         assert inside.sum() == sample["mask"].sum() > 0
         assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
@@ -115,7 +115,7 @@ def test_density(samples):
 
 def near(sample, reach):
     """The target's box, widened."""
-    x0, y0, x1, y1 = (int(edge) for edge in sample["box"])
+    x0, y0, x1, y1 = (int(edge) for edge in sample["boxes"][0])
     return slice(max(y0 - reach, 0), y1 + reach), slice(max(x0 - reach, 0), x1 + reach)
 
 
@@ -273,7 +273,9 @@ def test_batches(num_workers):
         ["val_000003", "val_000004"],
     ]
     assert batches[0]["image"].shape == (3, 3, 32, 48)
-    assert batches[0]["box"].shape == (3, 4)
+    assert [tuple(boxes.shape) for boxes in batches[0]["boxes"]] == [(1, 4)] * 3
+    assert torch.equal(torch.cat(batches[0]["box_labels"]), batches[0]["label"])
+    assert batches[0]["mask"].shape == (3, 32, 48)
     assert batches[0]["label"].dtype == torch.int64
     expected = data.dataset("val")[4]
     for key in ("image", "mask", "items", "density"):

@@ -4,6 +4,7 @@ from lightning.pytorch import Callback
 from torch.nn import functional as F
 
 from salvit.modules import ClassificationModule
+from salvit.vit import load_vit, normalize
 from tests.tiny import tiny_popout
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -112,3 +113,23 @@ def test_the_configuration_wins_over_a_checkpoint(make_trainer, tmp_path):
     longer.fit(make_module(lr=0.25), tiny_popout(batch_size=8), ckpt_path=tmp_path / "a.ckpt")
     assert longer.global_step == 3
     assert longer.optimizers[0].param_groups[0]["initial_lr"] == 0.25
+
+
+def test_training_goes_on_from_a_model_with_a_new_head(make_trainer, vit_file):
+    path = vit_file()
+    module = ClassificationModule(7, vit=path, warmup_epochs=0)
+    before, images = load_vit(path), torch.rand(2, 3, 32, 32)
+    features = module.vit.forward_features(normalize(module.vit, images))
+    torch.testing.assert_close(features, before.forward_features(normalize(before, images)))
+    assert module(images).shape == (2, 7)
+    assert module.vit.training
+    assert all(parameter.requires_grad for parameter in module.vit.parameters())
+    assert module.description["std"] == [0.25] * 3
+    trained = {name: parameter.clone() for name, parameter in module.vit.named_parameters()}
+    fresh = ClassificationModule(10, vit=path, warmup_epochs=0)
+    make_trainer(limit_val_batches=0).fit(fresh, tiny_popout())
+    assert not any(
+        torch.equal(value, trained[name])
+        for name, value in fresh.vit.named_parameters()
+        if "head" not in name
+    )

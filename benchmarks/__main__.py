@@ -1,0 +1,95 @@
+"""`python -m benchmarks`: measure, and write docs/performance.md."""
+
+import argparse
+import platform
+from datetime import date
+from pathlib import Path
+
+import timm
+import torch
+
+from benchmarks import extractors, peers
+from salvit.files import atomic_write
+
+_PAGE = """# Performance
+
+Written by `make bench` ({command}) on {day}: {machine}; torch {torch}, timm {timm}, {threads} thread(s), random
+weights, seed 0. Times are ratios measured in turn within one run, the reference anew beside every measurement: the
+median of {rounds} rounds, and their range. On a CPU it is the process's own CPU time. On other machines the ratios
+differ a little, absolute times a lot.
+
+## Extractors
+
+{model} at {size}×{size}, batch {batch}, {device}. The plain forward pass uses fused attention and no graph. A ratio
+below 1 means that the method stops before the model's end. Peak memory is what comes on top of the model and its
+input, each method in a process of its own.
+
+{extractors}
+
+The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations.
+Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
+products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`.
+
+{batch32}
+
+## Peers
+
+Packages from the index that do the same thing, {model}, batch {peer_batch}, CPU. Above 1 ours is faster. grad-cam needs
+a model whose parameters require gradients, torchcam's LeGrad one of torchvision's (the weights are the same).
+
+{peers}
+"""
+
+
+def main() -> None:
+    """Parse the command line, measure, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--model", default="vit_base_patch16_224", help="timm name of a model with random weights"
+    )
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=8, help="images at once")
+    parser.add_argument("--rounds", type=int, default=5, help="times that each pair is measured")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
+    parser.add_argument("--out", type=Path, default=Path("docs/performance.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    page = measure(options)
+    with atomic_write(options.out) as file:
+        file.write(page.encode())
+    print(page)
+
+
+def measure(options: argparse.Namespace) -> str:
+    """Run all benchmarks; returns the page."""
+    model, size, rounds = options.model, options.size, options.rounds
+    return _PAGE.format(
+        command=f"--model {model} --size {size} --batch {options.batch} --rounds {rounds} --device {options.device}",
+        day=date.today().isoformat(),
+        machine=_machine(options.device),
+        torch=torch.__version__,
+        timm=timm.__version__,
+        threads=options.threads,
+        rounds=rounds,
+        model=model,
+        size=size,
+        batch=options.batch,
+        device=options.device.upper(),
+        extractors=extractors.table(model, size, options.batch, rounds, options.device),
+        batch32=extractors.large_batch(model, size, options.device),
+        peer_batch=min(options.batch, 4),
+        peers=peers.table(model, size, min(options.batch, 4), rounds),
+    )
+
+
+def _machine(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    kind = names[0].partition(": ")[2] if names else platform.processor()
+    return f"{len(names)} shared cores of {kind}"
+
+
+if __name__ == "__main__":
+    main()

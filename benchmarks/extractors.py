@@ -1,0 +1,89 @@
+"""Every extractor against the model's plain forward pass with its fused attention, at the same batch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from rich.progress import track
+
+import salvit
+from benchmarks.memory import peak_mib
+from benchmarks.timing import Ratio, ratios
+from salvit.extractors import METHODS
+from salvit.vit import ViT
+
+LIMITS = {
+    "raw_attention": 1.05,
+    "rollout": 1.3,
+    "agcam": 1.15,
+    "generic_attention": 2.2,
+    "attention_gradient": 2.2,
+    "attention_gradient block=mean": 2.2,
+    "relevance_lrp": 4.5,
+    "partial_lrp": 1.1,
+}
+"""Ratios not to be exceeded, ViT-B/16 at 224."""
+_LEFT_OUT = {"random", "center_prior", "rise"}  # no forward pass; and 4,000 of them
+_OPTIONS: dict[str, dict[str, Any]] = {"attention_gradient block=mean": {"block": "mean"}}
+
+
+def names() -> list[str]:
+    """Methods measured, those with a limit first."""
+    rest = sorted(set(METHODS) - set(LIMITS) - _LEFT_OUT)
+    return [*LIMITS, *rest]
+
+
+def table(model: str, size: int, batch: int, rounds: int, device: str, memory: bool = True) -> str:
+    """A Markdown table of cost ratios and peak memory per image."""
+    vit = salvit.load_vit(model, pretrained=False, img_size=size).to(device)
+    torch.manual_seed(0)
+    images = torch.randn(batch, 3, size, size, device=device)
+    rows = ratios(partial(_forward, vit, images), _runs(vit, images), rounds, device)
+    peaks: dict[str, float] = {}
+    if memory:
+        for name in track(["forward", *rows], "peak memory", transient=True):
+            peaks[name] = (
+                peak_mib(model, size, batch, device, _method(name), **_OPTIONS.get(name, {})) / batch
+            )
+    lines = [
+        "| method | time ÷ forward | range | limit | peak MiB an image |",
+        "|---|---|---|---|---|",
+        f"| plain forward | 1 | | | {_mib(peaks, 'forward')} |",
+        *(_line(name, ratio, peaks) for name, ratio in rows.items()),
+    ]
+    return "\n".join(lines)
+
+
+def large_batch(model: str, size: int, device: str, batch: int = 32) -> str:
+    """A sentence with relevance LRP's peak memory at a batch that would not fit if every layer were kept."""
+    peak = peak_mib(model, size, batch, device, "relevance_lrp")
+    return f"Relevance LRP of {batch} images at once peaks at {peak / 1024:.2f} GiB beyond the model (limit: 8 GiB)."
+
+
+def _forward(vit: ViT, images: torch.Tensor) -> None:
+    with torch.no_grad():
+        vit(images)
+
+
+def _runs(vit: ViT, images: torch.Tensor) -> dict[str, Callable[[], object]]:
+    target = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    return {
+        name: partial(METHODS[_method(name)](**_OPTIONS.get(name, {})), vit, images, target)
+        for name in names()
+    }
+
+
+def _method(name: str) -> str:
+    return name.partition(" ")[0]
+
+
+def _line(name: str, ratio: Ratio, peaks: dict[str, float]) -> str:
+    limit = LIMITS.get(name)
+    shown = "" if limit is None else f"{limit:g}" + ("" if ratio.median <= limit else " (exceeded)")
+    spread = f"{ratio.low:.2f} … {ratio.high:.2f}"
+    return f"| {name} | {ratio.median:.2f} | {spread} | {shown} | {_mib(peaks, name)} |"
+
+
+def _mib(peaks: dict[str, float], name: str) -> str:
+    return f"{peaks[name]:.0f}" if name in peaks else ""

@@ -1,0 +1,143 @@
+"""Packages from the index that compute the same maps: agreement, and their time over ours."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import salvit
+from benchmarks.timing import ratios
+from salvit.extractors import METHODS
+from salvit.vit import ViT, patch_grid
+
+
+class Peer(NamedTuple):
+    """A peer's computation of one of our methods.
+
+    Attributes:
+        package: its name on the index, and the class.
+        method: ours.
+        run: gives its maps, [B, h, w].
+    """
+
+    package: str
+    method: str
+    run: Callable[[], Tensor]
+
+
+def table(model: str, size: int, batch: int, rounds: int) -> str:
+    """A Markdown table; agreement is the least correlation of an image's maps, which peers scale in their ways."""
+    vit = salvit.load_vit(model, pretrained=False, img_size=size)
+    torch.manual_seed(0)
+    images = torch.randn(batch, 3, size, size)
+    target = torch.arange(batch)
+    lines = ["| method | peer | peer's time ÷ ours | correlation |", "|---|---|---|---|"]
+    for peer in peers(vit, images, target):
+        ours = partial(METHODS[peer.method](), vit, images, target)
+        ratio = ratios(ours, {"peer": peer.run}, rounds, "cpu")["peer"]
+        agreement = _correlation(ours().squeeze(1), peer.run())
+        lines.append(f"| {peer.method} | {peer.package} | {ratio.median:.2f} | {agreement:.6f} |")
+    return "\n".join(lines)
+
+
+def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
+    """What is compared with."""
+    from captum.attr import InputXGradient, Saliency
+
+    return [
+        Peer("grad-cam GradCAM", "token_gradcam", partial(_gradcam, _trainable(vit), images, target)),
+        Peer("captum Saliency", "input_gradient", partial(_captum, Saliency(vit), images, target, "max")),
+        Peer(
+            "captum InputXGradient",
+            "input_x_gradient",
+            partial(_captum, InputXGradient(vit), images, target, "sum"),
+        ),
+        Peer("torchcam LeGrad", "legrad", partial(_legrad, _torchvision(vit), images, target)),
+    ]
+
+
+def _gradcam(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    height, width = patch_grid(model, images)
+
+    def fold(tokens: Tensor) -> Tensor:
+        return tokens[:, 1:].unflatten(1, (height, width)).movedim(-1, 1)
+
+    with GradCAM(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=fold) as cam:
+        maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in target])
+    return torch.from_numpy(maps)
+
+
+def _captum(attribution: Any, images: Tensor, target: Tensor, over_channels: str) -> Tensor:
+    maps = attribution.attribute(images.clone().requires_grad_(), target=target)
+    maps = maps.detach()
+    return maps.abs().amax(1) if over_channels == "max" else maps.sum(1)
+
+
+def _legrad(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    from torchcam.methods import LeGrad
+
+    with LeGrad(model, list(model.encoder.layers)) as cam:
+        scores = model(images)
+        [maps] = cam(target.tolist(), scores, normalized=False)
+    return maps.detach()
+
+
+def _trainable(vit: ViT) -> ViT:
+    """A copy whose parameters require gradients: grad-cam raises on a frozen model."""
+    return copy.deepcopy(vit).requires_grad_()
+
+
+def _torchvision(vit: ViT) -> nn.Module:
+    """The same weights in torchvision's VisionTransformer, the only one that torchcam's LeGrad knows."""
+    from torchvision.models import VisionTransformer
+
+    embed, block = vit.patch_embed, vit.blocks[0]
+    model = VisionTransformer(
+        image_size=embed.img_size[0],
+        patch_size=embed.patch_size[0],
+        num_layers=len(vit.blocks),
+        num_heads=block.attn.num_heads,
+        hidden_dim=vit.embed_dim,
+        mlp_dim=block.mlp.fc1.out_features,
+        num_classes=vit.num_classes,
+    )
+    state = {
+        "class_token": vit.cls_token,
+        "conv_proj.weight": embed.proj.weight,
+        "conv_proj.bias": embed.proj.bias,
+        "encoder.pos_embedding": vit.pos_embed,
+        "encoder.ln.weight": vit.norm.weight,
+        "encoder.ln.bias": vit.norm.bias,
+        "heads.head.weight": vit.head.weight,
+        "heads.head.bias": vit.head.bias,
+    }
+    names = {
+        "norm1.": "ln_1.",
+        "attn.qkv.": "self_attention.in_proj_",
+        "attn.proj.": "self_attention.out_proj.",
+        "norm2.": "ln_2.",
+        "mlp.fc1.": "mlp.0.",
+        "mlp.fc2.": "mlp.3.",
+    }
+    for index, one in enumerate(vit.blocks):
+        for ours, theirs in names.items():
+            for kind in ("weight", "bias"):
+                state[f"encoder.layers.encoder_layer_{index}.{theirs}{kind}"] = one.get_parameter(
+                    f"{ours}{kind}"
+                )
+    model.load_state_dict({name: value.detach() for name, value in state.items()})
+    return model.eval()
+
+
+def _correlation(ours: Tensor, theirs: Tensor) -> float:
+    """Correlation of two maps of an image, the least over the batch; ours is enlarged where theirs is larger."""
+    ours = F.interpolate(ours[:, None], theirs.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    pairs = zip(ours.flatten(1).double(), theirs.flatten(1).double(), strict=True)
+    return min(float(torch.corrcoef(torch.stack(pair))[0, 1]) for pair in pairs)

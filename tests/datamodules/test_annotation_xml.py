@@ -1,0 +1,87 @@
+"""XML as people and tools write it."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datamodules.annotation_xml import read_objects
+from datamodules.errors import CorruptFileError
+from tests.datamodules.data.xml import write_xml
+
+CLASSES = {"cat": 0, "dog": 1}
+BOMB = '<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><annotation>&b;</annotation>'
+
+
+def read(path, first=0):
+    return read_objects(path, CLASSES, first)
+
+
+def test_one_based_and_inclusive(tmp_path):
+    path = write_xml(tmp_path / "a.xml", (40, 60), [("dog", (1, 1, 60, 40)), ("cat", (5.5, 2, 8.25, 9))])
+    boxes, labels, size = read(path, first=1)
+    assert boxes.tolist() == [[0, 0, 60, 40], [4.5, 1, 8.25, 9]]
+    assert (labels.tolist(), size) == ([1, 0], (40, 60))
+    assert read(path)[0].tolist() == [[1, 1, 60, 40], [5.5, 2, 8.25, 9]]
+
+
+@pytest.mark.parametrize(
+    "extra", ["<difficult/>", "<part><name>head</name><bndbox><xmin>9</xmin></bndbox></part>", "<!-- a -->"]
+)
+def test_what_else_an_object_has(tmp_path, extra):
+    path = write_xml(tmp_path / "a.xml", (40, 60), [("dog", (1, 2, 3, 4))], extra)
+    assert read(path)[0].tolist() == [[1, 2, 3, 4]]
+
+
+def test_no_object_and_no_size(tmp_path):
+    (tmp_path / "a.xml").write_text("<annotation/>")
+    boxes, labels, size = read(tmp_path / "a.xml")
+    assert (boxes.shape, labels.shape, size) == ((0, 4), (0,), None)
+    assert read(write_xml(tmp_path / "b.xml", (0, 0), []))[2] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<annotation><object>", "no element found"),
+        ("", "no element found"),
+        (BOMB, "document type"),
+        (BOMB.encode("utf-16"), "document type"),
+        ("<?xml version='1.0' encoding='nonsense'?><a/>", "cannot read the annotation"),
+        ("<a><object><name>cow</name><bndbox><xmin>1</xmin></bndbox></object></a>", "has no <bndbox><ymin>"),
+        ("<a><object><name>cow</name></object></a>", "<object> has no <bndbox><xmin>"),
+        ("<a><size><width>wide</width><height>3</height></size></a>", "could not convert"),
+        ("<a><size><width>inf</width><height>3</height></size></a>", "infinity"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, problem):
+    path = tmp_path / "a.xml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(CorruptFileError, match=problem) as error:
+        read(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_unknown_class_and_missing_file(tmp_path):
+    path = write_xml(tmp_path / "a.xml", (40, 60), [("cow", (1, 2, 3, 4))])
+    with pytest.raises(CorruptFileError, match=r"a\.xml: unknown class 'cow'"):
+        read(path)
+    with pytest.raises(CorruptFileError, match=r"b\.xml: cannot read"):
+        read(tmp_path / "b.xml")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_is_named_or_harmless(tmp_path, data):
+    path = write_xml(tmp_path / "a.xml", (40, 60), [("dog", (1, 2, 3, 4))])
+    whole = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    else:
+        whole = whole[: data.draw(st.integers(0, len(whole) - 3))]
+    path.write_bytes(whole)
+    try:
+        boxes, labels, _ = read(path)
+    except CorruptFileError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 -- other damage is in what is not read
+    else:
+        assert len(boxes) == len(labels) <= 1

@@ -1,0 +1,142 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules import CorruptFileError, CUB200DataModule, DatasetNotFoundError
+from tests.datamodules.data.cub import IMAGES, make_cub, write_table
+from tests.datamodules.data.images import truncate
+
+NAMES = [name.rpartition("/")[2] for name in IMAGES]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_cub(tmp_path)
+
+
+def datamodule(root, **options):
+    return CUB200DataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
+
+
+def test_a_batch(root):
+    data = datamodule(root)
+    (batch,) = data.test_dataloader()
+    assert batch["name"] == [NAMES[1], NAMES[3]]
+    assert batch["label"].tolist() == [0, 1]
+    assert [labels.tolist() for labels in batch["box_labels"]] == [[0], [1]]
+    assert batch["mask"].shape == (2, 32, 32)
+    scale = torch.tensor([32 / 37, 32 / 51] * 2)
+    assert torch.allclose(batch["boxes"][0], torch.tensor([[4, 9, 33, 40]]) * scale)
+    assert data.class_names == ["Black footed Albatross", "Laysan Albatross"]
+
+
+def test_splits(root):
+    data = datamodule(root)
+    data.setup("fit")
+    assert [stimulus.name for stimulus in data.dataset("train").stimuli] == [NAMES[0], NAMES[2]]
+    assert data.dataset("val") is data.dataset("test") is data.dataset("predict")
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_boxes_enclose_what_is_drawn(root, resize, split):
+    dataset = datamodule(root, resize=resize).dataset(split)
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        bright = (sample["image"].mean(0) > 0.5).nonzero()
+        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
+        assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+
+
+def test_the_mask_is_what_most_annotators_say(root):
+    mask = datamodule(root, image_size=(40, 60)).dataset("train")[0]["mask"]
+    expected = np.zeros((40, 60))
+    expected[5:25, 12:30] = 1
+    assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("place", ["segmentations", "CUB_200_2011/segmentations"])
+def test_segmentations_in_either_place(tmp_path, place):
+    root = make_cub(tmp_path, segmentations=place)
+    assert "mask" in datamodule(root).dataset("test")[0]
+    assert ("mask" in datamodule(root / "CUB_200_2011").dataset("test")[0]) == (place != "segmentations")
+
+
+def test_without_segmentations(tmp_path):
+    data = datamodule(make_cub(tmp_path, segmentations=None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.setup("fit")
+    assert set(data.dataset("test")[0]) == {"image", "size", "name", "index", "label", "boxes", "box_labels"}
+
+
+def test_bad_boxes_are_counted(root):
+    write_table(
+        root / "CUB_200_2011/bounding_boxes.txt",
+        {1: "-5.0 2.0 30.0 9.0", 2: "0.0 0.0 9.0 0.0", 3: "50.0 30.0 99.0 99.0", 4: "1.5 1.5 2.5 2.5"},
+    )
+    data = datamodule(root)
+    with pytest.warns(UserWarning, match="split") as warned:
+        data.setup("fit")
+    assert [str(warning.message) for warning in warned] == [
+        "boxes of the 2 images of the train split:\n  boxes that leave their image, clipped to it: 2",
+        "boxes of the 2 images of the test split:\n  images without a box: 1\n"
+        "  boxes without area in their image, left out: 1",
+    ]
+    assert [len(data.dataset("test")[index]["boxes"]) for index in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "table", ["images", "image_class_labels", "classes", "bounding_boxes", "train_test_split"]
+)
+def test_a_table_is_missing(root, table):
+    path = root / f"CUB_200_2011/{table}.txt"
+    path.unlink()
+    with pytest.raises(DatasetNotFoundError) as error:
+        datamodule(root).setup("test")
+    message = str(error.value)
+    assert all(
+        word in message for word in (str(path), "segmentations", "SALVIT_CUB200_ROOT", "data.caltech.edu")
+    )
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize(
+    ("table", "contents", "problem"),
+    [
+        ("image_class_labels", "1 1\n2 1\n3 2\n", "has 3 rows, for 3 of the 4 images"),
+        ("image_class_labels", "1 1\n2 1\n3 2\n4 2\n5 2\n", "has 5 rows, for 4 of the 4 images"),
+        ("image_class_labels", "1 1\n2 1\n3 2\n4 3\n", "labels must be 1 to 2"),
+        ("image_class_labels", "1 1\n2 1\n3 2\n4 0\n", "labels must be 1 to 2"),
+        ("bounding_boxes", "1 1 1 9\n2 1 1 9\n3 1 1 9\n4 1 1 9\n", "expected 5 numbers in each row"),
+        ("bounding_boxes", "1 1 1 9 9\n2 1 1 9 x\n3 1 1 9 9\n4 1 1 9 9\n", "expected 5 numbers in each row"),
+        ("train_test_split", "1 1\n2 0\n3 1\n4 0 0\n", "expected 2 numbers in each row"),
+        ("train_test_split", "1 1\n2 0\n3 1\n3 0\n", "1 numbers occur twice"),
+        ("images", "1\n", "expected lines of a number and a value"),
+    ],
+)
+def test_bad_tables_are_named_whatever_is_configured(root, table, contents, problem, on_error):
+    path = root / f"CUB_200_2011/{table}.txt"
+    path.write_text(contents)
+    with pytest.raises(CorruptFileError, match=problem) as error:
+        datamodule(root, on_error=on_error).setup("test")
+    assert str(error.value).startswith(str(path))
+
+
+def test_an_image_or_mask_that_cannot_be_read(root):
+    truncate(root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg")
+    truncate(root / f"segmentations/{list(IMAGES)[2]}.png")
+    data = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 2"):
+        data.setup("fit")
+    assert [item.name for item in data.skipped] == [NAMES[2], NAMES[1]]
+    with pytest.raises(CorruptFileError, match=NAMES[2]):
+        datamodule(root).dataset("train")[1]
+
+
+def test_an_image_is_missing(root):
+    (root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg").unlink()
+    with pytest.raises(DatasetNotFoundError, match=f"{NAMES[1]}.jpg.*the first of 1 missing"):
+        datamodule(root).setup("test")

@@ -1,0 +1,232 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+from timm.data import ImageNetInfo
+
+from datamodules import CorruptFileError, DatasetNotFoundError, ImageNetValDataModule
+from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem, write_kit
+from tests.datamodules.data.images import truncate
+from tests.datamodules.data.xml import write_xml
+
+GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+KAGGLE = "ILSVRC/Data/CLS-LOC"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_imagenet(tmp_path)
+
+
+def datamodule(root, **options):
+    return ImageNetValDataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
+
+
+@pytest.mark.parametrize("labels", ["kit", "csv", "folders"])
+@pytest.mark.parametrize("data", ["", "Data/CLS-LOC", KAGGLE])
+def test_every_layout_says_the_same(tmp_path, labels, data):
+    module = datamodule(make_imagenet(tmp_path, labels, data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module.setup("test")
+    (batch,) = module.test_dataloader()
+    assert batch["name"] == [stem(number) for number in (1, 2, 3)]
+    assert batch["label"].tolist() == INDICES
+    assert [labels.tolist() for labels in batch["box_labels"]] == [[999], [0, 0], [281]]
+    for boxes, ((height, width), _, drawn) in zip(batch["boxes"], IMAGES, strict=True):
+        assert torch.allclose(boxes, torch.tensor(drawn) * torch.tensor([32 / width, 32 / height] * 2))
+    assert set(batch) == {"image", "size", "name", "index", "label", "boxes", "box_labels"}
+
+
+def test_labels_are_the_outputs_of_timms_models(root):
+    info = ImageNetInfo()
+    assert [info.index_to_label_name(index) for index in INDICES] == [wnid for _, wnid, _ in IMAGES]
+    names = datamodule(root).class_names
+    assert len(names) == 1000
+    assert [names[index] for index in (0, 281)] == ["tench, Tinca tinca", "tabby, tabby cat"]
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_boxes_enclose_what_is_drawn(root, resize):
+    dataset = datamodule(root, resize=resize).dataset("test")
+    for index in range(3):
+        sample = dataset[index]
+        bright = (sample["image"].mean(0) > 0.5).nonzero()
+        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
+        assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+
+
+def test_boxes_of_the_csv(tmp_path):
+    root = make_imagenet(tmp_path, "csv", boxes=False)
+    dataset = datamodule(root, image_size=(51, 37)).dataset("test")
+    assert dataset[1]["boxes"].tolist() == [[4, 9, 33, 40], [0, 0, 37, 8]]
+    assert dataset[1]["box_labels"].tolist() == [0, 0]
+
+
+def test_without_boxes_that_is_said(tmp_path):
+    module = datamodule(make_imagenet(tmp_path, boxes=False))
+    with pytest.warns(UserWarning, match="images without a box: 3"):
+        module.setup("test")
+    (batch,) = module.test_dataloader()
+    assert [boxes.shape for boxes in batch["boxes"]] == [(0, 4)] * 3
+    assert batch["label"].tolist() == INDICES
+
+
+def test_only_val(root):
+    module = datamodule(root)
+    assert module.dataset("val") is module.dataset("test") is module.dataset("predict")
+    with pytest.raises(ValueError, match="no train split"):
+        module.setup("fit")
+
+
+def test_a_limited_number_is_drawn(root):
+    def drawn(**options):
+        return [stimulus.name for stimulus in datamodule(root, **options).dataset("test").stimuli]
+
+    every = [stem(number) for number in (1, 2, 3)]
+    assert drawn(limit=2) == drawn(limit=2) == sorted(drawn(limit=2))
+    assert len({tuple(drawn(limit=2, seed=seed)) for seed in range(20)}) == 3
+    assert set(drawn(limit=1)) < set(drawn(limit=2)) < set(drawn(limit=5)) == set(every)
+    with pytest.raises(ValueError, match="limit must be at least 1"):
+        datamodule(root, limit=0)
+
+
+def test_what_is_not_drawn_is_not_read(root):
+    (kept,) = datamodule(root, limit=1).dataset("test").stimuli
+    for path in (root / "Annotations/CLS-LOC/val").iterdir():
+        if path.stem != kept.name:
+            path.unlink()
+    assert len(datamodule(root, limit=1).dataset("test")) == 1
+
+
+def test_boxes_drawn_on_a_copy_of_another_size(root):
+    write_xml(root / f"Annotations/CLS-LOC/val/{stem(1)}.xml", (80, 120), [("n15075141", (20, 10, 60, 50))])
+    module = datamodule(root, image_size=(40, 60))
+    with pytest.warns(
+        UserWarning, match="another size than their boxes were drawn on, which are rescaled: 1"
+    ):
+        assert module.dataset("test")[0]["boxes"].tolist() == [[10, 5, 30, 25]]
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (truncate, "cannot read the annotation"),
+        (lambda path: write_xml(path, (40, 60), [("n00001740", (1, 1, 9, 9))]), "unknown class 'n00001740'"),
+    ],
+)
+def test_bad_annotations_stop_the_run_or_are_skipped(root, damage, problem):
+    path = root / f"Annotations/CLS-LOC/val/{stem(2)}.xml"
+    damage(path)
+    with pytest.raises(CorruptFileError, match=problem) as error:
+        datamodule(root).setup("test")
+    assert str(error.value).startswith(str(path))
+    module = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 3"):
+        module.setup("test")
+    assert [item.name for item in module.skipped] == [stem(2)]
+    assert len(module.dataset("test")) == 2
+
+
+def test_a_folder_of_an_unknown_wnid(tmp_path):
+    root = make_imagenet(tmp_path, "folders")
+    (root / "val/n01440764").rename(root / "val/n99999999")
+    with pytest.raises(CorruptFileError, match=r"val/n99999999: n99999999 is no wnid"):
+        datamodule(root).setup("test")
+    module = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 3"):
+        assert len(module.dataset("test")) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("", "nothing is no wnid"),
+        (f"{stem(2)},\n", "nothing is no wnid"),
+        (f"{stem(2)},n99999999 1 2 3 4 \n", "n99999999 is no wnid"),
+        (f"{stem(2)},n01440764 1 2 3 \n", "expected objects as"),
+        (f"{stem(2)},n01440764 1 2 3 4 n01440764\n", "expected objects as"),
+        (f"{stem(2)},n01440764 1 2 x 4 \n", "expected objects as"),
+    ],
+)
+def test_bad_rows_of_the_csv(tmp_path, row, problem):
+    root = make_imagenet(tmp_path, "csv", boxes=False)
+    path = root / "LOC_val_solution.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(row if line.startswith(stem(2)) else line for line in lines))
+    with pytest.raises(CorruptFileError, match=problem) as error:
+        datamodule(root).setup("test")
+    assert str(error.value).startswith(str(path))
+    with pytest.warns(UserWarning, match="left out 1 of 3"):
+        datamodule(root, on_error="skip").setup("test")
+
+
+@pytest.mark.parametrize("contents", [b"a,b\n1,2\n", b"\xff\xfe\x00", b""])
+def test_another_csv(tmp_path, contents):
+    root = make_imagenet(tmp_path, "csv", boxes=False)
+    (root / "LOC_val_solution.csv").write_bytes(contents)
+    with pytest.raises(CorruptFileError, match=r"LOC_val_solution\.csv"):
+        datamodule(root).setup("test")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ([1, 2], f"has 2 lines, none of them for .*{stem(3)}"),
+        ([1, 2, 7], "expected a number of a class"),
+        ([1, 2, "n01440764"], "expected a number of a class"),
+        ([1, "", 2, 3], "expected a number of a class"),
+    ],
+)
+def test_another_ground_truth(root, lines, problem, on_error):
+    write_kit(root / "ILSVRC2012_devkit_t12/data", lines)
+    with pytest.raises(CorruptFileError, match=problem) as error:
+        datamodule(root, on_error=on_error).setup("test")
+    assert str(error.value).startswith(str(root / GROUND_TRUTH))
+
+
+def test_an_image_without_a_number(root):
+    (root / f"val/{stem(3)}.JPEG").rename(root / "val/cat.JPEG")
+    with pytest.raises(CorruptFileError, match=r"none of them for .*cat\.JPEG"):
+        datamodule(root, on_error="skip").setup("test")
+
+
+def test_labels_of_some_images(root):
+    """Who keeps only some of the images keeps their numbers."""
+    (root / f"val/{stem(1)}.JPEG").unlink()
+    (batch,) = datamodule(root).test_dataloader()
+    assert batch["label"].tolist() == INDICES[1:]
+
+
+def test_meta_of_another_form(root):
+    path = root / "ILSVRC2012_devkit_t12/data/meta.mat"
+    savemat(path, {"synsets": np.ones((2, 2))})
+    with pytest.raises(CorruptFileError, match=r"meta\.mat: expected synsets"):
+        datamodule(root).setup("test")
+
+
+def test_half_a_dataset(root):
+    path = root / f"Annotations/CLS-LOC/val/{stem(2)}.xml"
+    path.unlink()
+    with pytest.raises(DatasetNotFoundError, match=f"{stem(2)}.xml.*the first of 1 missing"):
+        datamodule(root).setup("test")
+
+
+def test_no_labels(tmp_path):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"meta\.mat \(nor a folder per class or LOC_val_solution\.csv"
+    ):
+        datamodule(make_imagenet(tmp_path, labels="none")).setup("test")
+
+
+@pytest.mark.parametrize("where", ["nowhere", "Annotations", "val"])
+def test_no_dataset(root, where):
+    with pytest.raises(DatasetNotFoundError) as error:
+        datamodule(root / where).setup("test")
+    message = str(error.value)
+    assert all(
+        word in message for word in (where, "LOC_val_solution", "SALVIT_IMAGENET_ROOT", "image-net.org")
+    )
