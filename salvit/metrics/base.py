@@ -8,12 +8,40 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 
-class PerImageMetric(Metric):
+class KeptScores(Metric):
+    """A metric whose state is the scores of its images; what they mean is for its subclasses.
+
+    Scores are kept in the metric's dtype (float32), and gathered when processes sync.
+
+    Args:
+        **kwargs: See `torchmetrics.Metric`.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    scores: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        # MetricCollection updates only one of several metrics whose states agree after the first batch, but
+        # metrics may score that batch alike and later ones not. NaN equals nothing: they stay apart.
+        self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
+
+    def record(self, scores: Tensor) -> None:
+        """Keep the scores of a batch.
+
+        Args:
+            scores: [B] floats, in the batch's order; NaN for an image that could not be scored.
+        """
+        self.scores.append(scores.to(self.dtype).to(self.device))
+
+
+class PerImageMetric(KeptScores):
     """A metric that scores images one by one.
 
     A subclass writes `update`, which hands one score per image to `record`; NaN marks an image that could not
-    be scored and is left out of the mean. Scores are kept in the metric's dtype (float32), and gathered when
-    processes sync.
+    be scored and is left out of the mean.
 
     Args:
         **kwargs: See `torchmetrics.Metric`.
@@ -32,25 +60,7 @@ class PerImageMetric(Metric):
 
     truth: ClassVar[Literal["density", "fixations"]]
     """What `update` compares the prediction with."""
-    is_differentiable = False
-    full_state_update = False
-    scores: list[Tensor]
     _per_image: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("scores", [], dist_reduce_fx="cat")
-        # MetricCollection updates only one of several metrics whose states agree after the first batch, but
-        # saliency metrics may score that batch alike and later ones not. NaN equals nothing: they stay apart.
-        self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
-
-    def record(self, scores: Tensor) -> None:
-        """Keep the scores of a batch.
-
-        Args:
-            scores: [B] floats, in the batch's order; NaN for an image that could not be scored.
-        """
-        self.scores.append(scores.to(self.dtype).to(self.device))
 
     def compute(self) -> Tensor:
         """Mean over the images that could be scored, of all processes.

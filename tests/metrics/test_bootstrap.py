@@ -1,0 +1,49 @@
+import math
+
+import pytest
+import torch
+from scipy.stats import bootstrap
+
+from salvit.metrics.functional import bootstrap_interval
+
+
+@pytest.fixture
+def scores():
+    return torch.rand(200, generator=torch.Generator().manual_seed(0)) ** 2
+
+
+def test_agrees_with_scipy(scores):
+    expected = bootstrap((scores.double().numpy(),), lambda x, axis: x.mean(axis), method="percentile")
+    low, high = bootstrap_interval(scores, resamples=9999)
+    assert low == pytest.approx(expected.confidence_interval.low, abs=0.002)
+    assert high == pytest.approx(expected.confidence_interval.high, abs=0.002)
+
+
+def test_ninety_five_of_a_hundred_intervals_cover_the_mean():
+    generator = torch.Generator().manual_seed(1)
+    intervals = [bootstrap_interval(torch.rand(60, generator=generator), resamples=300) for _ in range(100)]
+    covered = sum(low <= 0.5 <= high for low, high in intervals)
+    assert 88 <= covered <= 99
+
+
+def test_seeded_and_wider_with_more_confidence(scores):
+    low, high = bootstrap_interval(scores)
+    assert (low, high) == bootstrap_interval(scores)
+    assert (low, high) != bootstrap_interval(scores, seed=1)
+    wider = bootstrap_interval(scores, confidence=0.99)
+    assert wider[0] < low < scores.mean() < high < wider[1]
+
+
+def test_skipped_images_are_left_out(scores):
+    holes = torch.cat([scores, torch.full((50,), torch.nan)])
+    assert bootstrap_interval(holes) == bootstrap_interval(scores)
+
+
+@pytest.mark.parametrize("scores", [[], [0.3], [0.3, torch.nan]])
+def test_no_interval_of_one_image(scores):
+    assert all(math.isnan(end) for end in bootstrap_interval(torch.tensor(scores)))
+
+
+def test_bad_shape():
+    with pytest.raises(ValueError, match=r"expected \[n\], one per image"):
+        bootstrap_interval(torch.zeros(3, 2))
