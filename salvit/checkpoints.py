@@ -48,7 +48,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
     try:
-        content: dict[str, Any] = load_state_dict(str(path))
+        content: dict[str, Any] = load_state_dict(
+            str(path), weights_only=True
+        )  # not the default of every timm
     except _UNREADABLE as error:
         raise ValueError(
             f"cannot read {path} as safetensors or as a torch file of tensors: {error}"

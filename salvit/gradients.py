@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from salvit.recording import Recording, record
-from salvit.vit import ViT, attention_module, require_class_token
+from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
 
 _FUSED = F.scaled_dot_product_attention
+_PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj")
 
 
 @contextmanager
@@ -114,11 +115,25 @@ def attention_gradients(
         [torch.Size([1, 3, 5, 5]), torch.Size([1, 3, 5, 5])]
     """
     with differentiable():
-        with record(vit, blocks, gradients=True) as recording:
-            logits = vit(outside_graph(images))
+        recording, logits = _recorded_pass(vit, outside_graph(images), blocks)
         attention = [recording.attention[block] for block in blocks]
-        gradients = torch.autograd.grad(target_logits(logits, target), attention)
-    return [block.detach() for block in attention], list(gradients)
+        gradients = recording.gradients(target_logits(logits, target), blocks)
+    return [block.detach() for block in attention], gradients
+
+
+def _recorded_pass(vit: ViT, images: Tensor, blocks: Sequence[int]) -> tuple[Recording, Tensor]:
+    """Record attention within a graph; of the last block compute no more than the classifier reads."""
+    last = len(vit.blocks) - 1
+    read = tokens_read(vit)
+    if read is None or last not in blocks:
+        with record(vit, blocks, gradients=True) as recording:
+            logits = vit(images)
+        return recording, logits
+    with fused_attention(vit, blocks), _inputs_of(vit, last) as entering:
+        with record(vit, blocks, gradients=True, values=True, stop=True) as recording:
+            vit(images)
+        row = _replay_block(vit, entering[0][:, :read], recording, last)
+        return recording, vit.forward_head(vit.norm(row))
 
 
 class ClassRow(NamedTuple):
@@ -177,7 +192,7 @@ def fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
         vit: a plain timm ViT.
         blocks: block indices.
     """
-    modules: list[Any] = [attention_module(vit, block) for block in blocks]
+    modules: list[Any] = [module for block in blocks for module in attention_modules(vit, block)]
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:
@@ -190,33 +205,48 @@ def fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
 
 def _plain_pass(vit: ViT, images: Tensor, blocks: range) -> tuple[Recording, Tensor, Tensor]:
     """Return the recorded class rows, the class token before the first block, all tokens after the last."""
-    seen: dict[str, Tensor] = {}
-
-    def enter(module: nn.Module, args: Any) -> None:
-        seen["entry"] = args[0][:, :1]
+    outputs: list[Tensor] = []
 
     def leave(module: nn.Module, args: Any, output: Tensor) -> None:
-        seen["exit"] = output
+        outputs.append(output)
 
     with ExitStack() as stack:
-        stack.callback(vit.blocks[blocks[0]].register_forward_pre_hook(enter).remove)
+        entering = stack.enter_context(_inputs_of(vit, blocks[0]))
         stack.callback(vit.blocks[blocks[-1]].register_forward_hook(leave).remove)
         recording = stack.enter_context(record(vit, blocks, rows="class", scores=True, values=True))
         vit(images)
-    return recording, seen["entry"], seen["exit"]
+    return recording, entering[0][:, :1], outputs[0]
+
+
+@contextmanager
+def _inputs_of(vit: ViT, block: int) -> Iterator[list[Tensor]]:
+    """Keep what enters a block during the `with` block."""
+    entering: list[Tensor] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        entering.append(args[0])
+
+    handle = vit.blocks[block].register_forward_pre_hook(enter)
+    try:
+        yield entering
+    finally:
+        handle.remove()
 
 
 def _replay(vit: ViT, row: Tensor, recording: Recording, blocks: range) -> Tensor:
     """Send the class token [B, 1, D] through the blocks alone; attention's input is outside the graph."""
     for block in blocks:
-        module = attention_module(vit, block)
-        mixed = _mix(recording.attention[block], recording.values[block])
-        with ExitStack() as stack:
-            if module is not vit.blocks[block]:
-                stack.callback(module.register_forward_pre_hook(_detach_input).remove)
-            stack.enter_context(_Answer(mixed))
-            row = vit.blocks[block](row)
+        row = _replay_block(vit, row, recording, block)
     return row
+
+
+def _replay_block(vit: ViT, tokens: Tensor, recording: Recording, block: int) -> Tensor:
+    """Send the first tokens [B, r, D] through a block, given the attention and the values of all."""
+    modules: list[Any] = attention_modules(vit, block)
+    mixed = _mix(recording.attention[block][:, :, : tokens.shape[1]], recording.values[block])
+    with _Answer(modules, mixed.split([module.num_heads for module in modules], dim=1)):
+        output: Tensor = vit.blocks[block](tokens)
+    return output
 
 
 def _mix(attention: Tensor, value: Tensor) -> Tensor:
@@ -224,18 +254,28 @@ def _mix(attention: Tensor, value: Tensor) -> Tensor:
         return (attention @ value.to(attention.dtype)).to(value.dtype)
 
 
-def _detach_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (args[0].detach(), *args[1:])
-
-
 class _Answer(TorchFunctionMode):
-    """Answers fused attention with a given output."""
+    """Answers the fused attentions of a block, one after the other, and skips the projections before them.
 
-    def __init__(self, output: Tensor) -> None:
+    What the projections of queries, keys and values give is only looked at by the call that is answered: zeros
+    of the right shape spare reading a quarter of the block's weights, which for few tokens is what takes the time.
+    No gradient enters an attention's input either.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], outputs: Sequence[Tensor]) -> None:
         super().__init__()
-        self.output = output
+        self.outputs = iter(outputs)
+        layers = (getattr(module, name, None) for module in modules for name in _PROJECTIONS)
+        self.skipped = [layer.weight for layer in layers if layer is not None]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        return self.output if func is _FUSED else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is _FUSED:
+            return next(self.outputs)
+        if func is F.linear:
+            weight = kwargs["weight"] if len(args) < 2 else args[1]
+            if any(weight is skipped for skipped in self.skipped):
+                return args[0].new_zeros(*args[0].shape[:-1], len(weight))
+        return func(*args, **kwargs)

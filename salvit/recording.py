@@ -18,8 +18,9 @@ from torch.overrides import TorchFunctionMode
 
 from salvit.vit import (
     ViT,
-    attention_module,
+    attention_modules,
     block_indices,
+    require_attention_maps,
     require_class_token,
     require_frozen_vit,
 )
@@ -55,12 +56,30 @@ class Recording:
             or mask included; empty unless asked for.
         values: per recorded block the values that its attention mixes, [B, heads, N, head width], in the
             model's dtype; empty unless asked for.
+
+    Where a block has several attentions side by side, their heads are put one after the other.
     """
 
     def __init__(self, depth: int) -> None:
         self.attention = BlockMaps(depth)
         self.scores = BlockMaps(depth)
         self.values = BlockMaps(depth)
+        self._graph: dict[int, list[Tensor]] = {}
+
+    def gradients(self, output: Tensor, blocks: Iterable[int]) -> list[Tensor]:
+        """Return the gradients of an output with respect to the attention of some blocks.
+
+        Args:
+            output: a scalar that the model computed while it was recorded, in grad mode and without `reduce`.
+            blocks: indices of recorded blocks, negative ones counting from the last.
+
+        Returns:
+            For each block the gradient, of the shape of its attention.
+        """
+        # What the output was computed from are the attentions of a block, not their heads put together.
+        maps = [self._graph[block % self.attention.depth] for block in blocks]
+        gradients = iter(torch.autograd.grad(output, [part for parts in maps for part in parts]))
+        return [_side_by_side([next(gradients) for _ in parts]) for parts in maps]
 
 
 class _Complete(Exception):
@@ -104,8 +123,8 @@ def record(
     Raises:
         TypeError: if the model is not a plain timm ViT, or is compiled.
         IndexError: if there is no such block.
-        ValueError: if the model is in training mode, has no class token for `rows="class"`, or computes more
-            or fewer than one attention map in a block; if gradients are asked for with `rows="class"`.
+        ValueError: if the model is in training mode, has no class token for `rows="class"`, or has attention
+            that is differential or not timm's; if gradients are asked for with `rows="class"`.
 
     Example:
         >>> import torch
@@ -119,6 +138,7 @@ def record(
     require_frozen_vit(vit)
     if rows == "class":
         require_class_token(vit, 'a recording of rows="class"')
+    require_attention_maps(vit, "a recording")
     indices = block_indices(vit, range(len(vit.blocks)) if blocks is None else blocks)
     if gradients and rows == "class":
         raise ValueError(
@@ -127,10 +147,9 @@ def record(
     recording = Recording(len(vit.blocks))
     last = max(indices, default=None) if stop else None
     mode = _AttentionMode(recording, type(vit).__name__, rows, scores, values, reduce, gradients, last)
-    modules = {index: attention_module(vit, index) for index in indices}
     with ExitStack() as stack:
-        for index, module in modules.items():
-            for handle in mode.watch(index, module):
+        for index in dict.fromkeys(indices):
+            for handle in mode.watch(index, attention_modules(vit, index)):
                 stack.callback(handle.remove)
         stack.enter_context(mode)
         try:
@@ -192,42 +211,62 @@ class _AttentionMode(TorchFunctionMode):
         self.last = last
         self.block: int | None = None
         self.maps: list[Tensor] = []
+        self.scores: list[Tensor] = []
+        self.values: list[Tensor] = []
         self.thread = threading.get_ident()
 
-    def watch(self, block: int, module: nn.Module) -> Iterator[Any]:
+    def watch(self, block: int, modules: Sequence[nn.Module]) -> Iterator[Any]:
         """Register the hooks that tell when the attention of `block` is running; yield their handles."""
-        yield module.register_forward_pre_hook(self._enter(block))
-        yield module.register_forward_hook(self._leave(block))
+        for count, module in enumerate(modules, start=1):
+            yield module.register_forward_pre_hook(self._enter(block, first=count == 1))
+            yield module.register_forward_hook(self._leave(block, count, last=count == len(modules)))
 
-    def _enter(self, block: int) -> Callable[..., None]:
+    def _enter(self, block: int, first: bool) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any) -> None:
-            if threading.get_ident() == self.thread:
-                self.block, self.maps = block, []
+            if threading.get_ident() != self.thread:
+                return
+            self.block = block
+            if first:
+                self.maps, self.scores, self.values = [], [], []
 
         return hook
 
-    def _leave(self, block: int) -> Callable[..., None]:
+    def _leave(self, block: int, count: int, last: bool) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             if threading.get_ident() != self.thread:
                 return
             self.block = None
             heads: Any = module.num_heads
-            self._check(block, int(heads))
-            attention = self.maps.pop()
-            self.recording.attention[block] = self.reduce(block, attention) if self.reduce else attention
-            if block == self.last:
-                raise _Complete(self)
+            self._check(block, count, int(heads))
+            if last:
+                self._finish(block)
 
         return hook
 
-    def _check(self, block: int, heads: int) -> None:
-        # Differential attention subtracts two maps: either alone would pass for the block's attention.
-        if len(self.maps) != 1 or self.maps[0].shape[1] != heads:
+    def _check(self, block: int, count: int, heads: int) -> None:
+        if len(self.maps) != count or self.maps[-1].shape[1] != heads:
             raise ValueError(
                 f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
-                f"{[attention.shape[1] for attention in self.maps]} heads; one of {heads} heads was "
-                "expected: differential, compiled or custom attention cannot be recorded"
+                f"{[attention.shape[1] for attention in self.maps]} heads; {count} of {heads} heads "
+                "were expected: compiled or custom attention cannot be recorded"
             )
+
+    def _finish(self, block: int) -> None:
+        """Keep what the block's attentions left behind; what was kept of them one by one is let go."""
+        maps, self.maps = self.maps, []
+        if self.scores:
+            self.recording.scores[block] = _side_by_side(self.scores)
+        if self.values:
+            self.recording.values[block] = _side_by_side(self.values)
+        self.scores, self.values = [], []
+        attention = _side_by_side(maps)
+        if self.reduce:
+            self.recording.attention[block] = self.reduce(block, attention)
+        else:
+            self.recording.attention[block] = attention
+            self.recording._graph[block] = maps if attention.requires_grad else []
+        if block == self.last:
+            raise _Complete(self)
 
     def __torch_function__(
         self,
@@ -255,8 +294,8 @@ class _AttentionMode(TorchFunctionMode):
 
     def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         attention = self._attend(query, key, *args, **kwargs)
-        if self.keep_values and self.block is not None:
-            self.recording.values[self.block] = value
+        if self.keep_values:
+            self.values.append(value)
         if self.rows != slice(None):
             return _FUSED(query, key, value, *args, **kwargs)
         with torch.autocast(value.device.type, enabled=False):
@@ -290,9 +329,13 @@ class _AttentionMode(TorchFunctionMode):
         if self.gradients and not attention.requires_grad:
             attention.requires_grad_()
         self.maps.append(attention)
-        if self.keep_scores and self.block is not None:
-            self.recording.scores[self.block] = _at_least_float32(scores)
+        if self.keep_scores:
+            self.scores.append(_at_least_float32(scores))
         return attention
+
+
+def _side_by_side(maps: list[Tensor]) -> Tensor:
+    return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:

@@ -3,16 +3,18 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import timm
 import torch
 from timm.data import resolve_model_data_config
-from timm.models import is_model_in_modules
+from timm.models import is_model_in_modules, model_entrypoint
 from timm.models.beit import Beit
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
+from timm.models.naflexvit import NaFlexVit
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
@@ -20,17 +22,34 @@ from torch import Tensor, nn
 from salvit.checkpoints import load_checkpoint
 from salvit.hub import fetch_weights, require_hub
 
-ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva
+ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva | NaFlexVit
 
 _TIMM_MODULES = (
     "beit",
     "deit",
     "eva",
+    "naflexvit",
     "vision_transformer",
     "vision_transformer_hybrid",
     "vision_transformer_relpos",
     "vitamin",
 )
+_NO_MAP = "hierarchical, convolutional and MLP models have no one attention map over all patches per block"
+_MULTIMODAL = (
+    "it is the image part of a language model, whose blocks timm puts into an encoder of its own form"
+)
+# By timm's module: what keeps those from being plain whose blocks do not shrink the grid.
+_NOT_PLAIN = {
+    "cait": "CaiT's patches and class token attend in blocks of different kinds, with heads mixed after the softmax",
+    "convit": "ConViT mixes attention with a learned map of positions in most of its blocks",
+    "crossvit": "CrossViT has two streams of patches of different sizes",
+    "deepseek_vit": _MULTIMODAL,
+    "gemma4_vit": _MULTIMODAL,
+    "qwen3_vit": _MULTIMODAL,
+    "tnt": "TNT attends among the pixels of each patch beside attending among patches",
+    "vision_transformer_sam": "SAM's image encoder attends within windows in most of its blocks",
+    "xcit": "XCiT attends among channels, not among patches",
+}
 _SHIPPED = Path(__file__).parent / "weights"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _SUPPLY = (
@@ -57,7 +76,8 @@ def load_vit(
     Args:
         name_or_path: a timm name ("vit_base_patch16_224.dino"), "salvit_tiny" (ships with the package), or a
             weights file with its architecture in a JSON file of the same stem:
-            `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`.
+            `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`, or one made of a timm model:
+            `{"vit": name, "model": {"num_classes": …}, …}`.
         weights: a local safetensors or torch file to load instead of the model's published weights.
         pretrained: False for random weights.
         img_size: input size, (height, width) if not square, for which position embeddings are resampled; the
@@ -102,8 +122,10 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
             f'pass the timm name: load_vit("vit_base_patch16_224", weights="{path}")'
         )
     content = json.loads(description.read_text())
-    vit = VisionTransformer(**{"dynamic_img_size": True, **content.pop("model"), **kwargs})
-    vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *vit.patch_embed.img_size), **content}
+    arguments = {"dynamic_img_size": True, **content.pop("model"), **kwargs}
+    name = content.pop("vit", None)
+    vit = VisionTransformer(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
+    vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
     return vit
 
 
@@ -143,14 +165,20 @@ def _require_known(name: str) -> None:
         raise ValueError(f'no timm model "{name}"{hint}')
     if not is_model_in_modules(architecture, _TIMM_MODULES):
         raise ValueError(
-            f'"{name}" is not a plain ViT: hierarchical and convolutional models have no one attention map '
-            "over all patches per block; take one such as vit_base_patch16_224.dino"
+            f'"{name}" is not a plain ViT: {_reason(model_entrypoint(architecture))}; take one such as '
+            "vit_base_patch16_224.dino"
         )
     tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         raise ValueError(
             f'no pretrained weights "{tag}" of {architecture}; there are: {", ".join(tags) or "none"}'
         )
+
+
+def _reason(model: Callable[..., Any]) -> str:
+    if not model.__module__.startswith("timm."):
+        return "salvit knows timm's alone"
+    return _NOT_PLAIN.get(model.__module__.rpartition(".")[2], _NO_MAP)
 
 
 def require_plain_vit(vit: ViT) -> ViT:
@@ -173,8 +201,8 @@ def require_plain_vit(vit: ViT) -> ViT:
         )
     if not isinstance(vit, ViT):
         raise TypeError(
-            f"{type(vit).__name__} is not a plain timm ViT (VisionTransformer, VisionTransformerRelPos, "
-            "Beit or Eva), so it has no one attention map over all patches per block"
+            f"{type(vit).__name__} is not a plain timm ViT (VisionTransformer, VisionTransformerRelPos, Beit, "
+            f"Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
         )
     return vit
 
@@ -217,7 +245,8 @@ def has_class_token(vit: ViT) -> bool:
     Args:
         vit: a plain timm ViT.
     """
-    return getattr(vit, "cls_token", None) is not None
+    holder = vit.embeds if isinstance(vit, NaFlexVit) else vit
+    return getattr(holder, "cls_token", None) is not None
 
 
 def num_prefix_tokens(vit: ViT) -> int:
@@ -227,6 +256,21 @@ def num_prefix_tokens(vit: ViT) -> int:
         vit: a plain timm ViT.
     """
     return int(vit.num_prefix_tokens)
+
+
+def tokens_read(vit: ViT) -> int | None:
+    """Return how many tokens, counted from the first, the classifier reads, or None if it pools patches.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> tokens_read(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32))
+        1
+    """
+    if isinstance(vit, VisionTransformerDistilled):
+        return 2
+    return 1 if has_class_token(vit) and vit.global_pool == "token" else None
 
 
 def num_blocks(vit: ViT) -> int:
@@ -239,34 +283,50 @@ def num_blocks(vit: ViT) -> int:
 
 
 def num_heads(vit: ViT) -> int:
-    """Return the number of attention heads of a block.
+    """Return the number of attention heads of a block, those of attentions side by side taken together.
 
     Args:
         vit: a plain timm ViT.
     """
-    heads: Any = attention_module(vit, -1).num_heads
-    return int(heads)
+    modules: list[Any] = attention_modules(vit, -1)
+    return sum(int(module.num_heads) for module in modules)
 
 
-def attention_module(vit: ViT, block: int) -> nn.Module:
-    """Return the module that computes a block's attention; where MLP and attention are one, the block itself.
+def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
+    """Return the modules that compute a block's attention; where MLP and attention are one, the block itself.
+
+    There is more than one only where a block has several attentions side by side (timm's `18x2` models).
 
     Args:
         vit: a plain timm ViT.
         block: index, negative ones counting from the last block.
+    """
+    return [module for module in vit.blocks[block].modules() if hasattr(module, "fused_attn")]
+
+
+def require_attention_maps(vit: ViT, what: str) -> None:
+    """Raise unless every block has attention whose rows are probabilities.
+
+    Args:
+        vit: a plain timm ViT.
+        what: what needs the maps, for the message.
 
     Raises:
-        ValueError: if the block has several attentions side by side.
+        ValueError: if a block's attention is differential or not one of timm's; the message names the block.
     """
-    modules: list[nn.Module] = [
-        module for module in vit.blocks[block].modules() if hasattr(module, "fused_attn")
-    ]
-    if len(modules) != 1:
-        raise ValueError(
-            f"block {block} of this {type(vit).__name__} has {len(modules)} attention modules "
-            f"({type(vit.blocks[block]).__name__}); only models with one attention per block are supported"
-        )
-    return modules[0]
+    for block in range(len(vit.blocks)):
+        modules = attention_modules(vit, block)
+        # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
+        if any(hasattr(module, "lambda_init") for module in modules):
+            raise ValueError(
+                f"{what} needs attention maps, and block {block} of this {type(vit).__name__} subtracts one map "
+                "from another (differential attention), neither of which is the block's"
+            )
+        if not modules:
+            raise ValueError(
+                f"{what} needs attention maps, and block {block} of this {type(vit).__name__} "
+                f"({type(vit.blocks[block]).__name__}) has no attention of timm's"
+            )
 
 
 def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
@@ -295,7 +355,11 @@ def input_size(vit: ViT) -> tuple[int, int]:
     Args:
         vit: a plain timm ViT.
     """
-    height, width = vit.patch_embed.img_size
+    embed = _patch_embedding(vit)
+    if isinstance(vit, NaFlexVit):
+        rows, columns = embed.pos_embed_grid_size or (16, 16)
+        return int(rows * embed.patch_size[0]), int(columns * embed.patch_size[1])
+    height, width = embed.img_size
     return int(height), int(width)
 
 
@@ -310,8 +374,8 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
         ValueError: if the model cannot take an input of that size.
     """
     height, width = images.shape[-2:] if isinstance(images, Tensor) else images
-    embed = vit.patch_embed
-    if embed.strict_img_size and (height, width) != input_size(vit):
+    embed = _patch_embedding(vit)
+    if getattr(embed, "strict_img_size", False) and (height, width) != input_size(vit):
         raise ValueError(
             f"the input is {height}×{width} pixels, this {type(vit).__name__} takes only {input_size(vit)}: "
             "resize the input, or load the model with img_size=(height, width)"
@@ -326,6 +390,10 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
         )
     rows, columns = embed.dynamic_feat_size((height, width))
     return int(rows), int(columns)
+
+
+def _patch_embedding(vit: ViT) -> Any:
+    return vit.embeds if isinstance(vit, NaFlexVit) else vit.patch_embed
 
 
 def normalize(vit: ViT, images: Tensor) -> Tensor:

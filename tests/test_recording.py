@@ -10,7 +10,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.overrides import _get_current_function_mode_stack
 
 from salvit.recording import read_attention, record
-from salvit.vit import has_class_token, load_vit, num_prefix_tokens
+from salvit.vit import has_class_token, load_vit, num_heads, num_prefix_tokens
+from tests.registry import nothing_computed, randomize
 
 TINY = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3, "num_classes": 5, "patch_size": 8}
 FAMILIES = {
@@ -35,15 +36,6 @@ FAMILIES = {
     "eva02_tiny_patch14_224": 1,
     "flexivit_small": 1,
 }
-
-
-def randomize(vit: torch.nn.Module) -> torch.nn.Module:
-    """Peaked instead of nearly uniform attention, so that a wrong scale, bias or rotation shows."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in vit.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
-    return vit.eval()
 
 
 @pytest.fixture
@@ -281,23 +273,90 @@ def test_threads_do_not_disturb_each_other(vit, images, shared):
     assert is_untouched(vit)
 
 
+@pytest.fixture
+def parallel() -> VisionTransformer:
+    """Two attentions side by side in each of two blocks, three heads each."""
+    return randomize(load_vit("vit_small_patch16_18x2_224", pretrained=False, **TINY)).double()
+
+
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("vit_small_patch16_18x2_224", "2 attention modules"),
-        ("vit_dwee_patch16_reg1_gap_256", "attention maps of"),
-        ("vit_dpwee_patch16_reg1_gap_256", "attention maps of"),
-    ],
-)
-def test_several_maps_per_block_are_refused(name, message, fused, images):
+def test_attentions_side_by_side(parallel, images, fused):
+    """Each half of the heads, applied by hand to its attention's values, gives that attention's own output."""
+    images = images.double()
+    attentions = [branch.attn for branch in parallel.blocks[1].attns]
+    seen = []
+    for attention in attentions:
+        attention.fused_attn = fused
+        attention.register_forward_hook(lambda module, args, output: seen.append((args[0], output)))
+    with record(parallel, [1], scores=True, values=fused) as recording:
+        parallel(images)
+    maps = recording.attention[1]
+    assert maps.shape == (2, num_heads(parallel), 17, 17) == (2, 6, 17, 17)
+    torch.testing.assert_close(recording.scores[1].softmax(-1), maps)
+    for index, (attention, (entering, output)) in enumerate(zip(attentions, seen, strict=True)):
+        heads = slice(3 * index, 3 * index + 3)
+        value = attention.qkv(entering).unflatten(-1, (3, 3, 16))[:, :, 2]
+        mixed = torch.einsum("bhqk,bkhd->bqhd", maps[:, heads], value).flatten(2)
+        torch.testing.assert_close(attention.proj(mixed), output)
+        if fused:
+            torch.testing.assert_close(recording.values[1][:, heads], value.transpose(1, 2))
+    [rows] = read_attention(parallel, images, [-1], rows="class")
+    torch.testing.assert_close(rows, maps[:, :, :1])
+
+
+def test_gradients_of_attentions_side_by_side(parallel, images):
+    """∂logit/∂A of the last block, head by head, against central differences of its attentions' outputs."""
+    images = images.double()
+    with record(parallel, gradients=True) as recording:
+        logits = parallel(images)
+    first, last = recording.gradients(logits[:, 2].sum(), [0, -1])
+    assert first.shape == last.shape == recording.attention[-1].shape
+    direction = torch.randn(last.shape, generator=torch.Generator().manual_seed(2)).double()
+
+    class Shifted(torch.overrides.TorchFunctionMode):
+        def __init__(self, step):
+            super().__init__()
+            self.step, self.count = step, 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            output = func(*args, **(kwargs or {}))
+            if func is F.scaled_dot_product_attention:
+                self.count += 1
+                if self.count > 2:
+                    heads = slice(3 * self.count - 9, 3 * self.count - 6)
+                    output = output + self.step * direction[:, heads] @ args[2]
+            return output
+
+    def shifted(step: float) -> torch.Tensor:
+        with Shifted(step), torch.no_grad():
+            return parallel(images)[:, 2].sum()
+
+    slope = (shifted(1e-5) - shifted(-1e-5)) / 2e-5
+    torch.testing.assert_close((last * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["vit_dwee_patch16_reg1_gap_256", "vit_dpwee_patch16_reg1_gap_256"])
+def test_differential_attention_is_refused_before_anything_runs(name, fused, images):
     set_fused_attn(enable=fused)
     try:
         vit = load_vit(name, pretrained=False, **TINY)
     finally:
         set_fused_attn(enable=True)
-    with pytest.raises(ValueError, match=f"VisionTransformer.*{message}"):
+    with nothing_computed(), pytest.raises(ValueError, match=r"block 0 of this VisionTransformer subtracts"):
         read_attention(vit, images, [0])
+    assert is_untouched(vit)
+
+
+def test_foreign_attention_is_refused(vit, images):
+    """Attention that is not timm's has no map, and neither has a compiled one that no call is seen of."""
+    del vit.blocks[1].attn.fused_attn
+    with pytest.raises(ValueError, match=r"block 1 of this VisionTransformer \(Block\) has no attention"):
+        read_attention(vit, images, [0])
+    vit.blocks[1].attn.fused_attn = True
+    vit.blocks[1].attn.forward = lambda x, **kwargs: x
+    with pytest.raises(ValueError, match="block 1 of VisionTransformer computed 0 attention maps"):
+        read_attention(vit, images, [1])
     assert is_untouched(vit)
 
 

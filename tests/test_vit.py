@@ -306,6 +306,38 @@ def test_tokens_heads_and_blocks():
     assert (vits.num_prefix_tokens(pooled), vits.has_class_token(pooled)) == (0, False)
 
 
+def test_foreign_models_are_refused():
+    with pytest.raises(TypeError, match=r"^Linear is not a plain timm ViT .*salvit knows timm's alone"):
+        vits.require_plain_vit(torch.nn.Linear(2, 2))
+
+
+def test_naflexvit():
+    """Its patch embedding holds the class token and takes any size; the size it was built for is that of its grid."""
+    name, options = (
+        "naflexvit_base_patch16_gap",
+        {"class_token": True, "pos_embed_grid_size": (2, 3), **SMALL},
+    )
+    vit = load_vit(name, pretrained=False, **options)
+    assert (vits.num_prefix_tokens(vit), vits.has_class_token(vit)) == (5, True)
+    assert vits.input_size(vit) == (32, 48)
+    assert patch_grid(vit, (64, 32)) == (4, 2)
+    assert vit.forward_features(torch.randn(1, 3, 64, 32)).shape == (1, 13, 48)
+    with pytest.raises(ValueError, match="multiples of the patch size 16×16"):
+        patch_grid(vit, (40, 32))
+    pooled = load_vit(name, pretrained=False, **SMALL)
+    assert (vits.num_prefix_tokens(pooled), vits.has_class_token(pooled)) == (4, False)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_r_s16_p8_224", "vit_small_r26_s32_224"])
+def test_grid_of_a_hybrid(name):
+    """The patch size is what the convolutions before the patches and the patches make together."""
+    vit = load_vit(name, pretrained=False, img_size=64, **SMALL)
+    assert patch_grid(vit, (64, 128)) == (2, 4)
+    assert vit.patch_embed(torch.randn(1, 3, 64, 128)).shape[1:3] == (2, 4)
+    with pytest.raises(ValueError, match="multiples of the patch size 32×32"):
+        patch_grid(vit, (64, 80))
+
+
 def test_hash_sees_values_names_and_dtypes(source):
     digest = weights_hash(source)
     assert len(digest) == 64

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_frozen_vit
+from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_attention_maps, require_frozen_vit
 
 
 class Extractor(ABC):
@@ -19,9 +19,11 @@ class Extractor(ABC):
 
     Attributes:
         class_specific: whether the maps depend on the target class.
+        reads_attention: whether the model must have one attention map per block (differential attention has two).
     """
 
     class_specific: ClassVar[bool] = False
+    reads_attention: ClassVar[bool] = True
 
     def __call__(self, vit: ViT, images: Tensor, target: int | Tensor | None = None) -> Tensor:
         """Extract the maps of a batch; no map depends on what else is in the batch.
@@ -59,6 +61,12 @@ class Extractor(ABC):
             ValueError: if it is in training mode or lacks what the method needs.
         """
         require_frozen_vit(vit)
+        if self.class_specific and vit.num_classes < 1:
+            raise ValueError(
+                f"{self!r} explains a class, and the model has no classifier head: load weights that have one"
+            )
+        if self.reads_attention:
+            require_attention_maps(vit, repr(self))
 
     @abstractmethod
     def num_channels(self, vit: ViT) -> int:
@@ -117,12 +125,8 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
         int64 [B] on the images' device, or None for the predicted classes.
 
     Raises:
-        ValueError: if the model has no classifier, or the targets have the wrong length, dtype or range.
+        ValueError: if the targets have the wrong length, dtype or range.
     """
-    if vit.num_classes < 1:
-        raise ValueError(
-            "the model has no classifier head, so no class can be explained; load weights that have one"
-        )
     if target is None:
         return None
     classes = torch.as_tensor(target, device=images.device)

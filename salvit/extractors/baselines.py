@@ -25,6 +25,8 @@ class RandomMap(Extractor):
         torch.Size([4, 1, 2, 3])
     """
 
+    reads_attention = False
+
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
@@ -66,6 +68,8 @@ class CenterPrior(Extractor):
                   [0.1297, 0.2405, 0.1297]]]])
     """
 
+    reads_attention = False
+
     def __init__(self, sigma: float = 0.25) -> None:
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, as a share of the image's sides; got {sigma}")
@@ -104,6 +108,7 @@ class InputGradient(Extractor):
     """
 
     class_specific = True
+    reads_attention = False
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""
@@ -129,6 +134,7 @@ class InputXGradient(Extractor):
     """
 
     class_specific = True
+    reads_attention = False
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""

@@ -15,7 +15,7 @@ from salvit.gradients import (
     require_differentiable,
     target_logits,
 )
-from salvit.vit import ViT, attention_module, block_indices, num_heads, num_prefix_tokens
+from salvit.vit import ViT, attention_modules, block_indices, num_heads, num_prefix_tokens
 
 
 class AttentionGradCAM(Extractor):
@@ -74,7 +74,8 @@ class TokenGradCAM(Extractor):
     """Grad-CAM whose channels are the features F [N, D] of the tokens that enter one block's attention.
 
     The map is max(Σ_d w_d F_d, 0) over the patches, w_d the mean over the patches of ∂y/∂F_d, y the target
-    logit. F is what the block's first normalisation gives (in a post-norm block, the block's input).
+    logit. F is what the block's first normalisation gives (in a post-norm block, the block's input); of
+    attentions side by side, the features of each count.
 
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, on the layer that the pytorch-grad-cam
     package names for ViTs, `blocks[-1].norm1`.
@@ -90,6 +91,7 @@ class TokenGradCAM(Extractor):
     """
 
     class_specific = True
+    reads_attention = False
 
     def __init__(self, block: int = -1) -> None:
         self.block = block
@@ -118,14 +120,15 @@ class TokenGradCAM(Extractor):
 
         def begin_graph(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             features.append(args[0].detach().requires_grad_())
-            return (features[0], *args[1:])
+            return (features[-1], *args[1:])
 
         with differentiable(), ExitStack() as stack:
-            module = attention_module(vit, self.block)
-            stack.callback(module.register_forward_pre_hook(begin_graph).remove)
+            for module in attention_modules(vit, self.block):
+                stack.callback(module.register_forward_pre_hook(begin_graph).remove)
             logits = vit(outside_graph(images))
-            [gradient] = torch.autograd.grad(target_logits(logits, target), features)
+            gradients = torch.autograd.grad(target_logits(logits, target), features)
+        gradient, feature = (torch.cat(tuple(parts), dim=-1).detach() for parts in (gradients, features))
         dtype = torch.promote_types(gradient.dtype, torch.float32)
         weights = gradient[:, num_prefix_tokens(vit) :].to(dtype).mean(dim=1, keepdim=True)
-        row = (features[0].detach().to(dtype) * weights).sum(dim=-1).clamp(min=0)
+        row = (feature.to(dtype) * weights).sum(dim=-1).clamp(min=0)
         return patches_to_grid(vit, images, row[:, None])

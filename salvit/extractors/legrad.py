@@ -66,7 +66,7 @@ class LeGrad(Extractor):
             logits = vit(outside_graph(images))
             classes = logits.argmax(dim=-1) if target is None else target
             score = torch.stack([target_logits(_classify(vit, output), classes) for output in outputs]).sum()
-            gradients = torch.autograd.grad(score, list(recording.attention.values()))
+            gradients = recording.gradients(score, recording.attention)
         row = torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]).sum(dim=0)
         return patches_to_grid(vit, images, row[:, None])
 

@@ -37,6 +37,7 @@ class RISE(Extractor):
     """
 
     class_specific = True
+    reads_attention = False
 
     def __init__(
         self,

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from timm.layers import Attention
-from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from salvit.vit import ViT
+from salvit.vit import ViT, tokens_read
 
 
 @dataclass
@@ -64,23 +63,6 @@ def embed(vit: ViT, images: Tensor) -> tuple[Tensor, Tensor]:
     return patches.reshape(len(patches), -1, patches.shape[-1]), vit._pos_embed(patches)
 
 
-def tokens_read(vit: ViT, tokens: int) -> int:
-    """Return how many tokens, counted from the first, contain all that the classifier reads.
-
-    Args:
-        vit: a timm VisionTransformer.
-        tokens: N, the number of tokens.
-
-    Example:
-        >>> from salvit.vit import load_vit
-        >>> tokens_read(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32), 5)
-        1
-    """
-    if isinstance(vit, VisionTransformerDistilled):
-        return 2
-    return 1 if vit.global_pool == "token" else tokens
-
-
 def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[BlockTape]]:
     """Run the model's blocks, with a tape from block `start` on.
 
@@ -103,8 +85,8 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
     """
     x, tapes = vit.norm_pre(tokens), []
     for index, block in enumerate(vit.blocks):
-        read = tokens_read(vit, x.shape[1]) if index == len(vit.blocks) - 1 else x.shape[1]
-        tape = _run_block(block, x, read)
+        read = tokens_read(vit) if index == len(vit.blocks) - 1 else None
+        tape = _run_block(block, x, read or x.shape[1])
         if index >= start:
             tapes.append(tape)
         x = after_attention(tape) + scaled(block.ls2, tape.output)

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from salvit.extractors import AttentionGradCAM, TokenGradCAM
+from salvit.vit import load_vit
 from tests.extractors import slow_vit
 from tests.extractors.golden_vit import golden_error
+from tests.registry import randomize
 
 TARGETS = torch.tensor([4, 0, 2])
 
@@ -45,6 +47,21 @@ def test_token_gradcam_matches_slow_reference(make_vit, images, block):
     expected = torch.stack([token_reference(vit, *pair, block) for pair in pairs])
     maps = TokenGradCAM(block)(vit, images, TARGETS)
     torch.testing.assert_close(maps, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_token_gradcam_of_attentions_side_by_side(images):
+    """The features of both attentions count; autograd on what their normalisations gave says how much."""
+    options = {"img_size": (32, 48), "patch_size": 8, "depth": 2, "embed_dim": 48, "num_heads": 3}
+    vit = randomize(load_vit("vit_small_patch16_18x2_224", pretrained=False, **options)).double()
+    found = TokenGradCAM(0)(vit, images, TARGETS)
+    normed = []
+    for branch in vit.blocks[0].attns:
+        branch.norm.register_forward_hook(lambda module, args, output: normed.append(output.requires_grad_()))
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(vit(images)[torch.arange(3), TARGETS].sum(), normed)
+    maps = [f[:, 1:] @ g[:, 1:].mean(1)[..., None] for f, g in zip(normed, gradients, strict=True)]
+    expected = (maps[0] + maps[1]).clamp(min=0).detach().reshape(3, 1, 4, 6)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
 
 
 def test_models_that_classify_from_patches(make_vit, images):

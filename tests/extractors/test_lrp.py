@@ -261,11 +261,11 @@ REFUSED = {
     "Beit": lambda: timm.create_model(
         "beit_base_patch16_224", img_size=32, depth=1, embed_dim=24, num_heads=3
     ),
-    "Eva": lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1),
+    "Eva": lambda: timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=1, num_classes=5),
     "GluMlp in block 0": lambda: build(mlp_layer=SwiGLUPacked),
     "ParallelScalingBlock in block 0": lambda: build(block_fn=ParallelScalingBlock),
     "ResPostBlock in block 0": lambda: build(block_fn=ResPostBlock),
-    "DiffAttention in block 0": lambda: build(attn_layer=DiffAttention, num_heads=2),
+    "differential attention": lambda: build(attn_layer=DiffAttention, num_heads=2),
     "Subclassed in block 0": lambda: build(attn_layer=Subclassed),
     "gated attention in block 1": gated,
     'global_pool="map"': lambda: build(class_token=False, global_pool="map"),

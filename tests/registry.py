@@ -1,0 +1,58 @@
+"""Every plain ViT that timm has, made small."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+import torch
+from timm.models import is_model_in_modules
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from salvit import vit as vits
+from salvit.vit import ViT, load_vit
+
+SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
+ARCHITECTURES = timm.list_models(module=list(vits._TIMM_MODULES))
+OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
+
+
+def small_vit(architecture: str) -> ViT:
+    """Two blocks of random weights, as narrow as the architecture lets one ask for."""
+    options: dict[str, Any] = {**SMALL, "img_size": side(architecture)}
+    if "sapiens2" in architecture:  # heads are grouped by block, for as many blocks as it has
+        options["num_kv_heads"] = 2
+    if is_model_in_modules(architecture, ["vitamin"]) or "_mci_" in architecture:
+        del options["embed_dim"]  # the width is that of the convolutions before it
+    return randomize(load_vit(architecture, pretrained=False, **options))
+
+
+def side(architecture: str) -> int:
+    """Of a small square image, in pixels."""
+    if architecture.startswith("vitamin"):  # wide convolutions
+        return 32
+    return 56 if "patch14" in architecture else 64
+
+
+def randomize(vit: torch.nn.Module) -> Any:
+    """Peaked instead of nearly uniform attention, so that a wrong scale, bias or rotation shows."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in vit.named_parameters():
+            if ".backbone." not in name:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
+    return vit.eval()
+
+
+@contextmanager
+def nothing_computed() -> Iterator[None]:
+    """Fail as soon as any module is called."""
+
+    def fail(module: torch.nn.Module, args: Any) -> None:
+        raise AssertionError(f"{type(module).__name__} was called")
+
+    handle = register_module_forward_pre_hook(fail)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,182 @@
+import re
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from salvit.extractors import METHODS
+from salvit.recording import record
+from salvit.report.methods import FAMILIES, methods_page
+from salvit.vit import has_class_token, load_vit, num_heads, num_prefix_tokens, patch_grid, require_plain_vit
+from tests.registry import ARCHITECTURES, OTHERS, SMALL, nothing_computed, side, small_vit
+
+OPTIONS = {"rise": {"masks": 4}, "salient_attention": {"k": 3, "max_iter": 5}}
+NEEDS_TOKEN = {"raw_attention", "rollout", "unsupervised_map"}
+NEEDS_READOUT = {"agcam", "attention_gradient", "attn_gradcam", "generic_attention"}
+NEEDS_NO_MAP = {"center_prior", "input_gradient", "input_x_gradient", "random", "rise", "token_gradcam"}
+ANY_MODEL = {*NEEDS_NO_MAP, "legrad", "salient_attention"}
+REPRESENTATIVES = [family.architecture for family in FAMILIES]
+KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]
+
+
+def images_for(vit, architecture) -> torch.Tensor:
+    """Two images, not square if the model takes such."""
+    height = width = side(architecture)
+    if not getattr(getattr(vit, "patch_embed", None), "strict_img_size", False):
+        width = 3 * height // 2
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def is_differential(vit) -> bool:
+    return any("Diff" in type(module).__name__ for module in vit.modules())
+
+
+def is_one_sentence(message: str) -> bool:
+    return "\n" not in message and not re.search(r"[.!?]\s", message) and len(message) < 300
+
+
+def expected_to_work(name: str, vit) -> bool | None:
+    """Whether a method has a meaning for a model; None where only the method knows (its rules for layers)."""
+    if is_differential(vit):
+        return name in NEEDS_NO_MAP
+    if name in ANY_MODEL:
+        return True
+    if name in NEEDS_TOKEN:
+        return has_class_token(vit)
+    if name in NEEDS_READOUT:
+        return has_class_token(vit) and vit.global_pool == "token"
+    return None
+
+
+def why_not(extractor, vit) -> str:
+    try:
+        extractor.check(vit)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def check_recording(vit, images) -> None:
+    expected = vit(images)
+    with record(vit) as recording:
+        logits = vit(images)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+    height, width = patch_grid(vit, images)
+    tokens = num_prefix_tokens(vit) + height * width
+    for attention in recording.attention.values():
+        assert attention.shape == (2, num_heads(vit), tokens, tokens)
+        torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:3]))
+
+
+def check_method(name, extractor, vit, images) -> bool:
+    """Finite maps that do not depend on the batch, or the same sentence with and without images; whether it works."""
+    refusal = why_not(extractor, vit)
+    if refusal:
+        assert is_one_sentence(refusal), refusal
+        with nothing_computed(), pytest.raises(ValueError, match=f"^{re.escape(refusal)}$"):
+            extractor(vit, images)
+        return False
+    target = torch.tensor([3, 1])
+    maps = extractor(vit, images, target)
+    grid = patch_grid(vit, images)
+    assert maps.shape[:2] == (2, extractor.num_channels(vit))
+    assert tuple(maps.shape[2:]) in (grid, tuple(images.shape[2:]))
+    assert torch.isfinite(maps).all()
+    assert maps.any() or "gradcam" in name  # of which nothing may be left above zero
+    singles = torch.cat([extractor(vit, images[i : i + 1], target[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(maps, singles, rtol=0, atol=1e-6 * float(maps.abs().max()), msg=name)
+    return True
+
+
+def check_architecture(architecture: str) -> None:
+    vit = small_vit(architecture)
+    images = images_for(vit, architecture)
+    if not is_differential(vit):
+        check_recording(vit, images)
+    vit, images = vit.double(), images.double()
+    for name, method in METHODS.items():
+        works = check_method(name, method(**OPTIONS.get(name, {})), vit, images)
+        assert expected_to_work(name, vit) in (works, None), name
+        if not works and hasattr(method(), "rows") and not is_differential(vit):
+            works = check_method(name, method(rows="all"), vit, images)
+            assert works or name not in NEEDS_TOKEN | NEEDS_READOUT, name
+
+
+@pytest.mark.parametrize("architecture", KNOWN)
+def test_a_model_of_each_family(architecture):
+    check_architecture(architecture)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name not in KNOWN])
+def test_every_other_model(architecture):
+    check_architecture(architecture)
+
+
+def test_models_without_a_classifier():
+    """A class-specific method has no class to explain; the others have no use for one."""
+    vit = load_vit(
+        "vit_medium_patch16_gap_240", pretrained=False, **{**SMALL, "num_classes": 0, "img_size": 64}
+    )
+    images = torch.randn(2, 3, 64, 64)
+    for name, method in METHODS.items():
+        options = OPTIONS.get(name, {}) | ({"rows": "all"} if hasattr(method(), "rows") else {})
+        extractor = method(**options)
+        if method.class_specific:
+            assert "no classifier head" in why_not(extractor, vit), name
+        if name not in NEEDS_TOKEN or "rows" in options:
+            assert check_method(name, extractor, vit, images) == (not method.class_specific), name
+
+
+@pytest.mark.skipif(KNOWN != REPRESENTATIVES, reason="this timm lacks some families of the table")
+def test_table_in_the_docs_is_current():
+    page = Path(__file__).parents[1] / "docs/methods.md"
+    assert page.read_text(encoding="utf-8") == methods_page(), "run `make methods`"
+
+
+def test_families_are_in_the_registry():
+    assert set(KNOWN) <= set(ARCHITECTURES)
+    assert len(KNOWN) > len(REPRESENTATIVES) / 2
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [
+        ("swin_tiny_patch4_window7_224", "hierarchical"),
+        ("swinv2_tiny_window8_256", "hierarchical"),
+        ("maxvit_tiny_tf_224", "hierarchical"),
+        ("coatnet_0_224", "hierarchical"),
+        ("pvt_v2_b0", "hierarchical"),
+        ("mvitv2_tiny", "hierarchical"),
+        ("hiera_tiny_224", "hierarchical"),
+        ("levit_128s", "hierarchical"),
+        ("resnet50", "convolutional"),
+        ("mixer_s16_224", "MLP"),
+        ("xcit_nano_12_p16_224", "among channels"),
+        ("cait_xxs24_224", "blocks of different kinds"),
+        ("convit_tiny", "map of positions"),
+        ("samvit_base_patch16", "within windows"),
+        ("tnt_s_patch16_224", "pixels of each patch"),
+        ("crossvit_tiny_240", "two streams"),
+    ],
+)
+def test_other_models_are_refused_by_name(architecture, reason):
+    with (
+        nothing_computed(),
+        pytest.raises(ValueError, match=f'"{architecture}" is not a plain.*{reason}') as refusal,
+    ):
+        load_vit(architecture)
+    assert is_one_sentence(str(refusal.value))
+    with torch.device("meta"):
+        model = timm.create_model(architecture)
+    with pytest.raises(TypeError, match=f"{type(model).__name__} is not a plain.*{reason}") as refusal:
+        require_plain_vit(model)
+    assert is_one_sentence(str(refusal.value))
+
+
+def test_everything_else_in_the_registry_is_refused_by_name():
+    for architecture in OTHERS:
+        with pytest.raises(ValueError, match=f'"{architecture}" is not a plain ViT: ') as refusal:
+            load_vit(architecture, pretrained=False)
+        assert is_one_sentence(str(refusal.value)), refusal.value
