@@ -5,6 +5,7 @@ import sys
 from salvit import __version__
 
 HELP = """usage: salvit {fit,validate,test,predict} [--config FILE] [options]
+       salvit explain IMAGE... [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 
@@ -13,6 +14,7 @@ commands:
   validate   score it on the val split
   test       score it on the test split, beside baselines, and print the table
   predict    write maps and overlays for a folder of images
+  explain    show what a ViT looks at in some images: overlays by one or more methods, for one or more classes
 
 options:
   -h, --help     this page; `salvit fit --help` lists every option of a command
@@ -22,6 +24,7 @@ examples:
   salvit fit --config experiments/demo.yaml
   salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor SalientAttention
   salvit predict --config experiments/predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
+  salvit explain dog.jpg FOLDER --method agcam rollout --model vit_base_patch16_224 --target "bull mastiff"
 """
 
 
@@ -43,6 +46,10 @@ def main(args: list[str] | None = None) -> None:
         print(HELP, end="")
     elif arguments == ["--version"]:
         print(f"salvit {__version__}")
+    elif arguments[0] == "explain":
+        from salvit.explain.command import main as explain
+
+        explain(arguments[1:])
     else:
         from salvit.cli import run
 

@@ -19,9 +19,12 @@ from PIL import Image
 import salvit
 from salvit import __main__ as entry
 from salvit.cli import run
+from tests.datamodules.data.cub import make_cub
+from tests.datamodules.data.imagenet import make_imagenet
 from tests.datamodules.data.images import write_image
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem, write_gaze
+from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "tests/conf"
@@ -48,6 +51,12 @@ CSV = (
     "default",
 )
 
+MAKERS = {
+    "OSIEDataModule": make_osie,
+    "VOC2012DataModule": make_voc,
+    "CUB200DataModule": make_cub,
+    "ImageNetValDataModule": make_imagenet,
+}
 SALIENT = ("--model.extractor", "SalientAttention")
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
@@ -176,8 +185,8 @@ def roots(tmp_path):
         if datamodule == "SaliconDataModule":
             make = make_salicon if release == "2017" else make_salicon_2015
             return make(folder, train=3, val=2)
-        if datamodule == "OSIEDataModule":
-            return make_osie(folder)
+        if datamodule in MAKERS:
+            return MAKERS[datamodule](folder)
         if datamodule == "ImageFolderDataModule":
             write_image(folder / "a.jpg", (20, 30), 0)
             write_image(folder / "b/c.png", (40, 25), 1)
@@ -194,7 +203,9 @@ def roots(tmp_path):
 
 def stages(config):
     data = config["data"]["class_path"].rpartition(".")[2]
-    return ["predict"] if data == "ImageFolderDataModule" else ["fit", "validate", "test"]
+    if data == "ImageFolderDataModule":
+        return ["predict"]
+    return [*([] if data == "ImageNetValDataModule" else ["fit"]), "validate", "test"]
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
@@ -232,7 +243,9 @@ def small_backbone(options):
         "--data.image_size",
         "[32,48]",
     ]
-    return [*small, "--model.extractor.k", "2"] if "SalientAttention" in str(options["extractor"]) else small
+    return (
+        [*small, "--model.extractor.k", "2"] if "SalientAttention" in str(options.get("extractor")) else small
+    )
 
 
 @pytest.mark.parametrize(

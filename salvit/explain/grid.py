@@ -1,0 +1,110 @@
+"""Pictures of one image side by side, each under its caption."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+_BOX = (320, 240)
+_NARROWEST = 190  # of a cell, however tall its picture, so that captions have room
+_GAP, _LINE = 10, 19
+_TITLE, _NOTE = "black", (95, 95, 95)
+_PER_ROW = 5
+
+
+class Cell(NamedTuple):
+    """A picture, what it is, and a remark in grey below that."""
+
+    picture: Image.Image
+    title: str
+    note: str
+
+
+def thumbnail(picture: Image.Image) -> Image.Image:
+    """A picture in its proportions, as large as a cell holds.
+
+    Args:
+        picture: of any size.
+
+    Example:
+        >>> thumbnail(Image.new("RGB", (1000, 500))).size
+        (320, 160)
+    """
+    scale = min(limit / side for limit, side in zip(_BOX, picture.size, strict=True))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+
+
+def reflow(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Break one row of cells into rows of about equal length.
+
+    Args:
+        cells: any number.
+
+    Example:
+        >>> blank = Image.new("RGB", (1, 1))
+        >>> [len(row) for row in reflow([Cell(blank, "", "")] * 11)]
+        [4, 4, 3]
+    """
+    rows = -(-len(cells) // _PER_ROW)
+    length = -(-len(cells) // rows)
+    return [list(cells[start : start + length]) for start in range(0, len(cells), length)]
+
+
+def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
+    """Rows of pictures, each with its title and note above it, wrapped to the cell.
+
+    Args:
+        rows: cells whose pictures come from `thumbnail`.
+
+    Returns:
+        An RGB picture on white.
+    """
+    font = ImageFont.load_default(14)
+    width = max(_NARROWEST, *(cell.picture.width for row in rows for cell in row))
+    captions = [[_caption(cell, font, width) for cell in row] for row in rows]
+    tops = [max(len(lines) for lines in row) * _LINE for row in captions]
+    heights = [max(cell.picture.height for cell in row) for row in rows]
+    canvas = Image.new(
+        "RGB",
+        (
+            max(len(row) for row in rows) * (width + _GAP) + _GAP,
+            sum(tops) + sum(heights) + _GAP + len(rows) * (_GAP + 4),
+        ),
+        "white",
+    )
+    draw = ImageDraw.Draw(canvas)
+    y = _GAP
+    for row, lines_of_row, top, height in zip(rows, captions, tops, heights, strict=True):
+        for column, (cell, lines) in enumerate(zip(row, lines_of_row, strict=True)):
+            x = _GAP + column * (width + _GAP)
+            for number, (text, colour) in enumerate(lines):
+                draw.text((x, y + number * _LINE), text, fill=colour, font=font)
+            canvas.paste(cell.picture, (x, y + top + 4))
+        y += top + height + _GAP + 4
+    return canvas
+
+
+def _caption(
+    cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> list[tuple[str, str | tuple[int, int, int]]]:
+    return [
+        *((line, _TITLE) for line in _wrapped(cell.title, font, width)),
+        *((line, _NOTE) for line in _wrapped(cell.note, font, width)),
+    ]
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Lines no wider than a cell; a word that is, is broken."""
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(joined) <= width:
+            lines[-1] = joined
+            continue
+        while font.getlength(word) > width:
+            fits = next(n for n in range(len(word) - 1, 0, -1) if font.getlength(word[:n]) <= width or n == 1)
+            lines.append(word[:fits])
+            word = word[fits:]
+        lines.append(word)
+    return lines

@@ -1,0 +1,96 @@
+"""An image as the model takes it and as a person sees it, and a map at either's size."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from datamodules.dataset import Size
+from datamodules.errors import CorruptFileError
+from datamodules.images import read_image, to_tensor
+from salvit.explain.inputs import Input
+
+LONGEST_SIDE = 1024
+"""Of a picture, in pixels; a larger image is shown smaller."""
+
+
+class Photo(NamedTuple):
+    """An image that was read.
+
+    Attributes:
+        name: of its results.
+        path: of its file.
+        size: native (height, width).
+        pixels: float32 [3, H, W] in [0, 1], squashed to the model's input size.
+        shown: float32 [3, h, w] in [0, 1], at its own proportions, for pictures.
+    """
+
+    name: str
+    path: Path
+    size: Size
+    pixels: Tensor
+    shown: Tensor
+
+
+def read_photo(source: Input, size: Size) -> Photo:
+    """Read an image file: RGB, upright, 16 bits scaled, transparency on white.
+
+    Args:
+        source: the file and its name.
+        size: (height, width) of the model's input.
+
+    Raises:
+        CorruptFileError: if it cannot be read; the message begins with its path.
+    """
+    try:
+        image = read_image(source.path)
+    except CorruptFileError as error:
+        cause = error.__cause__
+        if cause is None:
+            raise
+        # Without the remedy of datasets, on_error='skip'.
+        raise CorruptFileError(
+            f"{source.path}: cannot read the image ({type(cause).__name__}: {cause})"
+        ) from cause
+    native = (image.height, image.width)
+    return Photo(
+        source.name, source.path, native, to_tensor(image, size), to_tensor(image, picture_size(native))
+    )
+
+
+def picture_size(native: Size) -> Size:
+    """The (height, width) at which an image is shown.
+
+    Args:
+        native: (height, width).
+
+    Example:
+        >>> picture_size((480, 640)), picture_size((3000, 6000))
+        ((480, 640), (512, 1024))
+    """
+    shrink = min(1.0, LONGEST_SIDE / max(native))
+    return max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink))
+
+
+def resized_map(saliency: Tensor, size: Size) -> Tensor:
+    """Bring a map to a size, bilinear, antialiased where it shrinks; a constant map stays exactly constant.
+
+    Args:
+        saliency: [h, w].
+        size: (height, width).
+
+    Returns:
+        [H, W].
+
+    Example:
+        >>> import torch
+        >>> resized_map(torch.tensor([[0.0, 1.0]]), (1, 4))
+        tensor([[0.0000, 0.2500, 0.7500, 1.0000]])
+    """
+    if saliency.min() == saliency.max():
+        # Weights sum to 1 but for rounding, which the colours of an overlay would blow up to a full-range map.
+        return saliency[:1, :1].expand(size).clone()
+    return F.interpolate(
+        saliency[None, None], size, mode="bilinear", align_corners=False, antialias=True
+    )[0, 0]  # fmt: skip

@@ -1,0 +1,159 @@
+"""The command line of `salvit explain`, read before anything heavy is imported."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+_DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
+
+Images are squashed to the model's input size, not cropped, so that every pixel is explained and a map lies over the
+whole image. Options come after the images: IMAGE … --method … --target …"""
+
+_EPILOG = """methods:
+  attention         raw_attention rollout norm_rollout salient_attention unsupervised_map
+  class-specific    agcam attention_gradient attn_gradcam full_lrp generic_attention input_gradient
+                    input_x_gradient legrad partial_lrp relevance_lrp rise token_gradcam
+  baselines         center_prior random
+  Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and class.
+
+written under --out:
+  grids/NAME.png                   the image beside every method's overlay; a row per class if there are several
+  maps/NAME/METHOD[_CLASS].npy     float32, bilinear at the image's size (as of `salvit predict`), not normalised
+  maps/NAME/METHOD[_CLASS].png     the overlay at the image's size, its longest side at most 1024 pixels; colours run
+                                   from the map's minimum to its maximum, or from 0 where it has negative values
+  explain.csv, explain.json        every map with its classes and files; command, model, versions
+
+Exit status: 0; 1 if anything failed, be it one image of many (the others are written); 2 for a wrong command line.
+
+examples:
+  salvit explain dog.jpg FOLDER --method agcam rollout relevance_lrp --model vit_base_patch16_224
+  salvit explain dog.jpg --model vit_base_patch16_224 --target "bull mastiff" n02123045 282
+  salvit explain dog.jpg --method all --model deit_small_patch16_224 --weights deit_small.pth --out runs/dog"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to explain, and how.
+
+    Attributes:
+        images: files and folders.
+        methods: names of extractors; ("all",) for those that the model supports.
+        targets: class indices, names or WordNet IDs as typed; none for each image's predicted class.
+        model: timm name, weights file or "salvit_tiny".
+        weights: local weights instead of the published ones.
+        image_size: (height, width) of the model's input; None for the model's own.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        batch_size: images at a time.
+        out: folder to write to.
+        command: what was typed after `salvit`.
+    """
+
+    images: tuple[Path, ...]
+    methods: tuple[str, ...]
+    targets: tuple[str, ...]
+    model: str
+    weights: Path | None
+    image_size: tuple[int, int] | None
+    device: str
+    batch_size: int
+    out: Path
+    command: tuple[str, ...]
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse without the page of usage above every error."""
+
+    def error(self, message: str) -> Never:
+        print(f"salvit: error: {message}\n(`{self.prog} --help` lists the options.)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read a command line.
+
+    Args:
+        arguments: what was typed after `salvit explain`.
+
+    Raises:
+        SystemExit: with status 2 if it is wrong, 0 after `--help`.
+
+    Example:
+        >>> options = parse(["dog.jpg", "--method", "agcam", "rollout", "--image-size", "224"])
+        >>> options.methods, options.image_size
+        (('agcam', 'rollout'), (224, 224))
+    """
+    typed = _parser().parse_args(arguments)
+    return Options(
+        images=tuple(typed.images),
+        methods=tuple(dict.fromkeys(typed.method)),
+        targets=tuple(typed.target),
+        model=typed.model,
+        weights=typed.weights,
+        image_size=None if typed.image_size is None else (typed.image_size[0], typed.image_size[-1]),
+        device=typed.device,
+        batch_size=typed.batch_size,
+        out=typed.out,
+        command=("explain", *arguments),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="salvit explain",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("images", nargs="+", type=Path, metavar="IMAGE", help="image files, and folders with all below them")
+    add("--method", nargs="+", default=["agcam"], metavar="NAME", help="one or more, or all; default: agcam")
+    add(
+        "--target",
+        nargs="+",
+        default=[],
+        metavar="CLASS",
+        help="class index, name or WordNet ID, one or more; default: each image's predicted class",
+    )
+    add("--model", default="salvit_tiny", help="timm name or weights file; default: salvit_tiny (ten shapes)")
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="local weights of the timm model, for use without a network",
+    )
+    add(
+        "--image-size",
+        nargs="+",
+        type=_positive,
+        action=_Size,
+        metavar="N",
+        help="side, or height and width, that images are squashed to; default: the model's",
+    )
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto")
+    add("--batch-size", type=_positive, default=8, metavar="N", help="images at a time; default: 8")
+    add("--out", type=Path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
+    return parser
+
+
+class _Size(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        assert isinstance(values, list)
+        if len(values) > 2:
+            parser.error(f"{option_string} takes a side, or a height and a width; got {len(values)} numbers")
+        setattr(namespace, self.dest, values)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text!r}")
+    return int(text)

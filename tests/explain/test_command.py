@@ -1,0 +1,383 @@
+"""`salvit explain` as people use it."""
+
+import csv
+import json
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+import salvit
+from salvit.__main__ import main
+from salvit.explain import run as explain_run
+from salvit.explain.parser import parse
+from salvit.extractors import METHODS
+from salvit.vit import load_vit, normalize
+from tests.datamodules.data.images import truncate, write_image
+
+THREE = ("agcam", "rollout", "relevance_lrp")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def image():
+    return write_image(Path("dog.png"), (40, 60), 1)
+
+
+@pytest.fixture
+def shapes(vit_file):
+    """Options that name a tiny model of ten classes."""
+    return ("--model", vit_file())
+
+
+@pytest.fixture
+def imagenet(vit_file):
+    """Options that name a tiny model of ImageNet's thousand classes."""
+    return ("--model", vit_file(num_classes=1000))
+
+
+def explain(*arguments):
+    main(["explain", *(str(argument) for argument in arguments)])
+
+
+def failure(capsys, *arguments, status=1):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        explain(*arguments)
+    error = capsys.readouterr().err
+    assert exit_.value.code == status
+    assert error.count("salvit: error: ") == 1
+    assert "Traceback" not in error
+    return error.partition("salvit: error: ")[2]
+
+
+def index(out="runs/explain"):
+    with (Path(out) / "explain.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def files(out="runs/explain"):
+    return sorted(path.relative_to(out).as_posix() for path in Path(out).rglob("*") if path.is_file())
+
+
+def expected_map(path, model, method, target=None):
+    """The map by the library's own call on an image read by Pillow alone, upsampled to the image's size."""
+    with Image.open(path) as file:
+        pixels = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)[None].float()
+    squashed = F.interpolate(pixels, (32, 32), mode="bilinear", antialias=True).round() / 255
+    vit = load_vit(model)
+    maps = salvit.extract(vit, normalize(vit, squashed), method, target).mean(1, keepdim=True)
+    return F.interpolate(maps, pixels.shape[-2:], mode="bilinear")[0, 0].numpy()
+
+
+# What is written
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = "import sys, salvit.__main__ as m\ntry: m.main(['explain', '--help'])\nfinally: print(sorted(sys.modules))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 2
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: salvit explain")
+    loaded = done.stdout.rpartition("\n[")[2]
+    assert not [name for name in ("'torch'", "'numpy'", "'timm'", "'PIL'") if name in loaded]
+
+
+def test_help_names_every_method_and_examples_that_parse(capsys):
+    with pytest.raises(SystemExit):
+        explain("--help")
+    printed = capsys.readouterr().out
+    assert set(METHODS) <= set(printed.split()), "add the new method to salvit/explain/parser.py"
+    examples = re.findall(r"^  salvit explain (.*)$", printed, re.MULTILINE)
+    assert len(examples) >= 3
+    for example in examples:
+        named = set(parse(re.findall(r'"[^"]*"|\S+', example)).methods)
+        assert named <= {*METHODS, "all"}
+
+
+def test_several_methods(image, shapes, capsys):
+    explain(image, "--method", *THREE, *shapes)
+    made = [f"maps/dog/{method}.{kind}" for method in sorted(THREE) for kind in ("npy", "png")]
+    assert files() == sorted([*made, "explain.csv", "explain.json", "grids/dog.png"])
+    rows = index()
+    assert [row["method"] for row in rows] == list(THREE)
+    assert {row["predicted"] for row in rows} == {rows[0]["target"]}
+    assert rows[0]["probability"] == rows[0]["target_probability"] != ""
+    assert rows[1]["target"] == ""
+    printed = capsys.readouterr().out
+    assert f"class {rows[0]['predicted']}, p = {float(rows[0]['probability']):.3f}" in printed
+    assert printed.endswith("maps and pictures are in runs/explain; explain.csv lists them\n")
+
+
+@pytest.mark.parametrize(("method", "target"), [("agcam", 7), ("rollout", None), ("input_gradient", 7)])
+def test_maps_are_those_of_extract_at_the_images_size(image, shapes, method, target):
+    explain(image, "--method", method, *shapes, *(["--target", target] if target else []))
+    saliency = np.load(f"runs/explain/maps/dog/{method}{'' if target is None else f'_{target}'}.npy")
+    assert (saliency.shape, saliency.dtype) == ((40, 60), np.float32)
+    expected = expected_map(image, shapes[1], method, target)
+    # A pixel of the squashed image may round the other way.
+    np.testing.assert_allclose(saliency, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_the_predicted_class_is_what_is_explained_by_default(image, shapes):
+    explain(image, "--method", "agcam", *shapes)
+    [row] = index()
+    by_name = expected_map(image, shapes[1], "agcam", int(row["predicted"]))
+    np.testing.assert_allclose(np.load("runs/explain/maps/dog/agcam.npy"), by_name, atol=0.02 * by_name.max())
+
+
+@pytest.mark.parametrize("method", ["salient_attention", "raw_attention", "legrad"])
+def test_maps_of_an_image_that_needs_no_resizing_are_the_same_to_rounding(shapes, method):
+    path = write_image(Path("square.png"), (32, 32))
+    explain(path, "--method", method, *shapes)
+    expected = expected_map(path, shapes[1], method)
+    np.testing.assert_allclose(np.load(f"runs/explain/maps/square/{method}.npy"), expected, rtol=1e-4)
+
+
+def test_classes_by_index_name_and_wnid(image, imagenet):
+    targets = ("243", "Tabby_Cat", "n02123045", "tench", "bull mastiff")
+    explain(image, "--method", "agcam", "rollout", *imagenet, "--target", *targets)
+    rows = index()
+    assert [(row["method"], row["target"], row["target_name"]) for row in rows] == [
+        ("agcam", "243", "bull mastiff"),
+        ("agcam", "281", "tabby"),
+        ("agcam", "0", "tench"),
+        ("rollout", "", ""),
+    ]
+    maps = [np.load(f"runs/explain/{row['map']}") for row in rows[:3]]
+    pictures = [np.asarray(Image.open(f"runs/explain/{row['overlay']}")).astype(int) for row in rows[:3]]
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        assert np.abs(maps[a] - maps[b]).max() > 0.05 * np.abs(maps[a]).max()
+        assert np.abs(pictures[a] - pictures[b]).max() > 10
+
+
+def test_a_grid_has_a_row_for_each_class_and_a_column_for_each_method(image, imagenet):
+    explain(image, "--method", "agcam", "rollout", *imagenet, "--target", "0", "1", "--out", "two")
+    explain(image, "--method", "agcam", "rollout", *imagenet, "--target", "0", "--out", "one")
+    two, one = (np.asarray(Image.open(f"{out}/grids/dog.png")).astype(int) for out in ("two", "one"))
+    assert two.shape[1] == one.shape[1] == 3 * (320 + 10) + 10
+    assert two.shape[0] > 2 * 213 > one.shape[0] > 213
+    # The picture of the first row starts where the one row's does; the photo is in colour, at its proportions.
+    top = one.shape[0] - 10 - 213
+    np.testing.assert_array_equal(two[top : top + 213], one[top : top + 213])
+    photo = one[top : top + 213, 10:330]
+    expected = np.asarray(Image.open(image).resize((320, 213), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(photo - expected).max() < 3
+
+
+def test_many_methods_are_broken_into_rows(image, shapes):
+    explain(image, "--method", *(name for name in METHODS if name != "rise"), *shapes)
+    with Image.open("runs/explain/grids/dog.png") as grid:
+        assert grid.width <= 5 * 330 + 10
+        assert grid.height > 3 * 213
+
+
+def test_pictures_of_large_images_are_bounded_and_maps_are_not(shapes):
+    Image.new("RGB", (3000, 1500), "red").save("large.png")
+    explain("large.png", "--method", "center_prior", *shapes)
+    assert Image.open("runs/explain/maps/large/center_prior.png").size == (1024, 512)
+    assert np.load("runs/explain/maps/large/center_prior.npy").shape == (1500, 3000)
+
+
+def test_images_are_turned_upright(image, shapes):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(image).save("turned.png", exif=exif)
+    explain("turned.png", "--method", "center_prior", *shapes)
+    assert np.load("runs/explain/maps/turned/center_prior.npy").shape == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "I;16"])
+def test_images_of_every_mode(mode, shapes):
+    Image.new(mode, (50, 40), 0).save("image.tif")
+    explain("image.tif", "--method", "rollout", *shapes)
+    assert np.isfinite(np.load("runs/explain/maps/image/rollout.npy")).all()
+
+
+def test_another_input_size(image, shapes):
+    explain(image, "--method", "rollout", *shapes, "--image-size", "64", "48")
+    assert json.loads(Path("runs/explain/explain.json").read_text())["input_size"] == [64, 48]
+
+
+def test_how_it_came_about(image, shapes):
+    explain(image, "--method", "agcam", *shapes, "--device", "cpu")
+    record = json.loads(Path("runs/explain/explain.json").read_text())
+    assert record["command"] == f"salvit explain dog.png --method agcam --model {shapes[1]} --device cpu"
+    assert (record["device"], record["methods"]) == ("CPU", {"agcam": "AGCAM()"})
+    assert len(record["weights_sha256"]) == 64
+
+
+def test_the_shipped_model_needs_nothing_and_names_shapes(capsys):
+    write_image(Path("display.png"), (64, 64))
+    explain("display.png", "--target", "heart")
+    assert Path("runs/explain/maps/display/agcam_6.npy").is_file()
+    assert "heart (6)" in capsys.readouterr().out
+
+
+# Which images
+
+
+def test_a_folder_with_subfolders_in_batches(shapes):
+    for number, name in enumerate(("a.jpg", "b.png", "more/a.jpg", "more/.hidden.jpg")):
+        write_image(Path("images") / name, (20 + 4 * number, 30), number)
+    explain("images", "--method", "agcam", "rollout", *shapes, "--batch-size", "2")
+    rows = index()
+    assert [(row["name"], row["method"]) for row in rows] == [
+        (name, method) for name in ("a", "b", "more__a") for method in ("agcam", "rollout")
+    ]
+    for row in rows:
+        saliency = np.load(f"runs/explain/{row['map']}")
+        assert saliency.shape == (int(row["height"]), int(row["width"]))
+        target = int(row["target"]) if row["target"] else None
+        expected = expected_map(row["image"], shapes[1], row["method"], target)
+        np.testing.assert_allclose(saliency, expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_images_of_one_name_in_different_folders(shapes):
+    one, two = (write_image(Path(folder) / "dog.png", (20, 30), 3) for folder in ("one", "two"))
+    write_image(Path("one/dog.jpg"), (20, 30), 3)
+    explain(one, two, "one/dog.jpg", "--method", "rollout", *shapes)
+    assert len({row["map"] for row in index()}) == 3
+    assert {row["name"] for row in index()} == {"one__dog_png", "two__dog", "one__dog_jpg"}
+
+
+def test_an_image_named_twice_is_explained_once(image, shapes):
+    explain(image, ".", image.resolve(), "--method", "rollout", *shapes)
+    assert [row["image"] for row in index()] == ["dog.png"]
+
+
+def test_running_again_does_not_explain_its_own_pictures(image, shapes):
+    for _ in range(2):
+        explain(".", "--method", "rollout", *shapes, "--out", "out")
+    assert [row["name"] for row in index("out")] == ["dog"]
+
+
+def test_a_broken_file_among_others(image, shapes, capsys):
+    broken = truncate(write_image(Path("broken.png"), (200, 300)))
+    Path("notes.txt").write_text("no image")
+    message = failure(capsys, broken, image, "notes.txt", "--method", "rollout", *shapes)
+    assert message.startswith("2 of 3 images cannot be read, the others are done:\n  broken.png: cannot read")
+    assert "notes.txt: cannot read the image (UnidentifiedImageError" in message
+    assert [row["name"] for row in index()] == ["dog"]
+    assert Path("runs/explain/grids/dog.png").is_file()
+
+
+def test_nothing_but_broken_files(shapes, capsys):
+    Path("notes.jpg").write_text("no image")
+    message = failure(capsys, "notes.jpg", "--method", "rollout", *shapes)
+    assert message.startswith("none of the images can be read:\nnotes.jpg: ")
+
+
+def test_an_interrupt_keeps_what_is_done_and_a_rerun_completes(shapes, monkeypatch, capsys):
+    paths = [write_image(Path(f"{name}.png"), (20, 30)) for name in "abc"]
+    read = explain_run.read_photo
+
+    def interrupted(source, size):
+        if source.name == "c":
+            raise KeyboardInterrupt
+        return read(source, size)
+
+    command = (*paths, "--method", "rollout", *shapes, "--batch-size", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(explain_run, "read_photo", interrupted)
+        with pytest.raises(SystemExit) as exit_:
+            explain(*command)
+    assert exit_.value.code == 130
+    assert "interrupted; what is done is in runs/explain" in capsys.readouterr().err
+    assert [row["name"] for row in index()] == ["a", "b"]
+    assert {"grids/b.png", "maps/b/rollout.npy"} <= set(files())
+    explain(*command)
+    assert [row["name"] for row in index()] == ["a", "b", "c"]
+
+
+# Models that lack something
+
+
+@pytest.fixture
+def without_class_token(vit_file):
+    return ("--model", vit_file(class_token=False, global_pool="avg"))
+
+
+def test_all_leaves_out_what_the_model_does_not_support(image, without_class_token, monkeypatch, capsys):
+    monkeypatch.setitem(METHODS, "rise", METHODS["random"])  # 4000 forward passes
+    explain(image, "--method", "all", *without_class_token)
+    printed = capsys.readouterr().out
+    made = {row["method"] for row in index()}
+    left_out = dict(re.findall(r"^left out: (\w+): (.*)$", printed, re.MULTILINE))
+    assert made.isdisjoint(left_out)
+    assert made | set(left_out) == set(METHODS)
+    assert "class token" in left_out["raw_attention"]
+    assert json.loads(Path("runs/explain/explain.json").read_text())["left_out"] == left_out
+
+
+def test_a_method_that_was_named_is_refused_before_anything_is_computed(image, without_class_token, capsys):
+    message = failure(capsys, image, "--method", "random", "agcam", *without_class_token)
+    assert message.startswith("AGCAM() needs")
+    assert files() == []
+
+
+def test_a_model_without_a_head(image, vit_file, capsys):
+    headless = ("--model", vit_file(num_classes=0))
+    explain(image, "--method", "rollout", *headless)
+    assert (index()[0]["predicted"], index()[0]["probability"]) == ("", "")
+    assert "no classifier head" in failure(capsys, image, "--method", "agcam", *headless)
+    assert "knows no classes" in failure(capsys, image, "--method", "agcam", *headless, "--target", "3")
+
+
+# What people type wrongly
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--method", "agcan"], 'no method "agcan"; did you mean "agcam"'),
+        (["--method", "agcam", "dog.png"], 'no method "dog.png", but a file or folder: put images before'),
+        (["--target", "10"], "target class 10 is outside 0 … 9"),
+        (["--target", "dog"], "the names of this model's 10 classes are unknown; give an index, 0 … 9"),
+        (["--method", "rollout", "--target", "1"], "--target has no effect on rollout"),
+        (["nowhere.jpg"], "no image or folder nowhere.jpg"),
+        (["empty"], "no image in the folder empty"),
+        (["--image-size", "30"], "sides must be multiples of the patch size 8×8"),
+        (["--device", "abacus"], 'no device "abacus": take auto, cpu, cuda'),
+        (["--device", "cuda:99"], 'no device "cuda:99": torch finds .* GPUs'),
+        (["--out", "dog.png"], "cannot make the folder --out dog.png: File exists"),
+        (["--weights", "none.pth"], "no weights file none.pth"),
+    ],
+)
+def test_values_that_do_not_fit(image, shapes, capsys, arguments, said):
+    Path("empty").mkdir()
+    message = failure(capsys, image, *arguments, *shapes)
+    assert re.search(said, message.splitlines()[0]), message
+    assert not list(Path("runs").rglob("*.np*"))
+
+
+def test_an_unknown_model(image, capsys):
+    assert "did you mean vit_base_patch16_224" in failure(capsys, image, "--model", "vit_bas_patch16_224")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "required: IMAGE"),
+        (["a.jpg", "--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1"),
+        (["a.jpg", "--image-size", "1", "2", "3"], "--image-size takes a side, or a height and a width"),
+        (["a.jpg", "--metod", "agcam"], "unrecognized arguments: --metod"),
+    ],
+)
+def test_wrong_options(capsys, arguments, said):
+    message = failure(capsys, *arguments, status=2)
+    assert said in message
+    assert "`salvit explain --help` lists the options" in message
