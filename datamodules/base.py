@@ -82,6 +82,11 @@ class SaliencyDataModule(LightningDataModule, ABC):
             self._datasets[split] = self.make_dataset(split)
         return self._datasets[split]
 
+    def split_name(self, split: Split) -> Split:
+        """The split that another one's images really are: of many datasets, test is all that is labelled, val."""
+        dataset = self.dataset(split)
+        return next(name for name, made in self._datasets.items() if made is dataset)
+
     def setup(self, stage: str | None = None) -> None:
         """Build the datasets that a stage needs, so that what is missing shows before anything runs."""
         for split in _SPLITS_OF_STAGE[stage]:

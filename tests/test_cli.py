@@ -19,10 +19,13 @@ from PIL import Image
 import salvit
 from salvit import __main__ as entry
 from salvit.cli import run
+from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
 from tests.datamodules.data.images import write_image
+from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
+from tests.datamodules.data.p3o3 import make_p3o3
 from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem, write_gaze
 from tests.datamodules.data.voc import make_voc
 
@@ -52,7 +55,11 @@ CSV = (
 )
 
 MAKERS = {
+    "CAT2000DataModule": make_cat2000,
+    "MIT300DataModule": make_mit300,
+    "MIT1003DataModule": make_mit1003,
     "OSIEDataModule": make_osie,
+    "P3O3DataModule": make_p3o3,
     "VOC2012DataModule": make_voc,
     "CUB200DataModule": make_cub,
     "ImageNetValDataModule": make_imagenet,
@@ -203,8 +210,10 @@ def roots(tmp_path):
 
 def stages(config):
     data = config["data"]["class_path"].rpartition(".")[2]
-    if data == "ImageFolderDataModule":
+    if data in ("ImageFolderDataModule", "MIT300DataModule", "P3O3DataModule"):
         return ["predict"]
+    if config.get("model", {}).get("class_path") == "salvit.modules.ExplanationModule":
+        return ["test"]
     return [*([] if data == "ImageNetValDataModule" else ["fit"]), "validate", "test"]
 
 
@@ -229,9 +238,14 @@ def test_configurations(path, roots, capsys):
         assert Path("backbone.safetensors").is_file()
 
 
-def small_backbone(options):
-    """Options that put a small ViT with random weights in the place of one that would have to be downloaded."""
+HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of the datasets that the tests make
+
+
+def small_backbone(options, vit_file):
+    """Options that put a small ViT with random weights in the place of one that would have to be fetched or trained."""
     name = options.get("vit", "salvit_tiny")
+    if str(name).startswith("runs/"):
+        return ["--model.vit", vit_file(num_classes=HEADS[Path(name).name]), "--data.image_size", "32"]
     if isinstance(name, dict) or name == "salvit_tiny":
         return []
     assert name in timm.list_pretrained()
@@ -251,7 +265,7 @@ def small_backbone(options):
 @pytest.mark.parametrize(
     "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
 )
-def test_experiments(path, roots):
+def test_experiments(path, roots, vit_file):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
@@ -260,7 +274,7 @@ def test_experiments(path, roots):
     root = roots(config["data"]["class_path"].rpartition(".")[2])
     options = [
         *(["--data.root", root] if root else FEW),
-        *small_backbone(config.get("model", {}).get("init_args", {})),
+        *small_backbone(config.get("model", {}).get("init_args", {}), vit_file),
     ]
     for stage in [stage for stage in stages(config) if stage != "validate"]:
         call(stage, *configs, "--trainer.fast_dev_run", "true", *options, "--data.num_workers", "0", *QUIET)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from salvit.extractors import METHODS, Extractor
+from salvit.extractors.choice import supported_methods
 from salvit.vit import ViT
 
 ALL = "all"
@@ -44,16 +45,11 @@ def choose_methods(names: Sequence[str], vit: ViT) -> tuple[dict[str, Extractor]
         ValueError: likewise.
         IndexError: likewise.
     """
-    chosen: dict[str, Extractor] = {}
-    refused: dict[str, str] = {}
-    for name in METHODS if ALL in names else names:
-        extractor = METHODS[name]()
-        try:
-            extractor.check(vit)
-        except (TypeError, ValueError, IndexError) as error:
-            if name in names:
-                raise
-            refused[name] = str(error)
-        else:
-            chosen[name] = extractor
+    if ALL in names:
+        chosen, refused = supported_methods(vit)
+        named = [name for name in names if name != ALL]
+    else:
+        chosen, refused, named = {name: METHODS[name]() for name in names}, {}, list(names)
+    for name in named:
+        METHODS[name]().check(vit)
     return chosen, refused

@@ -68,6 +68,7 @@ __all__ = [
     "TokenGradCAM",
     "UnsupervisedMap",
     "extract",
+    "name_of",
 ]
 
 
@@ -106,3 +107,19 @@ def extract(
         hint = f'; did you mean "{closest[0]}"?' if closest else ""
         raise ValueError(f'unknown method "{method}"{hint} Methods: {", ".join(METHODS)}')
     return METHODS[method](**options)(vit, images, target)
+
+
+def name_of(extractor: Extractor) -> str:
+    """Name a method as `METHODS` does, with the options that are not the default ones.
+
+    Args:
+        extractor: of a class in `METHODS`, or one of your own, which is named by its class.
+
+    Example:
+        >>> name_of(Rollout()), name_of(RawAttention(block=0, rows="all"))
+        ('rollout', 'raw_attention(block=0, rows=all)')
+    """
+    names = {method: name for name, method in METHODS.items()}
+    name = names.get(type(extractor), type(extractor).__name__)
+    changed = ", ".join(f"{option}={value}" for option, value in extractor.changed_options().items())
+    return f"{name}({changed})" if changed else name

@@ -1,16 +1,16 @@
 """What every extractor shares: one call form, and one check of the input before anything is computed."""
 
-import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from salvit.options import HasOptions
 from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_attention_maps, require_frozen_vit
 
 
-class Extractor(ABC):
+class Extractor(HasOptions, ABC):
     """Turns what happens inside a ViT into maps over the image.
 
     A subclass stores its options under the names of its `__init__` parameters and implements `num_channels`
@@ -75,12 +75,6 @@ class Extractor(ABC):
     @abstractmethod
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         """Return maps [B, K, h, w]; gradients are off, `target` is [B] int64 or None (predicted class)."""
-
-    def __repr__(self) -> str:
-        options = ", ".join(
-            f"{name}={getattr(self, name)!r}" for name in inspect.signature(type(self)).parameters
-        )
-        return f"{type(self).__name__}({options})"
 
 
 def check_images(vit: ViT, images: Tensor) -> None:

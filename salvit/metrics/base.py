@@ -36,6 +36,16 @@ class KeptScores(Metric):
         """
         self.scores.append(scores.to(self.dtype).to(self.device))
 
+    def restore(self, scores: Tensor) -> None:
+        """Take in what an earlier `update` has handed to `record`, in place of an `update`.
+
+        Args:
+            scores: as for `record`.
+        """
+        self._computed = None
+        self._update_count += 1
+        self.record(scores)
+
 
 class PerImageMetric(KeptScores):
     """A metric that scores images one by one.

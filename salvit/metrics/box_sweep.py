@@ -23,8 +23,8 @@ class BoxSweep(CountsConstant, PerImageRows):
     where the IoU is that of the largest region's box with the ground-truth box it fits best. `MaxBoxAccV2`
     takes the best pair of any region's and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7
     instead of 0.5, each at its own best threshold. `best_iou` is the largest mean IoU of the unions of boxes,
-    reached first at `best_threshold`. `compute` returns these four; `per_image` the `iou` of each image at
-    the best threshold.
+    reached first at `best_threshold`. `compute` returns these four; `per_image` all but the threshold, each image's
+    at the threshold that is best for all.
 
     `update` takes the arguments of `BoxLocalization`, and images are skipped and counted as there. See
     `salvit.metrics.functional.box_sweep` for the source, edge cases and errors. The public evaluator takes
@@ -39,7 +39,7 @@ class BoxSweep(CountsConstant, PerImageRows):
         >>> heatmaps = torch.tensor([[[0.3, 1.0], [0.3, 0.0]]])
         >>> metric.update(heatmaps, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], size=(2, 2))
         >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
-        {'best_iou': 1.0, 'best_threshold': 0.0, 'MaxBoxAcc': 1.0, 'MaxBoxAccV2': 1.0}
+        {'best_iou': 1.0, 'MaxBoxAcc': 1.0, 'MaxBoxAccV2': 1.0, 'best_threshold': 0.0}
     """
 
     higher_is_better = True
@@ -57,9 +57,14 @@ class BoxSweep(CountsConstant, PerImageRows):
         self.count_constant(constant_heatmaps(heatmaps))
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
-        """IoU of each image's union of boxes at the threshold that is best for all."""
-        union = rows[:, : len(self.thresholds)]
-        return {"iou": union[:, mean(union).nan_to_num().argmax()]}
+        """Scores of each image at the thresholds that are best for all."""
+        union, largest, best = rows.cpu().split(len(self.thresholds), 1)
+        accuracies = [_at_best(_correct(best, iou)) for iou in _V2_IOUS]
+        return {
+            "best_iou": _at_best(union),
+            "MaxBoxAcc": _at_best(_correct(largest, 0.5)),
+            "MaxBoxAccV2": torch.stack(accuracies).mean(0),
+        }
 
     def compute(self) -> dict[str, Tensor]:
         """Scores at the best thresholds, over the images of all processes that could be scored.
@@ -67,22 +72,19 @@ class BoxSweep(CountsConstant, PerImageRows):
         Returns:
             Scalar float per score; NaN if there is no such image.
         """
-        super().compute()
-        union, largest, best = self.rows().split(len(self.thresholds), 1)
-        ious = mean(union)
-        nan = ious.sum() * 0
-        accuracies = [_accuracy(best, iou) for iou in _V2_IOUS]
-        scores = {
-            "best_iou": ious.max(),
-            "best_threshold": torch.tensor(self.thresholds)[ious.nan_to_num().argmax()] + nan,
-            "MaxBoxAcc": _accuracy(largest, 0.5),
-            "MaxBoxAccV2": torch.stack(accuracies).mean(),
-        }
-        return {name: score.to(self.device) for name, score in scores.items()}
+        scores = super().compute()
+        ious = mean(self.rows()[:, : len(self.thresholds)])
+        threshold = torch.tensor(self.thresholds)[ious.nan_to_num().argmax()] + ious.sum() * 0
+        return {**scores, "best_threshold": threshold.to(self.device)}
 
 
-def _accuracy(ious: Tensor, least: float) -> Tensor:
-    """Largest share over the columns of images [n, T] whose IoU is at least a value; NaN rows do not count."""
+def _at_best(scores: Tensor) -> Tensor:
+    """The column of scores [n, T] whose mean is largest, the first of equals."""
+    return scores[:, mean(scores).nan_to_num().argmax()]
+
+
+def _correct(ious: Tensor, least: float) -> Tensor:
+    """Whether an IoU is at least a value, as 0 or 1; NaN stays NaN."""
     # In float32 an IoU of exactly 0.3 or 0.7 may be stored just below it.
     correct = (ious >= torch.tensor(least, dtype=ious.dtype)).to(ious.dtype)
-    return mean(torch.where(ious.isnan(), torch.nan, correct)).max()
+    return torch.where(ious.isnan(), torch.nan, correct)

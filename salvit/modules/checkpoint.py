@@ -1,6 +1,5 @@
 """What a checkpoint says about the model it belongs to, and the refusal of any other."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +58,7 @@ def describe(name: str, extractor: Extractor, decoder: SaliencyDecoder, vit: ViT
         "weights_sha256": weights_hash(vit),
         "extractor": {
             "class_path": f"{type(extractor).__module__}.{type(extractor).__qualname__}",
-            "init_args": {
-                key: getattr(extractor, key) for key in inspect.signature(type(extractor)).parameters
-            },
+            "init_args": extractor.options(),
         },
         "decoder": {
             "channels": [layer.in_channels for layer in decoder.convolutions],

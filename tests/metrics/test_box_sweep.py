@@ -38,7 +38,7 @@ def test_the_threshold_is_one_for_all_images():
     assert scores["best_threshold"] == pytest.approx(0.2)
     assert scores["MaxBoxAcc"] == 0.5
     assert scores["MaxBoxAccV2"] == pytest.approx((1 + 0.5 + 0.5) / 3)
-    assert metric.per_image()["iou"].tolist() == pytest.approx([1 / 3, 1])
+    assert metric.per_image()["best_iou"].tolist() == pytest.approx([1 / 3, 1])
 
 
 def test_v2_takes_the_best_region_and_the_first_version_the_largest():
@@ -72,7 +72,7 @@ def test_skipped_and_constant_images():
     metric = BoxSweep()
     metric.update(heatmaps, boxes, SIZE)
     assert (metric.n_skipped, metric.n_constant) == (1, 1)
-    assert metric.per_image()["iou"][1] == 0
+    assert metric.per_image()["best_iou"][1] == 0
     alone = BoxSweep()
     alone.update(heatmaps[2:], boxes[2:], SIZE)
     assert metric.compute()["best_iou"].item() == pytest.approx(alone.compute()["best_iou"].item() / 2)

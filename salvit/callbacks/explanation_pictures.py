@@ -1,0 +1,149 @@
+"""Heatmaps of the first test images: methods side by side, and class by class where an image has several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
+
+from salvit.explain.grid import Cell, grid, thumbnail
+from salvit.files import atomic_write
+from salvit.modules.explanation import Batch, ExplanationModule
+from salvit.report.pictures import overlay, photo
+from salvit.vit import normalize
+
+_SIDE = 224
+
+
+class ExplanationPictures(Callback):
+    """Draws overlays of the first images of a test.
+
+    `pictures/methods.png`: a row per image, the image with its boxes and then a column per method, as in Figure 5 of
+    "Attention Guided CAM". `pictures/classes.png`, where boxes of several classes lie in one image: a row per class and
+    a column per method that explains one, as in its Figure 6. Written to the log folder, and to W&B where it is on.
+
+    Args:
+        count: images in each picture; taken from the first batches.
+        columns: methods in each picture; the first ones.
+    """
+
+    def __init__(self, count: int = 4, columns: int = 9) -> None:
+        self.count = count
+        self.columns = columns
+        self._methods: list[list[Cell]] = []
+        self._classes: list[list[Cell]] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        self._methods, self._classes = [], []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first images, and the first ones with several classes."""
+        assert isinstance(pl_module, ExplanationModule)
+        if not trainer.is_global_zero:
+            return
+        names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        for index in range(min(len(batch["name"]), self.count - len(self._methods))):
+            self._methods.append(self._methods_row(pl_module, batch, index, names))
+        images = len({row[0].title for row in self._classes})
+        for index in several_classes(batch)[: self.count - images]:
+            self._classes += self._class_rows(pl_module, batch, index, names)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the pictures."""
+        folder = trainer.log_dir  # asked on every process: it is broadcast
+        for name, rows in (("methods", self._methods), ("classes", self._classes)):
+            if not trainer.is_global_zero or not rows:
+                continue
+            picture = grid(rows)
+            if folder is not None:
+                with atomic_write(f"{folder}/pictures/{name}.png") as file:
+                    picture.save(file, format="PNG")
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image(f"test/{name}", [picture])
+
+    def _methods_row(
+        self, module: ExplanationModule, batch: Batch, index: int, names: Sequence[str] | None
+    ) -> list[Cell]:
+        image = batch["image"][index]
+        inputs = normalize(module.vit, image[None])
+        target, correct = module.classes(
+            {k: v[index][None] for k, v in batch.items() if k == "label"}, inputs
+        )
+        said = "" if target is None else _class_name(int(target), names)
+        note = said if bool(correct) else f"{said}, misclassified"
+        cells = [Cell(framed(image, _boxes(batch, index)), batch["name"][index], note)]
+        for method in list(module.methods)[: self.columns]:
+            cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
+        return cells
+
+    def _class_rows(
+        self, module: ExplanationModule, batch: Batch, index: int, names: Sequence[str] | None
+    ) -> list[list[Cell]]:
+        image = batch["image"][index]
+        inputs = normalize(module.vit, image[None])
+        methods = [name for name, extractor in module.methods.items() if extractor.class_specific]
+        rows = []
+        for label in batch["box_labels"][index].unique().tolist():
+            boxes = batch["boxes"][index][batch["box_labels"][index] == label]
+            cells = [Cell(framed(image, boxes), batch["name"][index], _class_name(label, names))]
+            target = torch.tensor([label], device=inputs.device)
+            for method in methods[: self.columns]:
+                cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
+            rows.append(cells)
+        return rows
+
+
+def several_classes(batch: Batch) -> list[int]:
+    """Positions of the images with boxes of several classes.
+
+    Args:
+        batch: with `box_labels`, or none of them has.
+
+    Example:
+        >>> several_classes({"box_labels": [torch.tensor([3, 3]), torch.tensor([3, 5])]})
+        [1]
+    """
+    return [index for index, labels in enumerate(batch.get("box_labels", [])) if len(labels.unique()) > 1]
+
+
+def framed(image: Tensor, boxes: Tensor) -> Image.Image:
+    """The image [3, H, W] in [0, 1] with boxes [n, 4] in its pixels drawn in."""
+    scale = _SIDE / image.shape[-1]
+    picture = photo(image).resize((_SIDE, round(image.shape[-2] * scale)), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for x0, y0, x1, y1 in (boxes.cpu() * scale).tolist():
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=(255, 40, 40), width=2)
+    return thumbnail(picture)
+
+
+def _overlay(image: Tensor, heatmap: Tensor) -> Image.Image:
+    """What speaks for the class: of signed heatmaps the positive part."""
+    size = (round(image.shape[-2] * _SIDE / image.shape[-1]), _SIDE)
+    positive = (
+        heatmap.float().cpu().clamp(min=0) if heatmap.min() < 0 < heatmap.max() else heatmap.float().cpu()
+    )
+    full = F.interpolate(positive[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+    return thumbnail(overlay(image.cpu(), full))
+
+
+def _boxes(batch: Batch, index: int) -> Tensor:
+    boxes: Tensor = batch["boxes"][index] if "boxes" in batch else torch.empty(0, 4)
+    return boxes
+
+
+def _class_name(label: int, names: Sequence[str] | None) -> str:
+    return str(label) if names is None else names[label]

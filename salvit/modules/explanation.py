@@ -1,0 +1,249 @@
+"""Score the heatmaps of a frozen ViT by any number of methods: against people, objects, and the model itself."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from datamodules.base import SaliencyDataModule
+from salvit.extractors import Extractor, name_of
+from salvit.extractors.choice import supported_methods
+from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
+from salvit.metrics.rows import PerImageRows
+from salvit.modules.results import Record, Results
+from salvit.scores import Case, Score, default_scores
+from salvit.vit import load_vit, normalize, weights_hash
+
+Batch = dict[str, Any]
+
+
+class ExplanationModule(LightningModule):
+    """A frozen ViT, methods that explain it, and scores of their heatmaps; there is nothing to train.
+
+    `salvit test` goes over the images once. What is scored depends on what the dataset has: fixations (agreement with
+    people), boxes and masks (localisation), labels or at least a classifier (faithfulness). The class explained is the
+    image's label where it has one, else the predicted one. Localisation leaves misclassified images out, and the
+    table says how many; faithfulness takes all.
+
+    Of a method with several maps per image the mean is taken. Results are printed, logged and written by
+    `salvit.callbacks.explanation_scores.ExplanationScores`, drawn by `ExplanationPictures`.
+
+    Args:
+        vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
+        weights: local weights for a timm name.
+        pretrained: False for a backbone with random weights.
+        extractors: the methods; by default all that have a meaning for the model, and it is said which have none.
+        scores: what to score by; `salvit.scores.default_scores` by default.
+        target: explain the "label", where there is one, or always the "predicted" class.
+        results: folder in which results per image are kept as they are made, so that a run that was interrupted goes
+            on where it stopped, and a method that is added later is all that is computed; None keeps none.
+
+    Raises:
+        ValueError: if a method that is named has no meaning for the model, or two are the same.
+
+    Example:
+        >>> from salvit.extractors import AGCAM, Rollout
+        >>> module = ExplanationModule(extractors=[AGCAM(), Rollout(start_layer=1)])
+        >>> list(module.methods)
+        ['agcam', 'rollout(start_layer=1)']
+    """
+
+    def __init__(
+        self,
+        vit: str = "salvit_tiny",
+        weights: str | Path | None = None,
+        pretrained: bool = True,
+        extractors: list[Extractor] | None = None,
+        scores: list[Score] | None = None,
+        target: Literal["label", "predicted"] = "label",
+        results: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        if target not in ("label", "predicted"):
+            raise ValueError(f'target must be "label" or "predicted"; got {target!r}')
+        self.vit_name = vit
+        self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
+        self.methods = self._methods(extractors)
+        self.scores = default_scores() if scores is None else scores
+        self.target = target
+        self.results = None if results is None else Path(results)
+        self.metrics: dict[str, dict[str, PerImageRows]] = {}
+        self.names: list[str] = []
+        self.about: dict[str, list[Record]] = {}
+        self._active: list[Score] = []
+        self._stores: dict[str, Results] = {}
+        self._done: dict[str, dict[str, Record]] = {}
+
+    def train(self, mode: bool = True) -> "ExplanationModule":
+        """Stay in eval mode."""
+        return super().train(False)
+
+    @property
+    def active_scores(self) -> list[Score]:
+        """The scores that the dataset has what it takes for, once a test has started."""
+        return self._active
+
+    def on_test_start(self) -> None:
+        """Look at the dataset, make the metrics, and read what an earlier run has left."""
+        data = self._datamodule()
+        sample = data.dataset("test")[0]
+        self._check_classes(data, sample)
+        self._active = [score for score in self.scores if self._can_score(score, sample)]
+        if not self._active:
+            asked = ", ".join(sorted({key for score in self.scores for key in score.keys}))
+            raise ValueError(
+                f"nothing to score: none of the scores can do with a dataset that has {', '.join(sample)} "
+                f"(they ask for {asked or 'a classifier'})"
+            )
+        for score in self._active:
+            score.prepare(data)
+        self.metrics = {
+            name: {_key(score): score.metric().to(self.device) for score in self._active}
+            for name in self.methods
+        }
+        self.names, self.about = [], {name: [] for name in self.methods}
+        self._open_results(data)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Score a batch."""
+        records = {method: self._recorded(method, batch) for method in self.methods}
+        missing = {method: rows for method, rows in records.items() if any(row is None for row in rows)}
+        if missing:
+            self._compute(missing, batch)
+        for method, rows in records.items():
+            self._update(method, [row for row in rows if row is not None])
+        self.names += batch["name"]
+
+    def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
+        """Heatmaps [B, h, w] of images that are normalised for the model, by a method of `methods`."""
+        maps: Tensor = self.methods[method](self.vit, images, target)
+        return maps.mean(dim=1)
+
+    def classes(self, batch: Batch, images: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The classes to explain, int64 [B] or None without a classifier, and whether each image's label is predicted.
+
+        Args:
+            batch: the datamodule's.
+            images: its images, normalised for the model.
+        """
+        if self.vit.num_classes < 1:
+            return None, torch.ones(len(images), dtype=torch.bool)
+        with torch.no_grad():
+            predicted = self.vit(images).argmax(dim=-1)
+        if "label" not in batch:
+            return predicted, torch.ones(len(images), dtype=torch.bool)
+        label = batch["label"].to(predicted.device)
+        return label if self.target == "label" else predicted, (label == predicted).cpu()
+
+    def configure_optimizers(self) -> None:
+        """There is nothing to optimise."""
+
+    def _compute(self, missing: Mapping[str, list[Record | None]], batch: Batch) -> None:
+        """Fill in the records that are missing; the prediction is shared by the methods."""
+        rows = sorted({i for records in missing.values() for i, row in enumerate(records) if row is None})
+        part = _select(batch, rows)
+        images = normalize(self.vit, part["image"])
+        target, correct = self.classes(part, images)
+        for method, records in missing.items():
+            case = self._case(method, part, images, target)
+            scored = {_key(score): self._rows(score, case, correct) for score in self._active}
+            kinds = _kinds(case.heatmaps)
+            for position, row in enumerate(rows):
+                values = {key: scored[key][position].tolist() for key in scored}
+                about = {"correct": bool(correct[position]), "heatmap": kinds[position]}
+                records[row] = {**about, "rows": values}
+            if method in self._stores:
+                new = [(part["name"][position], records[row]) for position, row in enumerate(rows)]
+                self._stores[method].add([(name, record) for name, record in new if record], self.global_rank)
+
+    def _case(self, method: str, batch: Batch, images: Tensor, target: Tensor | None) -> Case:
+        explain = partial(self.heatmaps, method, target=target)
+        return Case(self.vit, images, target, explain(images), explain, batch)
+
+    def _rows(self, score: Score, case: Case, correct: Tensor) -> Tensor:
+        rows = score.rows(case).detach().cpu().float()
+        return torch.where(correct[:, None], rows, torch.nan) if score.correct_only else rows
+
+    def _update(self, method: str, records: Sequence[Record]) -> None:
+        self.about[method] += [{key: record[key] for key in ("correct", "heatmap")} for record in records]
+        for key, metric in self.metrics[method].items():
+            metric.restore(torch.tensor([record["rows"][key] for record in records]))
+
+    def _recorded(self, method: str, batch: Batch) -> list[Record | None]:
+        done = self._done.get(method, {})
+        return [done.get(name) for name in batch["name"]]
+
+    def _methods(self, extractors: Sequence[Extractor] | None) -> dict[str, Extractor]:
+        if extractors is None:
+            methods, refused = supported_methods(self.vit)
+            for name, reason in refused.items():
+                rank_zero_info(f"left out: {name}: {reason}")
+            return methods
+        methods = {name_of(extractor): extractor for extractor in extractors}
+        if len(methods) < len(extractors) or not methods:
+            raise ValueError(f"extractors must be different methods, at least one; got {extractors}")
+        for extractor in extractors:
+            extractor.check(self.vit)
+        return methods
+
+    def _check_classes(self, data: SaliencyDataModule, sample: Mapping[str, Any]) -> None:
+        names = getattr(data, "class_names", None)
+        if "label" in sample and names is not None and 0 < self.vit.num_classes != len(names):
+            raise ValueError(
+                f"the model knows {self.vit.num_classes} classes and {type(data).__name__} has {len(names)}: "
+                "fine-tune a head first (experiments/agcam/*_head.yaml) and name its file with --model.vit"
+            )
+
+    def _can_score(self, score: Score, sample: Mapping[str, Any]) -> bool:
+        return all(key in sample for key in score.keys) and not (
+            score.needs_class and self.vit.num_classes < 1
+        )
+
+    def _open_results(self, data: SaliencyDataModule) -> None:
+        if self.results is None:
+            return
+        common = {
+            "weights_sha256": weights_hash(self.vit),
+            "data": f"{type(data).__module__}.{type(data).__qualname__}",
+            "options": {key: value for key, value in data.hparams.items() if key not in _IRRELEVANT},
+            "target": self.target,
+            "scores": [_key(score) for score in self._active],
+        }
+        self._stores = {
+            name: Results(self.results, {**common, "method": repr(extractor)})
+            for name, extractor in self.methods.items()
+        }
+        self._done = {name: store.read() for name, store in self._stores.items()}
+        if found := max(map(len, self._done.values()), default=0):
+            rank_zero_info(f"going on with the results of {found} images in {self.results}")
+
+    def _datamodule(self) -> SaliencyDataModule:
+        data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+
+_IRRELEVANT = {"root", "batch_size", "num_workers"}
+"""Options of a datamodule that change no result."""
+
+
+def _kinds(heatmaps: Tensor) -> list[str]:
+    """What there is to say of each heatmap: a method that fails is not to be taken for a bad one."""
+    constant, finite = constant_heatmaps(heatmaps).tolist(), finite_heatmaps(heatmaps).tolist()
+    return ["not finite" if not f else "constant" if c else "" for c, f in zip(constant, finite, strict=True)]
+
+
+def _key(score: Score) -> str:
+    return repr(score)
+
+
+def _select(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Some images of a batch."""
+    return {
+        key: value[list(rows)] if isinstance(value, Tensor) else [value[row] for row in rows]
+        for key, value in batch.items()
+    }

@@ -1,0 +1,61 @@
+"""Results per image on disk, so that a run that was interrupted goes on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Results:
+    """Records by image name, one file per process and line per image, added to batch by batch.
+
+    A line is complete or ignored: what an interrupt or a full disk cut off is computed again. Records belong to a
+    description of what was computed; another description has another folder.
+
+    Args:
+        folder: of all results; made when the first record is added.
+        description: what was computed, in plain values.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Results(Path(folder), {"seed": 0}).add([("a.jpg", {"score": 0.5})], rank=0)
+        ...     Results(Path(folder), {"seed": 0}).read(), Results(Path(folder), {"seed": 1}).read()
+        ({'a.jpg': {'score': 0.5}}, {})
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        self.description = json.dumps(description, sort_keys=True, default=str)
+        self.folder = folder / hashlib.sha256(self.description.encode()).hexdigest()[:16]
+
+    def read(self) -> dict[str, Record]:
+        """Records by image name, of all processes that ever added some."""
+        records: dict[str, Record] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except json.JSONDecodeError:  # cut off by an interrupt
+                    continue
+                records[record.pop("name")] = record
+        return records
+
+    def add(self, records: Iterable[tuple[str, Record]], rank: int) -> None:
+        """Add the records of a batch.
+
+        Args:
+            records: image names, unique in the dataset, and what was computed, in plain values.
+            rank: of the process, each of which has a file of its own.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / "description.json"
+        if not about.is_file():
+            about.write_text(self.description + "\n", encoding="utf-8")
+        path = self.folder / f"rank{rank}.jsonl"
+        # A line that was cut off has no end: the next one must not be joined to it.
+        lines = "".join(f"\n{json.dumps({'name': name, **record})}" for name, record in records)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(lines)

@@ -1,0 +1,28 @@
+"""Objects that say which options they were made with."""
+
+import inspect
+from typing import Any
+
+
+class HasOptions:
+    """Mixed into a class that stores its options under the names of its `__init__` parameters.
+
+    Example:
+        >>> class Blur(HasOptions):
+        ...     def __init__(self, sigma=1.0, steps=3):
+        ...         self.sigma, self.steps = sigma, steps
+        >>> Blur(sigma=2.0), Blur(sigma=2.0).changed_options()
+        (Blur(sigma=2.0, steps=3), {'sigma': 2.0})
+    """
+
+    def options(self) -> dict[str, Any]:
+        """All options, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def changed_options(self) -> dict[str, Any]:
+        """The options that are not the default ones."""
+        parameters = inspect.signature(type(self)).parameters
+        return {name: value for name, value in self.options().items() if value != parameters[name].default}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options().items())})"

@@ -1,0 +1,285 @@
+"""The module against its parts: every score computed by hand, image by image."""
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from PIL import Image
+from torch.nn import functional as F
+
+from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataModule
+from salvit.callbacks.explanation_pictures import ExplanationPictures
+from salvit.callbacks.explanation_scores import ExplanationScores
+from salvit.extractors import AGCAM, RISE, CenterPrior, RawAttention, Rollout
+from salvit.metrics import functional
+from salvit.metrics.functional.boxes import box_masks
+from salvit.modules import ExplanationModule
+from salvit.scores import BoxesAtThreshold, Energy, MaskOverlap, People, Perturbation
+from salvit.vit import normalize
+from tests.datamodules.data.images import write_image
+from tests.datamodules.data.salicon import make_salicon
+from tests.datamodules.data.voc import make_voc
+from tests.tiny import tiny_popout
+
+EXTRACTORS = [AGCAM(), RawAttention(block=0, per_head=True), Rollout()]
+NAMES = ["agcam", "raw_attention(block=0, per_head=True)", "rollout"]
+
+
+@pytest.fixture
+def make_module(vit_file):
+    def make(extractors=EXTRACTORS, vit_seed=0, **options):
+        return ExplanationModule(vit=vit_file(vit_seed), extractors=extractors, **options)
+
+    return make
+
+
+@pytest.fixture
+def run(make_trainer):
+    def test(module, data, callbacks=(), **options):
+        make_trainer(callbacks=list(callbacks), **options).test(module, datamodule=data, verbose=False)
+        return module
+
+    return test
+
+
+def per_image(module, method, key):
+    for metric in module.metrics[method].values():
+        scores = metric.per_image()
+        if key in scores:
+            return scores[key]
+    raise KeyError(key)
+
+
+def test_every_score_is_that_of_its_functional_image_by_image(make_module, run):
+    data = tiny_popout(test_size=7)
+    module = run(make_module(), data)
+    dataset = data.dataset("test")
+    pool = data.fixation_counts("test", (32, 32))
+    assert list(module.methods) == NAMES
+    for name, extractor in zip(NAMES, EXTRACTORS, strict=True):
+        for index in range(7):
+            sample = dataset[index]
+            image, label = normalize(module.vit, sample["image"][None]), sample["label"]
+            heatmap = extractor(module.vit, image, label).mean(1)
+            native = F.interpolate(heatmap[:, None], (32, 32), mode="bilinear", align_corners=False)[:, 0]
+            lerf, morf = functional.perturbation_curves(module.vit, image, heatmap, label)
+            right = bool(module.vit(image).argmax() == label)
+            boxes = functional.box_localization(heatmap, [sample["boxes"]], (32, 32))
+            expected = {
+                "CC": functional.cc(native, sample["density"][None]),
+                "NSS": functional.nss(native, [sample["fixations"]]),
+                "sAUC": functional.shuffled_auc(native, [sample["fixations"]], pool),
+                "ABPC": lerf.mean(1) - morf.mean(1),
+                "iou": boxes["iou"] if right else torch.tensor([torch.nan]),
+                "recall": boxes["recall"] if right else torch.tensor([torch.nan]),
+                "energy": functional.energy_pointing(heatmap, box_masks([sample["boxes"]], (32, 32)))
+                if right
+                else torch.tensor([torch.nan]),
+                "SMM": functional.smm(heatmap, [sample["mask"]]) if right else torch.tensor([torch.nan]),
+            }
+            for key, score in expected.items():
+                found = per_image(module, name, key)[index]
+                # In float32 the batch decides which of almost equal pixels goes first.
+                options = {"rtol": 1e-3, "atol": 1e-3, "equal_nan": True, "msg": f"{name} {key} {index}"}
+                torch.testing.assert_close(found, score[0].float(), **options)
+
+
+def test_the_label_is_explained_or_the_predicted_class(make_module, run):
+    data = tiny_popout(test_size=6)
+    labels = run(make_module([AGCAM()], scores=[Perturbation()]), data)
+    said = run(make_module([AGCAM()], scores=[Perturbation()], target="predicted"), data)
+    images = normalize(labels.vit, torch.stack([data.dataset("test")[i]["image"] for i in range(6)]))
+    predicted = labels.vit(images).argmax(-1)
+    right = torch.tensor([data.dataset("test")[i]["label"] for i in range(6)]) == predicted
+    assert not right.all()
+    same = per_image(labels, "agcam", "LeRF") == per_image(said, "agcam", "LeRF")
+    assert (same == right).all()
+
+
+def test_misclassified_images_are_left_out_of_localisation_only(make_module, run):
+    module = run(make_module([CenterPrior()]), tiny_popout(test_size=8))
+    wrong = torch.tensor([not image["correct"] for image in module.about["center_prior"]])
+    assert wrong.sum() > 0
+    assert (per_image(module, "center_prior", "iou").isnan() == wrong).all()
+    assert (per_image(module, "center_prior", "best_iou").isnan() == wrong).all()
+    assert not per_image(module, "center_prior", "ABPC").isnan().any()
+    assert not per_image(module, "center_prior", "CC").isnan().any()
+
+
+class Interrupt(Callback):
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        if batch_idx == 1:
+            raise RuntimeError("the power went off")
+
+
+def count_extractions(module):
+    counts = dict.fromkeys(module.methods, 0)
+    heatmaps = module.heatmaps
+
+    def counting(method, images, target):
+        counts[method] += len(images)
+        return heatmaps(method, images, target)
+
+    module.heatmaps = counting
+    return counts
+
+
+def test_a_rerun_after_an_interrupt_computes_what_is_missing_and_gives_the_same(make_module, run, tmp_path):
+    options = {"results": tmp_path / "results"}
+    whole = run(make_module(), tiny_popout(test_size=9, batch_size=3))
+    with pytest.raises(RuntimeError, match="power"):
+        run(make_module(**options), tiny_popout(test_size=9, batch_size=3), [Interrupt()])
+    again = make_module(**options)
+    counts = count_extractions(again)
+    run(again, tiny_popout(test_size=9, batch_size=4))  # the other batches cut across those that are done
+    assert counts == dict.fromkeys(NAMES, 3)
+    for method in NAMES:
+        for key in ("CC", "sAUC", "iou", "MaxBoxAccV2", "LeRF", "MoRF"):
+            torch.testing.assert_close(
+                per_image(again, method, key),
+                per_image(whole, method, key),
+                equal_nan=True,
+                rtol=1e-3,
+                atol=1e-3,
+            )
+    assert again.about == whole.about
+    assert again.names == whole.names
+
+
+def test_a_method_that_is_added_is_all_that_is_computed(make_module, run, tmp_path):
+    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [Energy()]}
+    run(make_module([AGCAM()], **options), data)
+    more = make_module([AGCAM(), Rollout()], **options)
+    counts = count_extractions(more)
+    run(more, data)
+    assert counts == {"agcam": 0, "rollout": 3}
+
+
+@pytest.mark.parametrize("change", ["vit", "scores", "data", "target", "extractor"])
+def test_results_of_something_else_are_not_taken(make_module, run, tmp_path, change):
+    options = {"results": tmp_path, "scores": [Energy()]}
+    run(make_module([Rollout()], **options), tiny_popout(test_size=3))
+    options |= {
+        "vit": {"vit_seed": 1},
+        "scores": {"scores": [MaskOverlap()]},
+        "target": {"target": "predicted"},
+    }.get(change, {})
+    other = make_module([Rollout(1 if change == "extractor" else 0)], **options)
+    counts = count_extractions(other)
+    run(other, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
+    assert list(counts.values()) == [3]
+
+
+def test_all_methods_that_have_a_meaning_by_default(vit_file, capfd):
+    module = ExplanationModule(vit=vit_file(num_classes=0))
+    assert "rollout" in module.methods
+    assert "agcam" not in module.methods
+    assert "relevance_lrp" not in module.methods
+
+
+def test_fixations_alone(make_module, run, tmp_path):
+    root = make_salicon(tmp_path / "salicon", train=2, val=3)
+    module = run(make_module(), SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0))
+    assert {type(score) for score in module.active_scores} == {People, Perturbation}
+    assert all(image["correct"] for image in module.about["rollout"])
+
+
+def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_file):
+    root = make_voc(tmp_path / "voc")
+    module = ExplanationModule(vit=vit_file(num_classes=20), extractors=[AGCAM()])
+    pictures = ExplanationPictures(count=3)
+    data = VOC2012DataModule(root, classes="all", image_size=32, batch_size=2, num_workers=0)
+    run(module, data, [pictures, ExplanationScores()], default_root_dir=tmp_path)
+    assert {type(score).__name__ for score in module.active_scores} >= {"BoxesAtThreshold", "Perturbation"}
+    # One image has a person and a dog: a row each.
+    assert [row[0].note for row in pictures._classes] == ["dog", "person"]
+    assert (tmp_path / "pictures/classes.png").is_file()
+    assert "agcam, published | 0.752" in (tmp_path / "scores.md").read_text()
+
+
+def test_a_model_of_other_classes_is_refused_with_the_remedy(make_module, run, tmp_path):
+    data = VOC2012DataModule(make_voc(tmp_path), image_size=32, batch_size=2, num_workers=0)
+    with pytest.raises(ValueError, match=r"10 classes and VOC2012DataModule has 20.*_head\.yaml"):
+        run(make_module(), data)
+
+
+def test_nothing_to_score_is_an_error(make_module, run, tmp_path):
+    write_image(tmp_path / "a.jpg", (32, 32), 0)
+    data = tiny_popout(test_size=2)
+    with pytest.raises(ValueError, match="nothing to score"):
+        run(make_module(scores=[_Never()]), data)
+    with pytest.raises(ValueError, match="ImageFolder"):
+        run(make_module(), ImageFolderDataModule(tmp_path, image_size=32))
+
+
+class _Never(Energy):
+    keys = ("depth",)
+
+
+def test_options_that_make_no_sense(make_module):
+    with pytest.raises(ValueError, match="target"):
+        make_module(target="second")
+    with pytest.raises(ValueError, match="different methods"):
+        make_module([AGCAM(), AGCAM()])
+    with pytest.raises(ValueError, match="different methods"):
+        make_module([])
+
+
+def test_a_method_without_meaning_that_is_named_is_an_error(vit_file):
+    with pytest.raises(ValueError, match="no classifier head"):
+        ExplanationModule(vit=vit_file(num_classes=0), extractors=[AGCAM()])
+
+
+def test_heatmaps_that_say_nothing_are_counted(make_module, run, tmp_path, capsys):
+    module = make_module([Rollout(), RawAttention()])
+    module.heatmaps = lambda method, images, target: torch.full(
+        (len(images), 4, 4), 1.0 if method == "rollout" else torch.nan
+    )
+    run(module, tiny_popout(test_size=3), [ExplanationScores()], default_root_dir=tmp_path)
+    printed = capsys.readouterr().out
+    assert "heatmaps that are constant: rollout 3" in printed
+    assert "heatmaps that are not finite: raw_attention 3" in printed
+    assert per_image(module, "rollout", "ABPC").tolist() == [0, 0, 0]
+    assert per_image(module, "raw_attention", "ABPC").isnan().all()
+
+
+def test_files_of_a_run(make_module, run, tmp_path, capsys):
+    module = make_module([AGCAM(), Rollout(), RISE(masks=4)])
+    callbacks = [ExplanationScores(), ExplanationPictures(count=2, columns=2)]
+    run(module, tiny_popout(test_size=5), callbacks, default_root_dir=tmp_path)
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert names >= {
+        "scores.md",
+        "scores.csv",
+        "per_image.csv",
+        "curves.csv",
+        "curves.png",
+        "pictures/methods.png",
+    }
+    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
+    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise(masks=4)"}
+    found = {(row["method"], row["score"]): row for row in rows}
+    scores = per_image(module, "agcam", "CC")
+    assert float(found["agcam", "CC"]["mean"]) == pytest.approx(scores.mean().item(), abs=1e-5)
+    assert float(found["agcam", "CC"]["low"]) <= scores.mean() <= float(found["agcam", "CC"]["high"])
+    images = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    assert len(images) == 15
+    assert [row["CC"] for row in images[:5]] == [f"{value:.6f}" for value in scores.tolist()]
+    assert all((row["iou"] == "") == (row["correct"] == "False") for row in images)
+    text = (tmp_path / "scores.md").read_text()
+    assert "PopOut, test split, 5 images" in text
+    assert "misclassified ones are left out" in text
+    picture = Image.open(tmp_path / "pictures/methods.png")
+    assert picture.width > 3 * 200
+    assert "agcam" in capsys.readouterr().out
+
+
+def test_every_score_is_logged(make_module, make_trainer):
+    trainer = make_trainer(callbacks=[ExplanationScores()])
+    trainer.test(
+        make_module([Rollout()], scores=[BoxesAtThreshold(), Perturbation()]),
+        tiny_popout(test_size=3),
+        verbose=False,
+    )
+    assert {"test/rollout/iou", "test/rollout/ABPC"} <= trainer.callback_metrics.keys()
