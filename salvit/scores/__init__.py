@@ -2,7 +2,7 @@
 
 from salvit.scores.base import Case, Score
 from salvit.scores.boxes import BoxesAtBestThreshold, BoxesAtThreshold, Energy
-from salvit.scores.faithfulness import Coefficient, Perturbation, Sensitivity
+from salvit.scores.faithfulness import Coefficient, Deletion, Perturbation, Sensitivity
 from salvit.scores.mask import MaskOverlap
 from salvit.scores.people import People
 
@@ -11,6 +11,7 @@ __all__ = [
     "BoxesAtThreshold",
     "Case",
     "Coefficient",
+    "Deletion",
     "Energy",
     "MaskOverlap",
     "People",

@@ -3,8 +3,14 @@
 import torch
 from torch import Tensor
 
-from salvit.metrics import ABPC
-from salvit.metrics.functional import group_effects, max_sensitivity, perturbation_curves, saco
+from salvit.metrics import ABPC, DeletionInsertion
+from salvit.metrics.functional import (
+    deletion_insertion,
+    group_effects,
+    max_sensitivity,
+    perturbation_curves,
+    saco,
+)
 from salvit.metrics.functional.fills import Fill
 from salvit.metrics.functional.perturbation import FRACTIONS
 from salvit.metrics.functional.removal import BATCH_SIZE
@@ -39,8 +45,44 @@ class Perturbation(Score):
     def rows(self, case: Case) -> Tensor:
         """Both curves."""
         assert case.target is not None
-        options = {"fill": self.fill, "reference": self.reference, "batch_size": self.batch_size}
-        curves = perturbation_curves(case.vit, case.images, case.heatmaps, case.target, **options)  # type: ignore[arg-type]
+        options = self.options()
+        return torch.cat(
+            perturbation_curves(case.vit, case.images, case.heatmaps, case.target, **options), dim=1
+        )
+
+
+class Deletion(Score):
+    """Deletion and insertion of the most relevant pixels first; see `salvit.metrics.DeletionInsertion`.
+
+    All images count. 22 forward passes per image and method.
+
+    Args:
+        deleted: what deleted pixels become.
+        inserted_into: what the image is before pixels are inserted.
+        batch_size: perturbed images per forward pass.
+    """
+
+    group = "faithfulness"
+    columns = {"deletion": "↓", "insertion": "↑"}  # noqa: RUF012
+    headline = ("deletion", "insertion")
+    needs_class = True
+
+    def __init__(
+        self, deleted: Fill = "zero", inserted_into: Fill = "blur", batch_size: int = BATCH_SIZE
+    ) -> None:
+        self.deleted = deleted
+        self.inserted_into = inserted_into
+        self.batch_size = batch_size
+
+    def metric(self) -> DeletionInsertion:
+        """An empty `DeletionInsertion`."""
+        return DeletionInsertion(steps=len(FRACTIONS))
+
+    def rows(self, case: Case) -> Tensor:
+        """Both curves."""
+        assert case.target is not None
+        options = self.options()
+        curves = deletion_insertion(case.vit, case.images, case.heatmaps, case.target, **options)
         return torch.cat(curves, dim=1)
 
 
@@ -64,8 +106,8 @@ class Coefficient(Score):
     def rows(self, case: Case) -> Tensor:
         """One column."""
         assert case.target is not None
-        options = {"groups": self.groups, "fill": self.fill}
-        return saco(*group_effects(case.vit, case.images, case.heatmaps, case.target, **options))[:, None]  # type: ignore[arg-type]
+        effects = group_effects(case.vit, case.images, case.heatmaps, case.target, **self.options())
+        return saco(*effects)[:, None]
 
 
 class Sensitivity(Score):
