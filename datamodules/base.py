@@ -2,12 +2,15 @@
 
 Across processes training is left to Lightning: with its default ``use_distributed_sampler=True`` it replaces
 the shuffling sampler of the train loader by its own ``DistributedSampler``. The val, test and predict loaders
-bring an ``UnrepeatedDistributedSampler``, which Lightning keeps, so that every image is scored exactly once.
+bring an ``UnrepeatedDistributedSampler``, which Lightning keeps, so that every image is scored exactly once. A
+process that gets no image has one batch of none: without any batch, Lightning would skip its loop and with it the
+collective calls (a metric's sync, a logger's folder), for which the others would wait for ever.
 """
 
 import os
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -16,7 +19,7 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.collate import Batch, collate
+from datamodules.collate import Batch, collate, collate_none
 from datamodules.dataset import SaliencyDataset, Sample, Size
 from datamodules.statistics import fixation_counts, mean_density
 
@@ -147,13 +150,21 @@ class SaliencyDataModule(LightningDataModule, ABC):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
-        return self._loader(dataset, sampler=_unrepeated_sampler(dataset, split))
+        rank, world_size = _process()
+        if world_size == 1:
+            return self._loader(dataset)
+        if rank >= len(dataset) > 0:
+            first = UnrepeatedDistributedSampler(range(1), num_replicas=1, rank=0, shuffle=False)
+            return self._loader(dataset, sampler=first, collate_fn=collate_none)
+        share = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
+        return self._loader(dataset, sampler=share)
 
     def _loader(
         self,
         dataset: SaliencyDataset,
         shuffle: bool = False,
         sampler: UnrepeatedDistributedSampler | None = None,
+        collate_fn: Callable[[Sequence[Sample]], Batch] = collate,
     ) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
@@ -161,27 +172,14 @@ class SaliencyDataModule(LightningDataModule, ABC):
             shuffle=shuffle,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
 
 
-def _unrepeated_sampler(dataset: SaliencyDataset, split: Split) -> UnrepeatedDistributedSampler | None:
-    """Sampler that gives each image to exactly one process, or None where there is one process.
-
-    Raises:
-        ValueError: if there are fewer images than processes, on every process: one without a batch would skip
-            the collective calls of the others, which would then wait for ever.
-    """
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    world_size = torch.distributed.get_world_size() if distributed else 1
-    if world_size == 1:
-        return None
-    if len(dataset) < world_size:
-        raise ValueError(
-            f"the {split} split has {len(dataset)} image(s) for {world_size} processes, and each needs at "
-            f"least one: use at most {len(dataset)} (--trainer.devices {len(dataset)} --trainer.num_nodes 1)."
-        )
-    rank = torch.distributed.get_rank()
-    return UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
+def _process() -> tuple[int, int]:
+    """Rank of this process and the number of all."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -27,6 +27,7 @@ _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     "fixations": list,
     "size": list,
     "name": list,
+    "category": list,
     "index": torch.tensor,
     "mirrored": list,
     "label": torch.tensor,
@@ -34,6 +35,8 @@ _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     "boxes": list,
     "box_labels": list,
     "mask": _stack_if_all,
+    "target": _stack_if_equal,
+    "distractors": _stack_if_equal,
     "items": torch.stack,
     "singleton": list,
 }
@@ -46,10 +49,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
         samples: dicts as :class:`datamodules.dataset.SaliencyDataset` describes them, all with the same keys.
 
     Returns:
-        ``image`` [B, 3, H, W] and ``labels`` [B, C] stacked; ``density`` [B, H0, W0] if all native sizes
-        agree, else a list of B tensors; ``mask`` [B, H, W] if all images have one, else a list of B tensors
-        [H, W] or None; ``fixations``, ``boxes`` and ``box_labels`` lists of B tensors [n, 2], [n, 4] and [n];
-        ``size``, ``name`` and ``mirrored`` lists; ``index`` and ``label`` int64 tensors [B].
+        ``image`` [B, 3, H, W] and ``labels`` [B, C] stacked; ``density``, ``target`` and ``distractors``
+        [B, H0, W0] if all native sizes agree, else lists of B tensors; ``mask`` [B, H, W] if all images have
+        one, else a list of B tensors [H, W] or None; ``fixations``, ``boxes`` and ``box_labels`` lists of B
+        tensors [n, 2], [n, 4] and [n]; ``size``, ``name``, ``category`` and ``mirrored`` lists; ``index`` and
+        ``label`` int64 tensors [B].
 
     Raises:
         ValueError: if there are no samples or their keys differ.
@@ -71,3 +75,21 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 "a dataset must give the same keys for every image."
             )
     return {key: _COLLATE[key]([sample[key] for sample in samples]) for key in keys}
+
+
+def collate_none(samples: Sequence[Sample]) -> Batch:
+    """Make a batch of no images: what a process has that got none, so that it takes part in all the others do.
+
+    Args:
+        samples: any of the dataset; they only show what a batch has.
+
+    Returns:
+        What :func:`collate` returns, with B = 0.
+
+    Example:
+        >>> import torch
+        >>> batch = collate_none([{"image": torch.zeros(3, 8, 8), "name": "a"}])
+        >>> batch["image"].shape, batch["name"]
+        (torch.Size([0, 3, 8, 8]), [])
+    """
+    return {key: values[:0] for key, values in collate(samples).items()}

@@ -20,7 +20,9 @@ class SaliencyDataset(Dataset[Sample], ABC):
     with pixel centres at integers, with multiplicity; ``label`` int, the index of
     the class; ``labels`` float32 [C] in {0, 1}, of all classes that are there; and in pixels of ``image``:
     ``boxes`` float32 [n, 4] of edges (x0, y0, x1, y1), inside it and not empty, (0, 0, W, H) being all of it;
-    ``box_labels`` int64 [n]; ``mask`` float32 [H, W] in {0, 1}, or None for an image without one.
+    ``box_labels`` int64 [n]; ``mask`` float32 [H, W] in {0, 1}, or None for an image without one. ``category`` is a
+    name for the kind of image; ``target`` and ``distractors`` bool [H0, W0] are the odd item and the others, in
+    native pixels.
 
     The methods below answer without decoding or rendering the image, so that statistics of a whole split
     (the count map of shuffled AUC, the center prior) are cheap.
@@ -45,6 +47,10 @@ class SaliencyDataset(Dataset[Sample], ABC):
     @abstractmethod
     def density(self, index: int) -> Tensor:
         """Density of the fixations: float32 [H0, W0], as in the sample but never flipped."""
+
+    def observers(self, index: int) -> list[Tensor] | None:
+        """Fixations inside the image, one float32 [n_i, 2] per observer; None if nothing says whose they are."""
+        return None
 
     def dropped_fixations(self, index: int) -> int:
         """Number of recorded fixations left out because they lie outside the image."""

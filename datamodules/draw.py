@@ -14,3 +14,23 @@ def drawn(names: Iterable[str], seed: int) -> list[str]:
         True
     """
     return sorted(names, key=lambda name: sha256(f"{seed}:{name}".encode()).digest())
+
+
+def divided(names: Iterable[str], seed: int, share: float) -> tuple[list[str], list[str]]:
+    """Divide images into train and val by the order of a hash of seed and name.
+
+    Args:
+        names: of the images.
+        seed: another one gives another split.
+        share: of the images that are in train.
+
+    Returns:
+        The names of train and of val, each sorted.
+
+    Example:
+        >>> divided(["ant", "bee", "cat", "dog", "owl"], seed=0, share=0.8)
+        (['ant', 'bee', 'dog', 'owl'], ['cat'])
+    """
+    ranked = drawn(names, seed)
+    train = round(share * len(ranked))
+    return sorted(ranked[:train]), sorted(ranked[train:])

@@ -145,9 +145,36 @@ def read_mask(
                 f"{path}: a mask must be an 8-bit grey or palette image, not mode {image.mode!r}."
             )
         values = np.asarray(image.getchannel(0))
+    return shown(_of_size(values, size, path))
+
+
+def read_bright(path: Path, size: Size) -> NDArray[np.bool_]:
+    """Read which pixels of a black and white picture are white: those whose luminance is above 127.
+
+    The pictures may be JPEG, which blurs black and white, and RGB or RGBA, whose alpha says nothing. The middle
+    of the range brings even single white pixels back from a JPEG of quality 75 or more.
+
+    Args:
+        path: of an image of 8 bits.
+        size: (height, width) that it must have, its stimulus'.
+
+    Returns:
+        [H, W].
+
+    Raises:
+        CorruptFileError: if the file is missing, damaged, of another kind or of another size; names its path.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+            raise CorruptFileError(f"{path}: expected a picture of 8 bits, not mode {image.mode!r}.")
+        values = np.asarray(image.convert("RGB").convert("L"))
+    return _of_size(values, size, path) > 127
+
+
+def _of_size(values: NDArray[np.uint8], size: Size, path: Path) -> NDArray[np.uint8]:
     if values.shape != size:
         raise CorruptFileError(
             f"{path}: the mask is {values.shape[0]}×{values.shape[1]} but its image is {size[0]}×{size[1]} "
             "(height×width); they must agree."
         )
-    return shown(values)
+    return values

@@ -1,12 +1,17 @@
 """OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from datamodules.base import Split
-from datamodules.dataset import SaliencyDataset
-from datamodules.draw import drawn
+from datamodules.dataset import SaliencyDataset, Size
+from datamodules.draw import divided
 from datamodules.files import FilesDataModule
 from datamodules.osie_files import read_osie
 
@@ -29,9 +34,7 @@ def split_names(names: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
         >>> len(train), len(val), val[:3]
         (500, 200, ['1003', '1006', '1008'])
     """
-    ranked = drawn(names, seed)
-    train = round(TRAIN_SHARE * len(ranked))
-    return sorted(ranked[:train]), sorted(ranked[train:])
+    return divided(names, seed, TRAIN_SHARE)
 
 
 class OSIEDataModule(FilesDataModule):
@@ -68,8 +71,17 @@ class OSIEDataModule(FilesDataModule):
         path = self.root / "data/eye/fixations.mat"
         if not path.is_file():
             raise self.not_found(path, "no such file")
-        annotations = read_osie(path)
+        subjects = read_osie(path)
+        annotations = {stem: np.concatenate([np.empty((0, 2)), *points]) for stem, points in subjects.items()}
         stimuli = self.annotated(self.root / "data/stimuli", annotations, path)
         train, _ = split_names(annotations, self.split_seed)
         names = train if split == "train" else sorted(stimuli.keys() - set(train))
-        return self.stimulus_dataset([stimuli[name] for name in names], split, self.sigma)
+        known = [
+            replace(stimuli[name], observers=partial(_observers, subjects.get(name, []))) for name in names
+        ]
+        return self.stimulus_dataset(known, split, self.sigma)
+
+
+def _observers(points: list[NDArray[np.float64]], size: Size) -> list[NDArray[np.float64]]:
+    """Fixations of each observer; the image's size, which other datasets need to read them, is known."""
+    return points

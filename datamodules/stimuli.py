@@ -22,6 +22,8 @@ from datamodules.view import Resize, View, squash
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
 """From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
+ObserverReader: TypeAlias = Callable[[Size], list[NDArray[np.float64]]]
+"""As `FixationReader`, for each observer apart."""
 MaskReader: TypeAlias = Callable[[Size], NDArray[np.bool_]]
 """From the image's (height, width) to [H0, W0], True on the object."""
 
@@ -38,6 +40,9 @@ class Stimulus:
         label: index of its class, or None if the dataset has no classes or the annotation says it.
         annotation: reads label and boxes, or None if the dataset has no boxes.
         mask: reads which pixels show the object, or None if nothing says so.
+        distractors: reads which pixels show the items among which ``mask`` is the odd one, or None.
+        category: what kind of image it is, or None if the dataset has no kinds.
+        observers: reads where each observer looked, or None if the dataset does not say whose fixations are whose.
     """
 
     name: str
@@ -47,6 +52,9 @@ class Stimulus:
     label: int | None = None
     annotation: AnnotationReader | None = None
     mask: MaskReader | None = None
+    distractors: MaskReader | None = None
+    category: str | None = None
+    observers: ObserverReader | None = None
 
 
 class StimulusDataset(SaliencyDataset):
@@ -121,8 +129,14 @@ class StimulusDataset(SaliencyDataset):
             sample["density"] = self.density(index)
         if stimulus.annotation is not None:
             sample |= self._annotated(stimulus.annotation, view)
+        if stimulus.category is not None:
+            sample["category"] = stimulus.category
+        mask = None if stimulus.mask is None else stimulus.mask(view.native)
         if self.has_masks:
-            sample["mask"] = None if stimulus.mask is None else view.mask(stimulus.mask(view.native))
+            sample["mask"] = None if mask is None else view.mask(mask)
+        if mask is not None and stimulus.distractors is not None:
+            sample["target"] = torch.from_numpy(mask)
+            sample["distractors"] = torch.from_numpy(stimulus.distractors(view.native))
         return sample
 
     def view(self, index: int) -> View:
@@ -151,6 +165,13 @@ class StimulusDataset(SaliencyDataset):
     def fixations(self, index: int) -> Tensor:
         """Fixations inside the image: float32 [n, 2] of (x, y)."""
         return self._read_fixations(index)[0]
+
+    def observers(self, index: int) -> list[Tensor] | None:
+        """Fixations of each observer inside the image, float32 [n_i, 2]; read anew, never kept."""
+        reader, size = self.stimuli[index].observers, self.size(index)
+        if reader is None:
+            return None
+        return [torch.from_numpy(inside(points, size).astype(np.float32)) for points in reader(size)]
 
     def dropped_fixations(self, index: int) -> int:
         """Number of recorded fixations outside the image."""

@@ -5,7 +5,6 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
@@ -13,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from datamodules.base import SaliencyDataModule
+from salvit.callbacks.gather import gathered
 from salvit.files import atomic_write
 from salvit.metrics import ABPC
 from salvit.metrics.functional.perturbation import FRACTIONS
@@ -46,7 +46,7 @@ class ExplanationScores(Callback):
             for metric in metrics.values():
                 if isinstance(metric, ABPC):
                     curves[method] = metric.curves()
-        names, about = _gathered(pl_module.names), {m: _gathered(a) for m, a in pl_module.about.items()}
+        names, about = gathered(pl_module.names), {m: gathered(a) for m, a in pl_module.about.items()}
         logged = {f"test/{m}/{name}": one.mean for m, row in cells.items() for name, one in row.items()}
         pl_module.log_dict(logged, rank_zero_only=True)
         folder = trainer.log_dir  # asked on every process: it is broadcast
@@ -207,12 +207,3 @@ def _to_wandb(trainer: Trainer, tables: list[MethodsTable], figure: Figure | Non
             logger.log_table(f"test/{table.title.partition(';')[0]}", ["method", *table.columns], rows)
         if figure is not None:
             logger.log_image("test/curves", [figure])
-
-
-def _gathered(items: list[Any]) -> list[Any]:
-    """Lists of all processes, by rank: the order in which metrics gather."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return items
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, items)
-    return [item for part in parts for item in part]

@@ -118,7 +118,8 @@ class ClassificationModule(LightningModule):
         keep_configured(checkpoint, self.lr, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
-        accuracy.update(self(batch["image"]), batch["label"])
+        if len(batch["image"]):  # a process may have got none
+            accuracy.update(self(batch["image"]), batch["label"])
         self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:

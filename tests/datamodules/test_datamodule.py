@@ -113,11 +113,27 @@ def test_training_is_left_to_lightning(datamodule, processes):
     assert isinstance(datamodule.train_dataloader().sampler, RandomSampler)
 
 
-@pytest.mark.parametrize("rank", [0, 4])
-def test_too_few_images_fail_on_every_process(datamodule, processes, rank):
-    processes(5, rank)
-    with pytest.raises(ValueError, match=r"val split has 4 image\(s\) for 5 processes.*--trainer.devices 4"):
-        datamodule.val_dataloader()
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_process_without_images_has_one_batch_of_none(datamodule, processes, workers):
+    datamodule.num_workers = workers
+    batches = []
+    for rank in range(6):
+        processes(6, rank)
+        loader = datamodule.val_dataloader()
+        assert len(loader) == 1
+        assert isinstance(loader.sampler, UnrepeatedDistributedSampler)
+        batches += list(loader)
+    assert [batch["name"] for batch in batches] == [["0"], ["1"], ["2"], ["3"], [], []]
+    assert batches[5].keys() == batches[0].keys()
+    assert (batches[5]["image"].shape, batches[5]["size"]) == ((0, 3, 4, 4), [])
+    assert batches[5]["index"].dtype == batches[0]["index"].dtype
+
+
+def test_no_images_at_all_no_batch(datamodule, processes, monkeypatch):
+    monkeypatch.setattr(Four, "__len__", lambda self: 0)
+    for rank in range(2):
+        processes(2, rank)
+        assert len(datamodule.val_dataloader()) == 0
 
 
 def test_fixations_are_counted_as_points(datamodule):

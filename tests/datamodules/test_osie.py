@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
@@ -95,3 +96,10 @@ def test_corrupt_annotations_are_named_whatever_is_configured(root):
     for on_error in ("raise", "skip"):
         with pytest.raises(CorruptFileError, match=str(path)):
             datamodule(root, on_error=on_error).setup("fit")
+
+
+def test_observers_are_known_apart(tmp_path):
+    dataset = OSIEDataModule(make_osie(tmp_path), image_size=32).dataset("val")
+    found = dataset.observers(0)
+    assert [points.shape for points in found] == [(5, 2), (1, 2), (0, 2)]
+    assert torch.equal(torch.cat(found), dataset.fixations(0))

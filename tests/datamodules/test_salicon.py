@@ -280,3 +280,11 @@ def test_2015_image_that_the_annotations_do_not_mention(tmp_path):
         datamodule(root, release="2015").setup("validate")
     with pytest.warns(UserWarning, match=f"does not mention the image {stem('val', 2)}"):
         assert len(datamodule(root, release="2015", on_error="skip").dataset("val")) == 1
+
+
+def test_observers_are_known_apart(tmp_path):
+    dataset = SaliconDataModule(make_salicon(tmp_path), image_size=32).dataset("val")
+    found = dataset.observers(1)
+    assert [points.shape for points in found] == [(4, 2), (1, 2), (6, 2)]
+    assert torch.equal(torch.cat(found), dataset.fixations(1))
+    assert found[0].tolist() == (observers(2)[0].astype(float) - 1).tolist()

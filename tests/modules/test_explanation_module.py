@@ -1,10 +1,13 @@
 """The module against its parts: every score computed by hand, image by image."""
 
 import csv
+from datetime import timedelta
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 from torch.nn import functional as F
 
@@ -283,3 +286,32 @@ def test_every_score_is_logged(make_module, make_trainer):
         verbose=False,
     )
     assert {"test/rollout/iou", "test/rollout/ABPC"} <= trainer.callback_metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("images", "processes"),
+    [(3, 2), pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(5, 3, marks=pytest.mark.slow)],
+)
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_processes_change_nothing(make_module, make_trainer, tmp_path, images, processes):
+    rows = []
+    for count in (1, processes):
+        fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
+        options = {"devices": count, "strategy": fork} if count > 1 else {}
+        folder = tmp_path / str(count)
+        callbacks = [ExplanationScores(), ExplanationPictures(count=1)]
+        trainer = make_trainer(
+            callbacks=callbacks, logger=CSVLogger(folder, name="run", version=""), **options
+        )
+        module = make_module([Rollout(), AGCAM()], results=folder / "results")
+        # One in a batch: a network rounds differently in batches of different sizes.
+        trainer.test(module, tiny_popout(test_size=images, batch_size=1), verbose=False)
+        rows.append(
+            [
+                sorted((folder / "run" / name).read_text().splitlines())
+                for name in ("scores.csv", "per_image.csv")
+            ]
+        )
+        assert len(list((folder / "results").rglob("rank*.jsonl"))) == 2 * min(count, images)
+    assert rows[0] == rows[1]
+    assert len(rows[0][1]) == 1 + 2 * images

@@ -32,7 +32,8 @@ def bootstrap_interval(
     if scores.ndim != 1:
         raise ValueError(f"scores have shape {tuple(scores.shape)}; expected [n], one per image")
     values = scores.detach().cpu().double().numpy()
-    values = values[~np.isnan(values)]
+    # Sorted, so that the order in which processes are gathered does not show.
+    values = np.sort(values[~np.isnan(values)])
     if len(values) < 2:
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)

@@ -1,0 +1,52 @@
+"""Scores of pop-out, as a torchmetrics class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from salvit.metrics.functional.popout import COLUMNS, popout
+from salvit.metrics.rows import PerImageRows
+
+
+class PopOut(PerImageRows):
+    r"""How a map treats the odd item of displays: MSR_targ, MSR_bg, GSI and a search, as means over images.
+
+    .. math::
+        \mathrm{MSR_{targ}} = \frac{\max_T S}{\max_D S}, \quad
+        \mathrm{MSR_{bg}} = \frac{\max_B S}{\max_T S}, \quad
+        \mathrm{GSI} = \frac{\bar S_T - \bar S_D}{\bar S_T + \bar S_D}
+
+    `update` takes `pred` [B, h, w] of any size, and `targets` and `distractors`, B masks [H, W] each. `fixations`
+    is the mean number of fixations until the target is found, the limit where it was not, and `found` the share
+    of images in which it was. Images without target or distractors, or whose map is not finite, are left out and
+    counted in `n_skipped`; a ratio whose denominator is 0 is left out of its mean alone. See
+    `salvit.metrics.functional.popout` for the source, edge cases and errors.
+
+    Args:
+        limit: number of fixations after which the target counts as not found.
+        **kwargs: See `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = PopOut()
+        >>> pred = torch.tensor([[[4.0, 2.0, 1.0, 0.0]]])
+        >>> metric.update(pred, [torch.tensor([[1, 0, 0, 0]])], [torch.tensor([[0, 1, 0, 0]])])
+        >>> {name: round(float(score), 3) for name, score in metric.compute().items()}
+        {'MSR_targ': 2.0, 'MSR_bg': 0.25, 'GSI': 0.333, 'fixations': 1.0, 'found': 1.0}
+    """
+
+    columns = COLUMNS
+
+    def __init__(self, limit: int = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
+
+    def update(self, pred: Tensor, targets: Sequence[Tensor], distractors: Sequence[Tensor]) -> None:
+        """Score a batch."""
+        self.record(popout(pred, targets, distractors, self.limit))
+
+    @property
+    def n_skipped(self) -> int:
+        """Number of images that could not be scored; collective as `per_image` is."""
+        return int(self.per_image()["found"].isnan().sum())

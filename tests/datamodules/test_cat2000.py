@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from datamodules import CAT2000DataModule, CorruptFileError, DatasetNotFoundError
+from tests.datamodules.data.binary import points
+from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
+from tests.datamodules.data.images import write_image
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_cat2000(tmp_path)
+
+
+def datamodule(root, **options):
+    return CAT2000DataModule(root, image_size=(18, 32), batch_size=8, num_workers=0, **options)
+
+
+def names(data, split):
+    return [stimulus.name for stimulus in data.dataset(split).stimuli]
+
+
+def test_four_fifths_of_each_category_are_train(root):
+    data = datamodule(root)
+    data.setup("fit")
+    everything = [f"{category}__{number:03d}" for category in CATEGORIES for number in (1, 3, 5, 7, 9)]
+    assert sorted(names(data, "train") + names(data, "val")) == everything
+    for category in CATEGORIES:
+        assert sum(name.startswith(category) for name in names(data, "train")) == 4
+    assert data.dataset("test") is data.dataset("val") is data.dataset("predict")
+
+
+def test_the_split_depends_on_the_seed_alone(root):
+    val = names(datamodule(root), "val")
+    assert names(datamodule(root), "val") == val == ["Action__005", "Satelite__009"]
+    assert any(names(datamodule(root, split_seed=seed), "val") != val for seed in (1, 2, 3))
+
+
+def test_a_sample(root):
+    data = datamodule(root)
+    for split in ("train", "val"):
+        dataset = data.dataset(split)
+        for sample in (dataset[index] for index in range(len(dataset))):
+            category, stem = sample["name"].split("__")
+            assert sample["category"] == category
+            assert sample["size"] == SIZE
+            assert np.array_equal(sample["fixations"], points(seed_of(category, int(stem)), SIZE))
+            with Image.open(root / f"trainSet/FIXATIONMAPS/{category}/{stem}.jpg") as picture:
+                density = np.asarray(picture, dtype=float)
+            assert np.allclose(sample["density"], density / density.sum(), rtol=1e-5)
+
+
+def test_a_batch_says_the_categories(root):
+    (batch,) = datamodule(root).val_dataloader()
+    assert batch["category"] == list(CATEGORIES)
+    assert batch["density"].shape == (2, *SIZE)
+
+
+def test_test_images_are_predicted(tmp_path):
+    data = datamodule(make_cat2000(tmp_path, test=2))
+    data.setup("predict")
+    assert names(data, "predict") == [f"{c}__00{number}" for c in CATEGORIES for number in (1, 2)]
+    sample = data.dataset("predict")[0]
+    assert (sample["category"], "fixations" in sample) == ("Action", False)
+    assert data.dataset("test") is data.dataset("val")
+
+
+def test_no_dataset(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match=r"trainSet/Stimuli/<Category>") as error:
+        datamodule(tmp_path).setup("fit")
+    assert "SALVIT_CAT2000_ROOT" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["Stimuli", "FIXATIONMAPS", "FIXATIONLOCS"])
+def test_a_missing_file(root, kind):
+    (path,) = (root / f"trainSet/{kind}/Satelite").glob("005.*")
+    path.unlink()
+    with pytest.raises(DatasetNotFoundError, match=rf"{kind}/Satelite/005\..* \(the first of 1 missing\)"):
+        datamodule(root).setup("fit")
+
+
+def test_skipping_leaves_the_split_as_it_was(root):
+    whole = datamodule(root)
+    train, val = names(whole, "train"), names(whole, "val")
+    (root / "trainSet/FIXATIONMAPS/Action/001.jpg").unlink()
+    data = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 8 images of the train split"):
+        data.setup("fit")
+    assert (names(data, "train"), names(data, "val")) == (train[1:], val)
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.array(["no"])])
+def test_a_matrix_that_is_none(root, values):
+    path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
+    savemat(path, {"fixLocs": values})
+    with pytest.raises(
+        CorruptFileError, match=rf"{path}: expected 'fixLocs' to be a matrix of numbers, 36×64"
+    ):
+        datamodule(root).dataset("val")[0]
+
+
+def test_hidden_and_stray_files(root):
+    write_image(root / "trainSet/Stimuli/.hidden/001.jpg", SIZE)
+    (root / "trainSet/Stimuli/Thumbs.db").write_bytes(b"")
+    (root / "trainSet/FIXATIONLOCS/Action/allFixData.mat").write_bytes(b"")
+    assert len(datamodule(root).dataset("train")) == 8

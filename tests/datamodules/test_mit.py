@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules import CorruptFileError, DatasetNotFoundError, MIT300DataModule, MIT1003DataModule
+from datamodules.binary_map import read_picture_map
+from tests.datamodules.data.binary import points, write_grey
+from tests.datamodules.data.mit import SIZES, STEMS, make_mit300, make_mit1003
+
+
+def mit1003(root, **options):
+    return MIT1003DataModule(root, image_size=(24, 32), batch_size=8, num_workers=0, **options)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_mit1003(tmp_path)
+
+
+def names(data, split):
+    return [stimulus.name for stimulus in data.dataset(split).stimuli]
+
+
+def test_split(root):
+    data = mit1003(root)
+    data.setup("fit")
+    assert names(data, "val") == [STEMS[1]]
+    assert sorted(names(data, "train") + names(data, "val")) == sorted(STEMS)
+    assert data.dataset("test") is data.dataset("predict") is data.dataset("val")
+    assert any(names(mit1003(root, split_seed=seed), "val") != names(data, "val") for seed in (1, 2, 3))
+
+
+def test_points_come_back_from_jpegs_exactly(root):
+    dataset = mit1003(root).dataset("train")
+    for sample in (dataset[index] for index in range(4)):
+        number = STEMS.index(sample["name"])
+        assert sample["size"] == SIZES[number]
+        assert np.array_equal(sample["fixations"], points(number, SIZES[number]))
+        with Image.open(root / f"ALLFIXATIONMAPS/{sample['name']}_fixMap.jpg") as picture:
+            density = np.asarray(picture, dtype=float)
+        assert np.allclose(sample["density"], density / density.sum(), rtol=1e-5)
+
+
+def test_every_pixel_of_a_block_comes_back(tmp_path):
+    for x, y in np.ndindex(8, 8):
+        values = np.zeros((24, 24), dtype=np.uint8)
+        values[8 + y, 8 + x] = 255
+        found = read_picture_map(write_grey(tmp_path / "one.jpg", values, quality=75), (24, 24))
+        assert found.tolist() == [[8 + x, 8 + y]]
+
+
+def test_a_picture_of_another_size(root):
+    write_grey(root / f"ALLFIXATIONMAPS/{STEMS[1]}_fixPts.jpg", np.zeros((5, 6), dtype=np.uint8))
+    with pytest.raises(CorruptFileError, match=r"_fixPts\.jpg: the mask is 5×6 but its image is 64×48"):
+        mit1003(root).dataset("val")[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"ALLSTIMULI/{STEMS[2]}.jpeg",
+        f"ALLFIXATIONMAPS/{STEMS[2]}_fixMap.jpg",
+        f"ALLFIXATIONMAPS/{STEMS[2]}_fixPts.jpg",
+    ],
+)
+def test_a_missing_file(root, name):
+    (root / name).unlink()
+    with pytest.raises(DatasetNotFoundError, match=rf"{name} \(the first of 1 missing\)"):
+        mit1003(root).setup("fit")
+
+
+def test_mit300_is_in_natural_order(tmp_path):
+    make_mit300(tmp_path)
+    for root in (tmp_path, tmp_path / "BenchmarkIMAGES"):
+        data = MIT300DataModule(root, image_size=16, batch_size=2, num_workers=0)
+        data.setup("predict")
+        assert names(data, "predict") == ["i1", "i2", "i10"]
+    assert data.dataset("predict")[2]["size"] == (30, 30)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_mit300_is_only_predicted(tmp_path, stage):
+    data = MIT300DataModule(make_mit300(tmp_path))
+    with pytest.raises(ValueError, match=r"its fixations are not public.*MIT1003DataModule"):
+        data.setup(stage)
+
+
+def test_no_mit300(tmp_path):
+    with pytest.raises(DatasetNotFoundError, match=r"i1\.jpg"):
+        MIT300DataModule(tmp_path).setup("predict")

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from datamodules import CorruptFileError, DatasetNotFoundError, P3O3DataModule
+from datamodules.p3o3_files import read_features
+from tests.datamodules.data.binary import write_grey
+from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
+
+NAMES = [f"{folder}__image_circle_90_20" for folder in ("colors", "orientations", "sizes")]
+CATEGORIES = ["P3 colour", "P3 orientation", "P3 size", "O3 colour+shape", "O3 size"]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_p3o3(tmp_path)
+
+
+def datamodule(root, **options):
+    return P3O3DataModule(root, image_size=32, batch_size=8, num_workers=0, **options)
+
+
+def test_a_batch(root):
+    (batch,) = datamodule(root).test_dataloader()
+    assert batch["name"] == [*NAMES, "O3__orchid", "O3__owl"]
+    assert batch["category"] == CATEGORIES
+    for key, boxes in (("target", [TARGET]), ("distractors", DISTRACTORS)):
+        assert batch[key].shape == (5, *SIZE)
+        assert all(np.array_equal(mask, rectangles(*boxes) > 0) for mask in batch[key])
+    assert batch["mask"].shape == (5, 32, 32)
+    assert np.array_equal(batch["mask"][0], rectangles(TARGET)[::2, ::2] > 0)
+    assert "fixations" not in batch
+
+
+@pytest.mark.parametrize(("subset", "chosen"), [("P3", slice(0, 3)), ("O3", slice(3, 5))])
+def test_one_of_the_sets(root, subset, chosen):
+    data = datamodule(root, subset=subset)
+    categories = [stimulus.category for stimulus in data.dataset("test").stimuli]
+    assert categories == CATEGORIES[chosen]
+    assert data.dataset("val") is data.dataset("predict") is data.dataset("test")
+
+
+def test_unknown_subset(root):
+    with pytest.raises(ValueError, match="must be 'P3', 'O3' or 'both', not 'Q3'"):
+        datamodule(root, subset="Q3")
+
+
+def test_there_is_nothing_to_train_on(root):
+    with pytest.raises(ValueError, match="no train split"):
+        datamodule(root).setup("fit")
+
+
+@pytest.mark.parametrize("name", ["P3/sizes/targ_labels/image_circle_90_20.png", "O3/dist_labels/owl.jpg"])
+def test_a_missing_mask(root, name):
+    (root / name).unlink()
+    with pytest.raises(DatasetNotFoundError, match=rf"{name} \(the first of 1 missing\)"):
+        datamodule(root).setup("test")
+
+
+@pytest.mark.parametrize("folder", ["P3/colors/images", "O3/images"])
+def test_a_missing_folder(root, folder):
+    for path in (root / folder).iterdir():
+        path.unlink()
+    with pytest.raises(DatasetNotFoundError, match=folder):
+        datamodule(root).setup("test")
+
+
+def test_a_mask_of_another_size(root):
+    path = write_grey(root / "O3/targ_labels/owl.jpg", np.zeros((5, 6), dtype=np.uint8))
+    with pytest.raises(CorruptFileError, match=rf"{path}: the mask is 5×6 but its image is 64×64"):
+        datamodule(root).dataset("test")[4]
+
+
+def test_properties_that_are_no_table_are_said(root):
+    (root / "O3/image_properties.txt").write_text("orchid.jpg 3 17\n")
+    with pytest.warns(UserWarning, match=r"image_properties\.txt: expected a table.*put into one category"):
+        dataset = datamodule(root, subset="O3").dataset("test")
+    assert [stimulus.category for stimulus in dataset.stimuli] == ["O3", "O3"]
+
+
+@pytest.mark.parametrize("mark", ["\t", ",", ", ", ";", " ", "   "])
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("yes", "no")])
+def test_tables(tmp_path, mark, yes, no):
+    path = tmp_path / "image_properties.txt"
+    rows = [["image", "distractors", "Color", "focus"], ["a.b.jpg", "4", yes, no], ["c.jpg", "6", yes, yes]]
+    path.write_text("\n".join(mark.join(row) for row in rows) + "\n\n")
+    assert read_features(path) == {"a.b": ["colour"], "c": ["colour", "focus"]}
+
+
+@pytest.mark.parametrize("text", ["", "image,number\na.jpg,3\n", "image,color\na.jpg,blue\n"])
+def test_no_table(tmp_path, text):
+    path = tmp_path / "image_properties.txt"
+    path.write_text(text)
+    with pytest.raises(CorruptFileError, match=f"{path}: expected"):
+        read_features(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(CorruptFileError, match="cannot read it"):
+        read_features(tmp_path / "none.txt")
