@@ -21,15 +21,15 @@ def _points(subject: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
     return as_points(np.stack([np.ravel(subject["fix_x"]), np.ravel(subject["fix_y"])], axis=1), path)
 
 
-def read_osie(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Read the fixations of all subjects and images from OSIE's ``fixations.mat``.
+def read_osie(path: Path) -> dict[str, list[NDArray[np.float64]]]:
+    """Read the fixations of each subject on each image from OSIE's ``fixations.mat``.
 
     Args:
         path: of a file with the cell array ``fixations`` of {img, subjects: [{fix_x, fix_y, fix_duration}]};
             coordinates are pixels, fractional and 1-based.
 
     Returns:
-        For each image's stem float64 [n, 2] of (x, y), 0-based, in the order of the subjects.
+        For each image's stem float64 [n, 2] of (x, y), 0-based, for each subject.
 
     Raises:
         CorruptFileError: if the file cannot be read or is not of this form; names its path.
@@ -37,10 +37,7 @@ def read_osie(path: Path) -> dict[str, NDArray[np.float64]]:
     contents = read_mat(path, "fixations", simplify_cells=True)
     try:
         return {
-            Path(entry["img"]).stem: np.concatenate(
-                [np.empty((0, 2))] + [_points(subject, path) for subject in _elements(entry["subjects"])]
-            )
-            - 1
+            Path(entry["img"]).stem: [_points(subject, path) - 1 for subject in _elements(entry["subjects"])]
             for entry in _elements(contents["fixations"])
         }
     except (ValueError, KeyError, TypeError, IndexError) as error:

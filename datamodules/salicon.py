@@ -8,7 +8,7 @@ from datamodules.base import Split
 from datamodules.dataset import SaliencyDataset
 from datamodules.files import FilesDataModule
 from datamodules.folders import list_images
-from datamodules.salicon_files import read_annotations, read_gaze
+from datamodules.salicon_files import read_annotations, read_gaze, read_observers
 from datamodules.stimuli import Stimulus
 
 SIGMA = 19.0
@@ -70,7 +70,10 @@ class SaliconDataModule(FilesDataModule):
         stems = sorted(self.stems(images, ".jpg") | self.stems(maps, ".png") | self.stems(gaze, ".mat"))
         files = [(images / f"{stem}.jpg", maps / f"{stem}.png", gaze / f"{stem}.mat") for stem in stems]
         self.require(path for triple in files for path in triple)
-        return [Stimulus(image.stem, image, partial(read_gaze, mat), png) for image, png, mat in files]
+        return [
+            Stimulus(image.stem, image, partial(read_gaze, mat), png, observers=partial(read_observers, mat))
+            for image, png, mat in files
+        ]
 
     def _with_annotations(self, split: Split) -> list[Stimulus]:
         """The 2015 release: one JSON file for all images of a split."""

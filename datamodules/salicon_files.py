@@ -16,12 +16,28 @@ def read_gaze(path: Path, size: Size) -> NDArray[np.float64]:
     """Read the fixations of all observers of one image from a ``.mat`` file of the 2017 release.
 
     Args:
+        path: of the file; see :func:`read_observers`.
+        size: (height, width) of the image.
+
+    Returns:
+        float64 [n, 2] of (x, y), 0-based, in the order of the observers.
+
+    Raises:
+        CorruptFileError: as for :func:`read_observers`.
+    """
+    return np.concatenate([np.empty((0, 2)), *read_observers(path, size)])
+
+
+def read_observers(path: Path, size: Size) -> list[NDArray[np.float64]]:
+    """Read the fixations of each observer of one image from a ``.mat`` file of the 2017 release.
+
+    Args:
         path: of a file with ``resolution`` [[height, width]] and ``gaze``, a struct array with one element
             per observer and the field ``fixations``: k×2 of [x, y], 1-based, unsigned.
         size: (height, width) of the image.
 
     Returns:
-        float64 [n, 2] of (x, y), 0-based, in the order of the observers.
+        For each observer float64 [n, 2] of (x, y), 0-based.
 
     Raises:
         CorruptFileError: if the file cannot be read, has no gaze, or is for an image of another size; names
@@ -35,8 +51,7 @@ def read_gaze(path: Path, size: Size) -> NDArray[np.float64]:
     gaze = np.asarray(contents["gaze"])
     if gaze.size and "fixations" not in (gaze.dtype.names or ()):
         raise CorruptFileError(f"{path}: expected 'gaze' to be a struct array with a field 'fixations'.")
-    observers = [as_points(fixations, path) for fixations in gaze["fixations"].ravel()] if gaze.size else []
-    return np.concatenate([np.empty((0, 2)), *observers]) - 1
+    return [as_points(fixations, path) - 1 for fixations in gaze["fixations"].ravel()] if gaze.size else []
 
 
 def read_annotations(path: Path) -> dict[str, NDArray[np.float64]]:

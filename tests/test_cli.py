@@ -515,7 +515,8 @@ def test_bad_images_are_skipped_and_counted(saliency, salicon):
     with pytest.warns(UserWarning, match="left out 1 of 3 images of the val split"):
         cli = call("test", *saliency, *arguments)
     assert [item.name for item in cli.datamodule.skipped] == [stem("val", 2)]
-    assert len((Path(cli.trainer.log_dir) / "per_image.csv").read_text().splitlines()) == 1 + 3 * 2
+    # A row of the model, two baselines and people for each of two images.
+    assert len((Path(cli.trainer.log_dir) / "per_image.csv").read_text().splitlines()) == 1 + 4 * 2
 
 
 def test_fixations_outside_and_images_without_any(saliency, salicon):

@@ -58,7 +58,7 @@ class ExplanationScores(Callback):
         console = Console()
         for table in tables:
             if table is tables[0] or table.published:
-                console.print(table.terminal())
+                console.print(*table.terminal(console.width), sep="\n")
         console.print("\n".join(notes), soft_wrap=True, highlight=False)
         if folder is not None and len(tables) > 1:
             console.print(

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from typing import Any
+import math
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,33 +11,58 @@ from rich.console import Console
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from datamodules.base import SaliencyDataModule
+from datamodules.base import SaliencyDataModule, SaliencyDataset
+from salvit.classical import MODEL, REMEDY, has_classical, spectral_residual
 from salvit.files import atomic_write
-from salvit.metrics import saliency_metrics, update_metrics
-from salvit.metrics.collection import PROFILE
+from salvit.metrics import Profile, update_metrics
+from salvit.modules.profiles import by_profile, split_metrics
 from salvit.modules.saliency import Batch, SaliencyModule
-from salvit.report.table import markdown_table, terminal_table
+from salvit.observers import UPPER_BOUND, leave_one_out, of_fixations, update_upper_bound
+from salvit.report.scores import file_names
+from salvit.report.table import columns_of, markdown_table, terminal_table
 
 BASELINES = ("center prior", "random")
+_UNITS: dict[Profile, str] = {
+    "exact": "KLD in nats, NSS in standard deviations",
+    "mit": "KLD in nats, NSS in standard deviations, EMD in pixels of maps 32 times smaller",
+    "tuebingen": "KLD in nats, NSS in standard deviations, IG in bits over the train split's center prior",
+}
+
+T = TypeVar("T")
+Table = dict[str, dict[str, float]]
+PerImage = dict[str, dict[str, Tensor]]
 
 
 class Scores(Callback):
-    """Scores baselines during `test`, and prints and writes what came out.
+    """Scores baselines during `test`, and prints and writes what came out, a table per profile.
 
     The center prior is the mean density of the train split; the random map is uniform noise, seeded by the
-    image's index. Both are scored at each image's native size like the model. Written to the log folder: `scores.md`,
-    the table, and `per_image.csv`, one row per image and model, empty where an image could not be scored.
+    image's index; the spectral residual, a classical model, is there where OpenCV's contributed modules are. All are
+    scored at each image's native size like the model, under the module's profiles. Where the dataset says whose
+    fixations are whose, a last row says how well people predict people (`salvit.observers`). Written to the log folder:
+    `scores.md`, the table, and `per_image.csv`, one row per image and model, empty where an image could not be
+    scored; of another profile than `exact`, `scores_PROFILE.md` and `per_image_PROFILE.csv`.
+
+    Args:
+        held_out: how many observers of an image, at most, are left out in turn and predicted by all others; 0 leaves
+            the row out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held_out: int = 5) -> None:
+        self.held_out = held_out
+        self.scratch: MetricCollection | None = None
         self.metrics: dict[str, MetricCollection] = {}
         self.names: list[str] = []
+        self.baselines = (*BASELINES, MODEL) if has_classical() else BASELINES
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the baselines' metrics, with the same pool of fixations as the model's."""
-        data = _datamodule(trainer)
-        pool = data.fixation_counts("test", data.dataset("test").size(0)).to(pl_module.device)
-        self.metrics = {name: saliency_metrics(pool).to(pl_module.device) for name in BASELINES}
+        """Make the baselines' metrics, those of the model's profiles."""
+        assert isinstance(pl_module, SaliencyModule)
+        empty = split_metrics(_datamodule(trainer), "test", pl_module.profiles).to(pl_module.device)
+        self.metrics = {name: empty.clone() for name in self.baselines}
+        self.scratch = None
+        if self.held_out and _datamodule(trainer).dataset("test").observers(0) is not None:
+            self.metrics[UPPER_BOUND], self.scratch = of_fixations(empty), of_fixations(empty)
         self.names = []
 
     def on_test_batch_end(
@@ -60,8 +86,12 @@ class Scores(Callback):
                 "center prior": data.center_prior(tuple(size)),
                 "random": _noise(int(batch["index"][row]), tuple(size)),
             }
-            for name, metrics in self.metrics.items():
-                update_metrics(metrics, maps[name][None].to(pl_module.device), one)
+            if MODEL in self.metrics:
+                maps[MODEL] = spectral_residual(batch["image"][row])
+            for name in self.baselines:
+                update_metrics(self.metrics[name], maps[name][None].to(pl_module.device), one)
+            if self.scratch is not None:
+                self._score_people(data, int(batch["index"][row]), self.scratch)
         self.names += batch["name"]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,13 +105,25 @@ class Scores(Callback):
         rows = {name: _means(metrics) for name, metrics in collections.items()}
         per_image = {name: _per_image(metrics) for name, metrics in collections.items()}
         names = _gathered(self.names)
-        for name in BASELINES:
+        for name in self.metrics:
             pl_module.log_dict(
                 {f"test/{name}/{key}": value for key, value in rows[name].items()}, rank_zero_only=True
             )
         folder = trainer.log_dir  # asked on every process: it is broadcast
         if trainer.is_global_zero:
-            self._write(_datamodule(trainer), folder, rows, per_image, names)
+            for profile in pl_module.profiles:
+                title = title_of(_datamodule(trainer), "test", len(names), profile)
+                _write(folder, title, profile, _of(profile, rows), _of(profile, per_image), names)
+            if not has_classical():
+                Console().print(REMEDY, markup=False, soft_wrap=True)
+
+    def _score_people(self, data: SaliencyDataModule, index: int, scratch: MetricCollection) -> None:
+        dataset = data.dataset("test")
+        observers = [points for points in dataset.observers(index) or [] if len(points)]
+        pairs = leave_one_out(observers, dataset.size(index), _sigma(dataset), self.held_out)
+        update_upper_bound(
+            self.metrics[UPPER_BOUND], scratch, pairs, dataset.fixations(index), len(observers) - 1
+        )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the last validation scores."""
@@ -93,22 +135,28 @@ class Scores(Callback):
             title = title_of(_datamodule(trainer), "val", len(_datamodule(trainer).dataset("val")))
             Console().print(terminal_table({_extractor_name(pl_module): scores}, title))
 
-    def _write(
-        self,
-        data: SaliencyDataModule,
-        folder: str | None,
-        rows: dict[str, dict[str, float]],
-        per_image: dict[str, dict[str, Tensor]],
-        names: list[str],
-    ) -> None:
-        title = title_of(data, "test", len(names))
-        Console().print(terminal_table(rows, title))
-        if folder is None:
-            return
-        with atomic_write(f"{folder}/scores.md") as file:
-            file.write(f"{title}\n\n{markdown_table(rows)}\n".encode())
-        with atomic_write(f"{folder}/per_image.csv") as file:
-            file.write(per_image_csv(per_image, names).encode())
+
+def _write(
+    folder: str | None, title: str, profile: Profile, rows: Table, per_image: PerImage, names: list[str]
+) -> None:
+    Console().print(terminal_table(rows, title))
+    if folder is None:
+        return
+    table, images = file_names(profile)
+    with atomic_write(f"{folder}/{table}") as file:
+        file.write(f"{title}\n\n{markdown_table(rows, columns_of(title))}\n".encode())
+    with atomic_write(f"{folder}/{images}") as file:
+        file.write(per_image_csv(per_image, names).encode())
+
+
+def _of(profile: Profile, rows: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
+    """The scores of one profile, by the bare names of its metrics."""
+    return {
+        model: {
+            by_profile(name)[1]: score for name, score in scores.items() if by_profile(name)[0] == profile
+        }
+        for model, scores in rows.items()
+    }
 
 
 def _extractor_name(module: LightningModule) -> str:
@@ -116,33 +164,50 @@ def _extractor_name(module: LightningModule) -> str:
     return type(module.extractor).__name__
 
 
-def title_of(data: SaliencyDataModule, split: str, images: int) -> str:
+def title_of(data: SaliencyDataModule, split: str, images: int, profile: Profile = "exact") -> str:
     """Dataset, release, split, number of images and profile: what a score needs to be comparable."""
     if split == "test" and data.dataset("test") is data.dataset("val"):
         split = "val"  # all that is labelled, as of SALICON
     release = getattr(data, "release", None)
     dataset = type(data).__name__.removesuffix("DataModule") + (f" layout {release}" if release else "")
-    return f"{dataset}, {split} split, {images} images, profile {PROFILE} (KLD in nats, NSS in standard deviations)"
+    return f"{dataset}, {split} split, {images} images, profile {profile} ({_UNITS[profile]})"
 
 
 def per_image_csv(per_image: dict[str, dict[str, Tensor]], names: list[str]) -> str:
     """One row per model and image; an empty cell where the image could not be scored."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["model", "image", *next(iter(per_image.values()))])
+    header = list(next(iter(per_image.values())))
+    writer.writerow(["model", "image", *header])
     for model, metrics in per_image.items():
-        columns = [scores.tolist() for scores in metrics.values()]
+        columns = [metrics[name].tolist() if name in metrics else [math.nan] * len(names) for name in header]
         for name, *scores in zip(names, *columns, strict=True):
             writer.writerow([model, name, *("" if score != score else f"{score:.6f}" for score in scores)])
     return text.getvalue()
 
 
 def _means(metrics: MetricCollection) -> dict[str, float]:
-    return {name.rpartition("/")[2]: float(score) for name, score in metrics.compute().items()}
+    return {_bare(name): float(score) for name, score in metrics.compute().items()}
 
 
 def _per_image(metrics: MetricCollection) -> dict[str, Tensor]:
-    return {name.rpartition("/")[2]: metric.per_image() for name, metric in metrics.items()}  # type: ignore[operator]
+    return {_bare(name): metric.per_image() for name, metric in metrics.items()}  # type: ignore[operator]
+
+
+def _bare(name: str) -> str:
+    """Without the prefix of what the model logs: "mit/NSS"."""
+    return name.removeprefix("test/")
+
+
+def _sigma(dataset: SaliencyDataset) -> float:
+    """Standard deviation in native pixels of the dataset's densities."""
+    sigma = getattr(dataset, "sigma", None)
+    if sigma is None:
+        raise ValueError(
+            "the dataset says whose fixations are whose, but not the sigma of its densities: give it one, or leave "
+            "the row of people out with Scores(held_out=0)"
+        )
+    return float(sigma)
 
 
 def _noise(index: int, size: tuple[int, int]) -> Tensor:

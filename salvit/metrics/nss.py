@@ -21,6 +21,7 @@ class NSS(PerImageMetric):
     Args:
         duplicates: Whether a pixel fixated k times counts k times; False scores the binary fixation map
             (MIT).
+        ddof: 1 for the sample's standard deviation, 0 for the population's (pysaliency).
         **kwargs: See `torchmetrics.Metric`.
 
     Example:
@@ -34,10 +35,11 @@ class NSS(PerImageMetric):
     higher_is_better = True
     truth = "fixations"
 
-    def __init__(self, duplicates: bool = True, **kwargs: Any) -> None:
+    def __init__(self, duplicates: bool = True, ddof: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.duplicates = duplicates
+        self.ddof = ddof
 
     def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
         """Score a batch."""
-        self.record(nss(pred, fixations, duplicates=self.duplicates))
+        self.record(nss(pred, fixations, duplicates=self.duplicates, ddof=self.ddof))

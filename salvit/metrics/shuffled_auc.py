@@ -65,12 +65,20 @@ class ShuffledAUC(PerImageMetric):
             self.add_state("points", [], dist_reduce_fx="cat")
             self.add_state("shapes", [], dist_reduce_fx="cat")
 
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch, or keep it until the pool is known."""
+    def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
+        """Score a batch, or keep it until the pool is known.
+
+        Raises:
+            ValueError: `own` is given, see `shuffled_auc`, and there is no pool.
+        """
         if self.pool is None:
+            if own is not None:
+                raise ValueError(
+                    "own is for fixations of single observers, which need a pool: ShuffledAUC(pool)"
+                )
             self._keep(pred, fixations)
         else:
-            self.record(shuffled_auc(pred, fixations, self.pool))
+            self.record(shuffled_auc(pred, fixations, self.pool, own))
 
     def image_scores(self) -> Tensor:
         """Scores of the images in the state as it is, without a sync; called by `compute`.

@@ -14,9 +14,10 @@ from datamodules.base import SaliencyDataModule
 from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor, RawAttention
 from salvit.losses import SaliencyLoss
-from salvit.metrics import at_native_size, saliency_metrics, update_metrics
+from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.modules.checkpoint import check_same_model, describe, without_backbone
 from salvit.modules.map_cache import MapCache
+from salvit.modules.profiles import check_profiles, split_metrics
 from salvit.modules.schedule import adamw_with_warmup, keep_configured
 from salvit.vit import load_vit, normalize
 
@@ -43,9 +44,11 @@ class SaliencyModule(LightningModule):
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
         warmup_epochs: epochs of linear warm-up before the cosine.
+        profile: by which definitions `test` scores, or several; see `salvit.metrics.saliency_metrics`. Validation
+            is always `exact`.
 
     Raises:
-        ValueError: if the extractor does not fit the backbone.
+        ValueError: if the extractor does not fit the backbone, or there is no such profile.
 
     Example:
         >>> module = SaliencyModule(extractor=RawAttention(block="all", per_head=True))
@@ -65,8 +68,10 @@ class SaliencyModule(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_epochs: float = 6,
+        profile: Profile | list[Profile] = "exact",
     ) -> None:
         super().__init__()
+        self.profiles = check_profiles(profile)
         self.lr = lr
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
@@ -95,6 +100,8 @@ class SaliencyModule(LightningModule):
         Returns:
             [B, H, W] float32, non-negative, on no particular scale.
         """
+        if not len(images):  # a process without images: extractors may divide by their number
+            return images[:, 0].float()
         return self._decode(self.extract(images), images)
 
     def extract(self, images: Tensor) -> Tensor:
@@ -153,13 +160,13 @@ class SaliencyModule(LightningModule):
 
     def _metrics(self, split: Literal["val", "test"]) -> MetricCollection:
         data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        pool = data.fixation_counts(split, data.dataset(split).size(0))
-        return saliency_metrics(pool.to(self.device), prefix=f"{split}/").to(self.device)
+        profiles = self.profiles if split == "test" else ("exact",)
+        return split_metrics(data, split, profiles, prefix=f"{split}/").to(self.device)
 
     def _predict(self, batch: Batch, split: str) -> Tensor:
         """Predict a batch of a split that comes again in the next epoch."""
         images = batch["image"]
-        if self.cache is None:
+        if self.cache is None or not len(images):
             return self(images)
         mirrored = batch.get("mirrored", [False] * len(images))
         keys = [(split, *key) for key in zip(batch["index"].tolist(), mirrored, strict=True)]

@@ -42,19 +42,34 @@ class MethodsTable:
     rows: Mapping[str, Mapping[str, Cell]]
     published: frozenset[str] = frozenset()
 
-    def terminal(self) -> Table:
-        """For the terminal; the best of ours in each column is bold."""
-        table = Table(title=self.title, title_justify="left")
+    def terminal(self, width: int) -> list[Table]:
+        """For a terminal of some width: as many tables below each other as its columns need; the best of ours is bold."""
+        return [self._part(names, part) for part, names in enumerate(self._parts(width))]
+
+    def _parts(self, width: int) -> list[list[str]]:
+        """Columns that fit beside the methods' names; none is ever cut off."""
+        room = width - max(map(len, self.rows), default=0) - 4
+        parts: list[list[str]] = [[]]
+        used = 0
+        for name in self.columns:
+            texts = (row[name].text for row in self.rows.values() if name in row)
+            needed = 3 + max(len(name) + 2, *map(len, texts), 1)
+            if parts[-1] and used + needed > room:
+                parts.append([])
+                used = 0
+            parts[-1].append(name)
+            used += needed
+        return parts
+
+    def _part(self, names: list[str], part: int) -> Table:
+        table = Table(title=None if part else self.title, title_justify="left")
         table.add_column("method", no_wrap=True)
-        for name, arrow in self.columns.items():
-            table.add_column(f"{name} {arrow}", justify="right")
+        for name in names:
+            table.add_column(f"{name} {self.columns[name]}", justify="right", no_wrap=True)
         for method, row in self.rows.items():
             style = "dim" if method in self.published else None
-            table.add_row(
-                method,
-                *(self._cell(method, row, name, "[bold]", "[/bold]") for name in self.columns),
-                style=style,
-            )
+            cells = (self._cell(method, row, name, "[bold]", "[/bold]") for name in names)
+            table.add_row(method, *cells, style=style)
         return table
 
     def markdown(self) -> str:
@@ -94,6 +109,6 @@ def cell(mean: float, per_image: Tensor | None) -> Cell:
     Example:
         >>> import torch
         >>> cell(0.5, torch.tensor([0.0, 1.0] * 50)).text
-        '0.500 ±0.098'
+        '0.500 ±0.100'
     """
     return Cell(mean) if per_image is None else Cell(mean, *bootstrap_interval(per_image))

@@ -10,7 +10,7 @@ from typing import Any
 from salvit.report.report import Report
 from salvit.report.runs import Run
 from salvit.report.scores import Scores
-from salvit.report.table import COLUMNS, cells
+from salvit.report.table import UPPER_BOUND, cells, columns_of
 
 MEANINGS = {
     "CC": "linear correlation with the density of fixations, −1 … 1",
@@ -19,9 +19,18 @@ MEANINGS = {
     "KLD": "divergence from the density, in nats; 0 is perfect",
     "sAUC": "chance that a fixation outranks one of another image; 0.5 for any map that is the same for all images",
     "AUC": "chance that a fixation outranks a random pixel; 0.5 is chance",
+    "AUC-Judd": "AUC against pixels that nobody fixated, ties broken at random",
+    "AUC-Borji": "AUC against random pixels, with thresholds 0.1 apart",
+    "EMD": "how far the mass has to be moved to be the density, in pixels of maps 32 times smaller; 0 is perfect",
+    "IG": "gain over the center prior of the train split, in bits per fixation; 0 is no better",
 }
 
-BASELINES = {"center prior": "mean density of the train split", "random": "uniform noise"}
+BASELINES = {
+    "center prior": "mean density of the train split",
+    "random": "uniform noise",
+    "spectral residual": "of Hou and Zhang 2007, by OpenCV",
+    UPPER_BOUND: "density of all observers but one, against that one",
+}
 
 
 def build_page(report: Report) -> str:
@@ -52,9 +61,10 @@ def _lead(runs: Sequence[Run]) -> str:
 
 def _table_section(scores: Scores, runs: Sequence[Run]) -> str:
     tested = {run.label: run for run in runs if run.stage == "test"}
-    header = "".join(f"<th>{name} {arrow}</th>" for name, arrow in COLUMNS.items())
+    columns = columns_of(scores.title)
+    header = "".join(f"<th>{name} {arrow}</th>" for name, arrow in columns.items())
     rows = "".join(_table_row(scores, model, tested.get(model)) for model in scores.per_image)
-    meanings = "".join(f"<dt>{name} {COLUMNS[name]}</dt><dd>{text}</dd>" for name, text in MEANINGS.items())
+    meanings = "".join(f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>" for name, arrow in columns.items())
     return _section(
         "Scores",
         f"{scores.title}. Mean over images, ± its standard error; ↑ higher is better, ↓ lower.",
@@ -64,10 +74,12 @@ def _table_section(scores: Scores, runs: Sequence[Run]) -> str:
 
 def _table_row(scores: Scores, model: str, run: Run | None) -> str:
     """The row of a model and its run, or of a baseline, which has none."""
-    errors = scores.errors[model]
+    errors, columns = scores.errors[model], columns_of(scores.title)
     texts = [
         f"<td{' class=best' if best else ''}>{text}<small>{_error(errors.get(metric))}</small></td>"
-        for metric, (text, best) in zip(COLUMNS, cells(scores.means[model], scores.means), strict=True)
+        for metric, (text, best) in zip(
+            columns, cells(scores.means[model], scores.means, columns), strict=True
+        )
     ]
     note = describe_model(run.config) if run else BASELINES.get(model, "")
     kind = "" if run else " class=baseline"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from salvit.metrics import PROFILES, Profile
 from salvit.report.runs import Run
 
 PerImage = dict[str, dict[str, list[float]]]
@@ -40,6 +41,17 @@ class Scores:
         return _apply(standard_error, self.per_image)
 
 
+def file_names(profile: Profile) -> tuple[str, str]:
+    """Files in a run's folder that hold the scores of a profile: the table, and the scores of every image.
+
+    Example:
+        >>> file_names("exact"), file_names("mit")
+        (('scores.md', 'per_image.csv'), ('scores_mit.md', 'per_image_mit.csv'))
+    """
+    suffix = "" if profile == "exact" else f"_{profile}"
+    return f"scores{suffix}.md", f"per_image{suffix}.csv"
+
+
 def standard_error(scores: list[float]) -> float:
     """Standard error of the mean: the sample's standard deviation over √n; 0 for one score."""
     return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else 0.0
@@ -59,11 +71,12 @@ def collect_scores(runs: Iterable[Run]) -> list[Scores]:
     """
     tables: dict[str, tuple[str, PerImage, PerImage]] = {}
     for run in runs:
-        if (run.folder / "per_image.csv").is_file():
-            title = (run.folder / "scores.md").read_text(encoding="utf-8").partition("\n")[0]
-            (_, model), *others = read_per_image(run.folder / "per_image.csv").items()
-            _, models, _ = tables.setdefault(_key(title, dict(others)), (title, {}, dict(others)))
-            models[run.label] = model
+        for table, images in (file_names(profile) for profile in PROFILES):
+            if (run.folder / images).is_file():
+                title = (run.folder / table).read_text(encoding="utf-8").partition("\n")[0]
+                (_, model), *others = read_per_image(run.folder / images).items()
+                _, models, _ = tables.setdefault(_key(title, dict(others)), (title, {}, dict(others)))
+                models[run.label] = model
     return [Scores(title, {**models, **baselines}) for title, models, baselines in tables.values()]
 
 

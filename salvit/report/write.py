@@ -10,7 +10,7 @@ from salvit.files import atomic_write
 from salvit.report.page import build_page
 from salvit.report.pictures import panel
 from salvit.report.report import Report
-from salvit.report.table import markdown_table
+from salvit.report.table import columns_of, markdown_table
 
 
 def write_report(report: Report, folder: Path) -> None:
@@ -22,7 +22,10 @@ def write_report(report: Report, folder: Path) -> None:
         report: from `read_report`.
         folder: where to.
     """
-    tables = [f"{scores.title}\n\n{markdown_table(scores.means)}\n" for scores in report.tables]
+    tables = [
+        f"{scores.title}\n\n{markdown_table(scores.means, columns_of(scores.title))}\n"
+        for scores in report.tables
+    ]
     parts = {
         "scores.md": "\n".join(tables).encode(),
         "pictures.png": _side_by_side(report.pictures),

@@ -14,6 +14,12 @@ from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 METRICS = ["CC", "NSS", "SIM", "KLD", "sAUC", "AUC"]
 
 
+@pytest.fixture(autouse=True)
+def without_classical_model(monkeypatch):
+    """As where OpenCV has no contributed modules, whatever is installed."""
+    monkeypatch.setattr("salvit.callbacks.scores.has_classical", lambda: False)
+
+
 @pytest.fixture
 def salicon(tmp_path):
     """Five labelled images, on the third of which nobody looked."""
@@ -54,7 +60,7 @@ def mean(images, model, metric):
 def test_a_row_per_model_and_image(tested):
     _, images, _ = tested
     names = [stem("val", number) for number in range(1, 6)]
-    models = ["RawAttention", "center prior", "random"]
+    models = ["RawAttention", "center prior", "random", "inter-observer"]
     assert [(row["model"], row["image"]) for row in images] == [(m, n) for m in models for n in names]
     assert list(images[0]) == ["model", "image", *METRICS]
 
@@ -120,7 +126,7 @@ def test_a_second_test_starts_anew(make_trainer, tmp_path, module, salicon):
     trainer = make_trainer(logger=logger, callbacks=[Scores()])
     first, second = (trainer.test(module, salicon, verbose=False)[0] for _ in range(2))
     assert first == pytest.approx(second, nan_ok=True)
-    assert len((tmp_path / "run/per_image.csv").read_text().splitlines()) == 1 + 15
+    assert len((tmp_path / "run/per_image.csv").read_text().splitlines()) == 1 + 20
 
 
 def test_the_model_is_named_after_its_extractor(make_trainer, tmp_path, vit_file, salicon):

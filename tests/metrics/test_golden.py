@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
+from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC, saliency_metrics, update_metrics
 from salvit.metrics.functional import auc, cc, fixation_counts, kld, nss, shuffled_auc, sim
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/metrics.npz"
@@ -38,7 +38,7 @@ def pool_of(pred, fixations):
 FUNCTIONALS = {
     "nss_counts_ddof1": lambda s, g, xy: nss(s, xy),
     # pysaliency divides by the population's standard deviation
-    "nss_pysaliency": lambda s, g, xy: nss(s, xy) * (s[0].numel() / (s[0].numel() - 1)) ** 0.5,
+    "nss_pysaliency": lambda s, g, xy: nss(s, xy, ddof=0),
     "auc_uniform": lambda s, g, xy: auc(s, xy),
     "sauc_exact": lambda s, g, xy: shuffled_auc(s, xy, pool_of(s, xy)),
     "sauc_bruteforce": lambda s, g, xy: shuffled_auc(s, xy, pool_of(s, xy)),
@@ -75,3 +75,24 @@ def test_classes(golden, dtype, name):
     expected = golden[f"expected_{name}"]
     np.testing.assert_allclose(metric.per_image(), expected, rtol=0, atol=TOLERANCE[dtype])
     assert metric.compute().item() == pytest.approx(expected.mean(), abs=TOLERANCE[dtype])
+
+
+TUEBINGEN = {
+    "AUC": "auc_uniform",
+    "sAUC": "sauc_exact",
+    "NSS": "nss_pysaliency",
+    "CC": "cc",
+    "KLD": "kld_mit",
+    "SIM": "sim_sumnorm",
+}
+
+
+def test_profile_tuebingen(golden, dtype):
+    pred, density, fixations = case(golden, dtype)
+    sizes = [tuple(pred.shape[1:])] * len(pred)
+    metrics = saliency_metrics(pool_of(pred, fixations), profile="tuebingen", baseline=density.mean(0))
+    update_metrics(metrics, pred, {"size": sizes, "density": density, "fixations": fixations})
+    for name, key in TUEBINGEN.items():
+        np.testing.assert_allclose(
+            metrics[name].per_image(), golden[f"expected_{key}"], rtol=0, atol=TOLERANCE[dtype], err_msg=name
+        )

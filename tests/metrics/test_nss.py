@@ -82,3 +82,13 @@ def test_bad_input_is_named():
 
 def test_empty_batch():
     assert nss(torch.zeros(0, 2, 3), []).shape == (0,)
+
+
+def test_the_populations_standard_deviation_is_over_all_pixels():
+    pred, _, fixations = batch(0)
+    pixels = pred[0].numel()
+    expected = nss(pred, fixations) * (pixels / (pixels - 1)) ** 0.5
+    torch.testing.assert_close(nss(pred, fixations, ddof=0), expected)
+    metric = NSS(ddof=0)
+    metric.update(pred, fixations)
+    torch.testing.assert_close(metric.per_image(), expected.float())

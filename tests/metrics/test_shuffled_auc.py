@@ -172,3 +172,19 @@ def test_a_bad_image_leaves_the_kept_ones_alone():
 
 def test_empty_batch():
     assert shuffled_auc(torch.zeros(0, 2, 3), [], torch.zeros(2, 3)).shape == (0,)
+
+
+def test_fixations_of_some_observers_are_compared_with_other_images_alone():
+    pred, _, fixations = batch(0)
+    pool = pool_of(pred, fixations)
+    part = [points[:2] for points in fixations]
+    found = shuffled_auc(pred, part, pool, own=fixations)
+    for image, points in enumerate(part):
+        alone = [points if other == image else xy for other, xy in enumerate(fixations)]
+        assert found[image] == shuffled_auc(pred[image : image + 1], [points], pool_of(pred, alone))[0]
+
+
+def test_fixations_of_some_observers_need_a_pool():
+    pred, _, fixations = batch(0)
+    with pytest.raises(ValueError, match="need a pool"):
+        ShuffledAUC().update(pred, fixations, own=fixations)

@@ -12,7 +12,9 @@ from salvit.metrics.functional.maps import check_maps
 from salvit.metrics.functional.ranking import mann_whitney_auc, rankable
 
 
-def shuffled_auc(pred: Tensor, fixations: Sequence[Tensor], pool: Tensor) -> Tensor:
+def shuffled_auc(
+    pred: Tensor, fixations: Sequence[Tensor], pool: Tensor, own: Sequence[Tensor] | None = None
+) -> Tensor:
     r"""Exact shuffled AUC of each image: its fixations against other images', so center bias earns nothing.
 
     .. math:: \mathrm{sAUC} = \frac{1}{n m} \sum_{i=1}^{n} \sum_{j=1}^{m} [S_i > S_j] + \tfrac12 [S_i = S_j]
@@ -27,6 +29,8 @@ def shuffled_auc(pred: Tensor, fixations: Sequence[Tensor], pool: Tensor) -> Ten
         pool: [H', W'] count map of the fixations of all images, these included (see `fixation_counts`). Where
             its size is not the prediction's, its points are rescaled as coordinates,
             x' = (x + 0.5) · W/W' − 0.5.
+        own: all fixations on these images, where `fixations` are those of some observers only: what the pool is
+            freed of. None: `fixations` are all.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map, NaN for an image without fixations or with an empty
@@ -44,11 +48,11 @@ def shuffled_auc(pred: Tensor, fixations: Sequence[Tensor], pool: Tensor) -> Ten
     """
     maps, counts = check_maps(pred, "pred"), check_pool(pool)
     size, shape = (maps.shape[1], maps.shape[2]), (counts.shape[0], counts.shape[1])
-    own = fixation_indices(fixations, [size] * len(maps), shape)
-    _check_own(own, counts)
+    everyones = fixation_indices(fixations if own is None else own, [size] * len(maps), shape)
+    _check_own(everyones, counts)
     moved = resized_pixels(shape, size)
     everyone = np.bincount(moved, weights=counts.flatten(), minlength=size[0] * size[1]).astype(int)
-    rows = zip(rankable(maps), fixation_indices(fixations, [size] * len(maps)), own, strict=True)
+    rows = zip(rankable(maps), fixation_indices(fixations, [size] * len(maps)), everyones, strict=True)
     scores = [_score(values, index.numpy(), everyone, moved[mine.numpy()]) for values, index, mine in rows]
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
 

@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from salvit.metrics import PROFILES, OtherImages, saliency_metrics, update_metrics
+from salvit.metrics.functional import auc, cc, fixation_counts, information_gain, kld, nss, shuffled_auc, sim
+from salvit.metrics.profiles import find_spec
+from salvit.report.table import PROFILE_COLUMNS
+from tests.metrics.cases import batch
+
+SIZES = [(6, 9)] * 3
+
+
+@pytest.fixture
+def case():
+    return batch(0)
+
+
+def made(profile, fixations, **options):
+    pool = fixation_counts(fixations, SIZES, SIZES[0])
+    options = {"others": OtherImages(fixations, SIZES), "baseline": torch.ones(6, 9), **options}
+    return saliency_metrics(pool, profile=profile, **options)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_table_has_the_columns_of_its_profile(profile, case):
+    names = [name for name in PROFILE_COLUMNS[profile] if name != "EMD" or find_spec("ot")]
+    metrics = made(profile, case[2])
+    assert list(metrics) == names
+    for name, metric in metrics.items():
+        assert PROFILE_COLUMNS[profile][name] == ("↑" if metric.higher_is_better else "↓")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_batch_is_scored_under_every_profile(profile, case):
+    pred, density, fixations = case
+    metrics = made(profile, fixations)
+    update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
+    assert all(score.isfinite() for score in metrics.compute().values())
+    assert all(len(metric.per_image()) == 3 for metric in metrics.values())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_is_kept_is_one_score_per_image(profile, case):
+    pred, density, fixations = case
+    metrics = made(profile, fixations)
+    for _ in range(4):
+        update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
+    for metric in metrics.values():
+        kept = {name: value for name, value in metric.metric_state.items() if isinstance(value, list)}
+        assert {name: sum(part.numel() for part in value) for name, value in kept.items()} == {"scores": 12}
+
+
+def test_tuebingen_is_pysaliency_on_a_map(case):
+    pred, density, fixations = case
+    metrics = made("tuebingen", fixations, baseline=density[0])
+    update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
+    pool = fixation_counts(fixations, SIZES, SIZES[0])
+    expected = {
+        "IG": information_gain(pred, fixations, density[0]),
+        "AUC": auc(pred, fixations),
+        "sAUC": shuffled_auc(pred, fixations, pool),
+        "NSS": nss(pred, fixations) * (54 / 53) ** 0.5,
+        "CC": cc(pred, density),
+        "KLD": kld(pred, density),
+        "SIM": sim(pred, density, minmax=False),
+    }
+    for name, scores in expected.items():
+        np.testing.assert_allclose(metrics[name].per_image(), scores, atol=1e-6, err_msg=name)
+
+
+def test_mit_scores_the_binary_fixation_map(case):
+    pred, density, _ = case
+    once = [torch.tensor([[float(i), 1.0], [3.0, 4.0]]) for i in range(3)]
+    twice = [torch.cat([points, points[:1]]) for points in once]
+    found = []
+    for fixations in (once, twice):
+        metrics = made("mit", fixations)
+        update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
+        found.append(metrics["NSS"].per_image())
+    assert found[0].equal(found[1])
+
+
+def test_the_seed_reaches_what_is_sampled(case):
+    metrics = made("mit", case[2], seed=5)
+    assert [metrics[name].seed for name in ("AUC-Judd", "AUC-Borji", "sAUC")] == [5] * 3
+
+
+def test_what_a_profile_needs_is_asked_for():
+    with pytest.raises(ValueError, match="others=OtherImages"):
+        saliency_metrics(profile="mit")
+    with pytest.raises(ValueError, match="baseline="):
+        saliency_metrics(profile="tuebingen")
+    with pytest.raises(ValueError, match="no profile 'bare'; expected one of exact, mit, tuebingen"):
+        saliency_metrics(profile="bare")
+
+
+def test_without_pot_mit_says_what_it_leaves_out(monkeypatch, case):
+    monkeypatch.setattr("salvit.metrics.profiles.find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"EMD is left out .*salvit\[emd\]"):
+        metrics = made("mit", case[2])
+    assert "EMD" not in metrics
