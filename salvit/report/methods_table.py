@@ -43,7 +43,7 @@ class MethodsTable:
     published: frozenset[str] = frozenset()
 
     def terminal(self, width: int) -> list[Table]:
-        """For a terminal of some width: as many tables below each other as its columns need; the best of ours is bold."""
+        """For a terminal of some width: as many tables as its columns need; the best of ours is bold."""
         return [self._part(names, part) for part, names in enumerate(self._parts(width))]
 
     def _parts(self, width: int) -> list[list[str]]:

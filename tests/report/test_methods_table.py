@@ -28,7 +28,7 @@ def test_markdown(table):
     )
 
 
-@pytest.mark.parametrize(("width", "tables"), [(200, 1), (60, 2), (40, 3)])
+@pytest.mark.parametrize(("width", "tables"), [(200, 1), (48, 2), (36, 3)])
 def test_no_column_is_ever_cut_off_in_a_terminal(table, width, tables):
     text = io.StringIO()
     console = Console(file=text, width=width)
