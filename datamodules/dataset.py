@@ -52,6 +52,10 @@ class SaliencyDataset(Dataset[Sample], ABC):
         """Fixations inside the image, one float32 [n_i, 2] per observer; None if nothing says whose they are."""
         return None
 
+    def fingerprint(self) -> str:
+        """What tells this dataset's images from others of the same names, beyond the datamodule's options."""
+        return str(len(self))
+
     def dropped_fixations(self, index: int) -> int:
         """Number of recorded fixations left out because they lie outside the image."""
         return 0

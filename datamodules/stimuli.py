@@ -1,5 +1,6 @@
 """Images on disk with what belongs to them (fixations, densities, labels, boxes, masks), as a dataset."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,14 @@ class StimulusDataset(SaliencyDataset):
             if stimulus.annotation is not None:
                 counts += see_boxes(stimulus.annotation(), self.view(index)).counts
         return counts
+
+    def fingerprint(self) -> str:
+        """Hash of the images' names, sizes in bytes and times of change; no image is read."""
+        digest = hashlib.sha256()
+        for stimulus in self.stimuli:
+            about = stimulus.image.stat()
+            digest.update(f"{stimulus.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def size(self, index: int) -> Size:
         """Native (height, width), from the image's header."""

@@ -74,6 +74,7 @@ class VOC2012DataModule(ExplanationDataModule):
             self.require(folder / kind / f"{stem}.{suffix}" for stem in stems)
         stimuli = [_stimulus(folder, stem) for stem in stems]
         chosen = [item for item in track(stimuli, "reading annotations", len(stimuli)) if self._wanted(item)]
+        self.notes = [f"{len(stimuli) - len(chosen)} images left out by classes={self.classes}"]
         if not chosen:
             raise self.not_found(f"an image with {self.classes} classes in {names}", "there is none")
         return self.stimulus_dataset(chosen, split, classes=len(CLASSES))

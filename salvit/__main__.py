@@ -1,5 +1,6 @@
 """`salvit`, `lightning` and `python -m salvit`; help is answered before anything heavy is imported."""
 
+import difflib
 import sys
 
 from salvit import __version__
@@ -28,6 +29,15 @@ examples:
 """
 
 
+COMMANDS = ("fit", "validate", "test", "predict")
+"""LightningCLI's; `explain` has a parser of its own."""
+
+
+def _wrong(message: str) -> int:
+    print(f"salvit: error: {message}\n(`salvit --help` lists the commands.)", file=sys.stderr)
+    return 2
+
+
 def main(args: list[str] | None = None) -> None:
     """Run a command line.
 
@@ -50,10 +60,15 @@ def main(args: list[str] | None = None) -> None:
         from salvit.explain.command import main as explain
 
         explain(arguments[1:])
-    else:
+    elif arguments[0].startswith("-") or arguments[0] in COMMANDS:
         from salvit.cli import run
 
         run(args)
+    else:
+        close = difflib.get_close_matches(arguments[0], [*COMMANDS, "explain"], n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        known = ", ".join([*COMMANDS, "explain"])
+        raise SystemExit(_wrong(f"no command {arguments[0]!r}{hint} Commands: {known}"))
 
 
 if __name__ == "__main__":

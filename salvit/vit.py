@@ -53,7 +53,8 @@ _NOT_PLAIN = {
 _SHIPPED = Path(__file__).parent / "weights"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _SUPPLY = (
-    "get the file where there is a network and pass it as load_vit(name, weights=path), or take "
+    "get the file where there is a network and pass it (load_vit(name, weights=path), --model.weights FILE, or "
+    "`salvit explain --weights FILE`), or take "
     '"salvit_tiny", which comes with the package'
 )
 
@@ -430,3 +431,26 @@ def weights_hash(vit: ViT) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def describe_vit(vit: ViT) -> dict[str, Any]:
+    """Describe a model in plain values: equal descriptions, equal maps.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> describe_vit(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32))["num_heads"]
+        3
+    """
+    config = resolve_model_data_config(vit)
+    return {
+        "weights_sha256": weights_hash(vit),
+        "class": type(vit).__name__,
+        "modules": hashlib.sha256(repr(vit).encode()).hexdigest(),
+        "num_heads": num_heads(vit),
+        "input_size": list(input_size(vit)),
+        "global_pool": str(vit.global_pool),
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+    }

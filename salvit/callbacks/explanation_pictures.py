@@ -1,6 +1,5 @@
 """Heatmaps of the first test images: methods side by side, and class by class where an image has several."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
+from salvit.explain.classes import Classes, classes_of
 from salvit.explain.grid import Cell, grid, thumbnail
 from salvit.files import atomic_write
 from salvit.modules.explanation import Batch, ExplanationModule
@@ -22,19 +22,19 @@ _SIDE = 224
 class ExplanationPictures(Callback):
     """Draws overlays of the first images of a test.
 
-    `pictures/methods.png`: a row per image, the image with its boxes and then a column per method, as in Figure 5 of
-    "Attention Guided CAM". `pictures/classes.png`, where boxes of several classes lie in one image: a row per class and
-    a column per method that explains one, as in its Figure 6. Written to the log folder, and to W&B where it is on.
+    `pictures/methods.png`: for each image the image with its boxes and then every method, as in Figure 5 of "Attention
+    Guided CAM". `pictures/classes.png`, where boxes of several classes lie in one image: a row per class and a column
+    per method that explains one, as in its Figure 6. Written to the log folder, and to W&B where it is on.
 
     Args:
         count: images in each picture; taken from the first batches.
-        columns: methods in each picture; the first ones.
+        columns: pictures in a row, after which the next row begins.
     """
 
-    def __init__(self, count: int = 4, columns: int = 9) -> None:
+    def __init__(self, count: int = 4, columns: int = 10) -> None:
         self.count = count
         self.columns = columns
-        self._methods: list[list[Cell]] = []
+        self._methods: list[list[Cell]] = []  # one list per image
         self._classes: list[list[Cell]] = []
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,7 +54,7 @@ class ExplanationPictures(Callback):
         assert isinstance(pl_module, ExplanationModule)
         if not trainer.is_global_zero:
             return
-        names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+        names = _classes(pl_module, trainer)
         for index in range(min(len(batch["name"]), self.count - len(self._methods))):
             self._methods.append(self._methods_row(pl_module, batch, index, names))
         images = len({row[0].title for row in self._classes})
@@ -67,7 +67,7 @@ class ExplanationPictures(Callback):
         for name, rows in (("methods", self._methods), ("classes", self._classes)):
             if not trainer.is_global_zero or not rows:
                 continue
-            picture = grid(rows)
+            picture = grid([part for row in rows for part in self._wrapped(row)])
             if folder is not None:
                 with atomic_write(f"{folder}/pictures/{name}.png") as file:
                     picture.save(file, format="PNG")
@@ -75,23 +75,24 @@ class ExplanationPictures(Callback):
                 if isinstance(logger, WandbLogger):
                     logger.log_image(f"test/{name}", [picture])
 
-    def _methods_row(
-        self, module: ExplanationModule, batch: Batch, index: int, names: Sequence[str] | None
-    ) -> list[Cell]:
+    def _wrapped(self, cells: list[Cell]) -> list[list[Cell]]:
+        return [cells[start : start + self.columns] for start in range(0, len(cells), self.columns)]
+
+    def _methods_row(self, module: ExplanationModule, batch: Batch, index: int, names: Classes) -> list[Cell]:
         image = batch["image"][index]
         inputs = normalize(module.vit, image[None])
         target, correct = module.classes(
             {k: v[index][None] for k, v in batch.items() if k == "label"}, inputs
         )
-        said = "" if target is None else _class_name(int(target), names)
+        said = "" if target is None else names.describe(int(target))
         note = said if bool(correct) else f"{said}, misclassified"
         cells = [Cell(framed(image, _boxes(batch, index)), batch["name"][index], note)]
-        for method in list(module.methods)[: self.columns]:
+        for method in module.methods:
             cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
         return cells
 
     def _class_rows(
-        self, module: ExplanationModule, batch: Batch, index: int, names: Sequence[str] | None
+        self, module: ExplanationModule, batch: Batch, index: int, names: Classes
     ) -> list[list[Cell]]:
         image = batch["image"][index]
         inputs = normalize(module.vit, image[None])
@@ -99,9 +100,9 @@ class ExplanationPictures(Callback):
         rows = []
         for label in batch["box_labels"][index].unique().tolist():
             boxes = batch["boxes"][index][batch["box_labels"][index] == label]
-            cells = [Cell(framed(image, boxes), batch["name"][index], _class_name(label, names))]
+            cells = [Cell(framed(image, boxes), batch["name"][index], names.describe(label))]
             target = torch.tensor([label], device=inputs.device)
-            for method in methods[: self.columns]:
+            for method in methods:
                 cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
             rows.append(cells)
         return rows
@@ -145,5 +146,8 @@ def _boxes(batch: Batch, index: int) -> Tensor:
     return boxes
 
 
-def _class_name(label: int, names: Sequence[str] | None) -> str:
-    return str(label) if names is None else names[label]
+def _classes(module: ExplanationModule, trainer: Trainer) -> Classes:
+    """The classes by the model's names for them, or else by the dataset's."""
+    known = classes_of(module.vit)
+    names = getattr(trainer.datamodule, "class_names", None)  # type: ignore[attr-defined]
+    return known if known.labels or names is None else Classes(len(names), list(names))

@@ -1,12 +1,15 @@
 """The results of an explanation run: tables, a line per image, curves."""
 
 import csv
+import inspect
 import io
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch import Tensor
@@ -17,7 +20,7 @@ from salvit.files import atomic_write
 from salvit.metrics import ABPC
 from salvit.metrics.functional.perturbation import FRACTIONS
 from salvit.metrics.rows import PerImageRows
-from salvit.modules.explanation import ExplanationModule
+from salvit.modules.explanation import IRRELEVANT, ExplanationModule
 from salvit.report.methods_table import Cell, MethodsTable, cell
 from salvit.report.perturbation import draw_perturbation
 from salvit.report.published import published_rows, sources
@@ -36,6 +39,13 @@ class ExplanationScores(Callback):
     every logger as `test/METHOD/SCORE`, tables and curves to W&B where it is on.
     """
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say what an interrupt has left."""
+        assert isinstance(pl_module, ExplanationModule)
+        if isinstance(exception, KeyboardInterrupt) and pl_module.results is not None:
+            done = f"{len(pl_module.names)} images are kept in {pl_module.results}"
+            rank_zero_info(f"interrupted: the results of {done}; the same command goes on from there")
+
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; log, print and write them."""
         assert isinstance(pl_module, ExplanationModule)
@@ -46,9 +56,12 @@ class ExplanationScores(Callback):
             for metric in metrics.values():
                 if isinstance(metric, ABPC):
                     curves[method] = metric.curves()
-        names, about = gathered(pl_module.names), {m: gathered(a) for m, a in pl_module.about.items()}
+        order = torch.tensor(gathered(pl_module.indices)).argsort().tolist()
+        names = _ordered(gathered(pl_module.names), order)
+        about = {method: _ordered(gathered(images), order) for method, images in pl_module.about.items()}
+        per_image = {method: {k: s[order] for k, s in scores.items()} for method, scores in per_image.items()}
         logged = {f"test/{m}/{name}": one.mean for m, row in cells.items() for name, one in row.items()}
-        pl_module.log_dict(logged, rank_zero_only=True)
+        pl_module.log_dict(logged, sync_dist=True)  # equal on all processes
         folder = trainer.log_dir  # asked on every process: it is broadcast
         if not trainer.is_global_zero:
             return
@@ -105,6 +118,7 @@ def describe(module: ExplanationModule, data: SaliencyDataModule, images: int) -
     """What a score needs to be comparable: dataset, split, images, model, class explained, scores' options."""
     release = getattr(data, "release", None)
     dataset = type(data).__name__.removesuffix("DataModule") + (f" {release}" if release else "")
+    settings = [f"{key}={value}" for key, value in changed_options(data).items() if key not in IRRELEVANT]
     changed = {type(score).__name__: score.changed_options() for score in module.active_scores}
     options = [f"{name} {key}={value}" for name, options in changed.items() for key, value in options.items()]
     asked = (
@@ -114,7 +128,9 @@ def describe(module: ExplanationModule, data: SaliencyDataModule, images: int) -
     )
     facts = [
         f"{dataset}, {data.split_name('test')} split, {images} images",
-        module.vit_name,
+        *settings,
+        *getattr(data, "notes", []),
+        f"{module.model_name} at {'×'.join(map(str, data.image_size))}",
         f"class explained: {asked}",
         *options,
     ]
@@ -138,6 +154,23 @@ def remarks(about: Mapping[str, list[dict[str, Any]]], module: ExplanationModule
             found = ", ".join(f"{method} {count}" for method, count in counts.items() if count)
             lines.append(f"heatmaps that are {kind}: {found}")
     return lines
+
+
+def changed_options(data: SaliencyDataModule) -> dict[str, Any]:
+    """Options of a datamodule that are not the default ones."""
+    defaults = {name: parameter.default for one in type(data).__mro__ for name, parameter in _parameters(one)}
+    own = {name: parameter.default for name, parameter in _parameters(type(data))}
+    known = {**defaults, **own, "image_size": data.hparams.get("image_size")}  # said with the model
+    return {name: value for name, value in data.hparams.items() if value != known.get(name, value)}
+
+
+def _parameters(one: type) -> list[tuple[str, inspect.Parameter]]:
+    return list(inspect.signature(one).parameters.items()) if one is not object else []
+
+
+def _ordered(items: list[Any], order: list[int]) -> list[Any]:
+    """Items in the dataset's order, however many processes they came from."""
+    return [items[position] for position in order]
 
 
 def _results(metrics: list[PerImageRows]) -> tuple[dict[str, Cell], dict[str, Tensor]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from salvit.extractors import METHODS, Extractor
 from salvit.extractors.choice import supported_methods
-from salvit.vit import ViT
+from salvit.vit import ViT, input_size
 
 ALL = "all"
 
@@ -46,7 +46,7 @@ def choose_methods(names: Sequence[str], vit: ViT) -> tuple[dict[str, Extractor]
         IndexError: likewise.
     """
     if ALL in names:
-        chosen, refused = supported_methods(vit)
+        chosen, refused = supported_methods(vit, size=input_size(vit))
         named = [name for name in names if name != ALL]
     else:
         chosen, refused, named = {name: METHODS[name]() for name in names}, {}, list(names)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.options import HasOptions
+from salvit.untouched import untouched
 from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_attention_maps, require_frozen_vit
 
 
@@ -46,8 +47,9 @@ class Extractor(HasOptions, ABC):
         """
         self.check(vit)
         check_images(vit, images)
+        self.check_grid(vit, patch_grid(vit, images))
         classes = check_target(vit, images, target) if self.class_specific else None
-        with torch.no_grad():
+        with untouched(vit), torch.no_grad():
             return self._maps(vit, images, classes)
 
     def check(self, vit: ViT) -> None:
@@ -67,6 +69,17 @@ class Extractor(HasOptions, ABC):
             )
         if self.reads_attention:
             require_attention_maps(vit, repr(self))
+
+    def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
+        """Raise, before anything is computed, if the method has no meaning on a patch grid.
+
+        Args:
+            vit: the model.
+            grid: patches (rows, columns).
+
+        Raises:
+            ValueError: if it is too small.
+        """
 
     @abstractmethod
     def num_channels(self, vit: ViT) -> int:
@@ -123,6 +136,10 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     """
     if target is None:
         return None
+    if isinstance(target, str):
+        raise ValueError(
+            f"target must be a class index; got {target!r} (`salvit explain --target` takes names)"
+        )
     classes = torch.as_tensor(target, device=images.device)
     if classes.is_floating_point() or classes.dtype == torch.bool:
         raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")

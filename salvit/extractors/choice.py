@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 
 from salvit.extractors import METHODS, Extractor
-from salvit.vit import ViT
+from salvit.vit import ViT, patch_grid
 
 
 def supported_methods(
-    vit: ViT, names: Iterable[str] | None = None
+    vit: ViT, names: Iterable[str] | None = None, size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
     """Make the extractors, with their default options, that have a meaning for a model.
 
     Args:
         vit: a plain timm ViT in eval mode.
         names: keys of `METHODS`; all by default.
+        size: (height, width) of the images in pixels, where it is known.
 
     Returns:
         Extractors by name, and by name why the others have no meaning.
@@ -31,6 +32,8 @@ def supported_methods(
         extractor = METHODS[name]()
         try:
             extractor.check(vit)
+            if size is not None:
+                extractor.check_grid(vit, patch_grid(vit, size))
         except (TypeError, ValueError, IndexError) as error:
             refused[name] = str(error)
         else:

@@ -1,5 +1,6 @@
 """Salient Attention: the attention of the locations that a tensor decomposition finds informative."""
 
+import math
 from typing import Literal
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from salvit.cp import cp_als
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.recording import read_attention
-from salvit.vit import ViT, block_indices, num_prefix_tokens
+from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
 
 
 class SalientAttention(Extractor):
@@ -86,6 +87,24 @@ class SalientAttention(Extractor):
         """
         super().check(vit)
         block_indices(vit, [self.block])
+
+    def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
+        """Raise if the attention over a patch grid has fewer modes than asked for.
+
+        Args:
+            vit: the model.
+            grid: patches (rows, columns).
+
+        Raises:
+            ValueError: if it is too small.
+        """
+        rows, columns = grid
+        most = math.prod(sorted((num_heads(vit), rows * columns, rows, columns))[:-1])
+        if (asked := self.rank or self.k) > most:
+            raise ValueError(
+                f"{self!r} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
+                f"{num_heads(vit)} heads have at most {most}: lower k or take larger images"
+            )
 
     def num_channels(self, vit: ViT) -> int:
         """Return k."""

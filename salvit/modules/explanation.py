@@ -11,13 +11,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from datamodules.base import SaliencyDataModule
+from salvit import __version__
 from salvit.extractors import Extractor, name_of
 from salvit.extractors.choice import supported_methods
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.metrics.rows import PerImageRows
 from salvit.modules.results import Record, Results
 from salvit.scores import Case, Score, default_scores
-from salvit.vit import load_vit, normalize, weights_hash
+from salvit.vit import describe_vit, load_vit, normalize
 
 Batch = dict[str, Any]
 
@@ -66,7 +67,7 @@ class ExplanationModule(LightningModule):
         super().__init__()
         if target not in ("label", "predicted"):
             raise ValueError(f'target must be "label" or "predicted"; got {target!r}')
-        self.vit_name = vit
+        self.model_name = _model_name(vit, weights, pretrained)
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
         self.methods = self._methods(extractors)
         self.scores = default_scores() if scores is None else scores
@@ -74,6 +75,7 @@ class ExplanationModule(LightningModule):
         self.results = None if results is None else Path(results)
         self.metrics: dict[str, dict[str, PerImageRows]] = {}
         self.names: list[str] = []
+        self.indices: list[int] = []
         self.about: dict[str, list[Record]] = {}
         self._active: list[Score] = []
         self._stores: dict[str, Results] = {}
@@ -106,7 +108,7 @@ class ExplanationModule(LightningModule):
             name: {_key(score): score.metric().to(self.device) for score in self._active}
             for name in self.methods
         }
-        self.names, self.about = [], {name: [] for name in self.methods}
+        self.names, self.indices, self.about = [], [], {name: [] for name in self.methods}
         self._open_results(data)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -118,6 +120,7 @@ class ExplanationModule(LightningModule):
         for method, rows in records.items():
             self._update(method, [row for row in rows if row is not None])
         self.names += batch["name"]
+        self.indices += batch["index"].tolist()
 
     def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
         """Heatmaps [B, h, w] of images that are normalised for the model, by a method of `methods`."""
@@ -208,11 +211,14 @@ class ExplanationModule(LightningModule):
         if self.results is None:
             return
         common = {
-            "weights_sha256": weights_hash(self.vit),
+            "salvit": __version__,
+            "vit": describe_vit(self.vit),
+            "precision": str(self.trainer.precision),
             "data": f"{type(data).__module__}.{type(data).__qualname__}",
-            "options": {key: value for key, value in data.hparams.items() if key not in _IRRELEVANT},
+            "options": {key: value for key, value in data.hparams.items() if key not in IRRELEVANT},
+            "images": data.dataset("test").fingerprint(),
             "target": self.target,
-            "scores": [_key(score) for score in self._active],
+            "scores": [f"{score!r} {score.fingerprint()}" for score in self._active],
         }
         self._stores = {
             name: Results(self.results, {**common, "method": repr(extractor)})
@@ -227,8 +233,14 @@ class ExplanationModule(LightningModule):
         return data
 
 
-_IRRELEVANT = {"root", "batch_size", "num_workers"}
+IRRELEVANT = frozenset({"root", "batch_size", "num_workers"})
 """Options of a datamodule that change no result."""
+
+
+def _model_name(vit: str, weights: str | Path | None, pretrained: bool) -> str:
+    if weights is not None:
+        return f"{vit} with weights {Path(weights).name}"
+    return vit if pretrained else f"{vit} with random weights"
 
 
 def _kinds(heatmaps: Tensor) -> list[str]:

@@ -1,12 +1,17 @@
 """Perturbation curves as a picture."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from torch import Tensor
+
+_COLOURED = 7
+_BASELINES = {"random": ":", "center_prior": "--"}
+_TITLES = ("LeRF ↑: least relevant first", "MoRF ↓: most relevant first")
 
 
 def draw_perturbation(curves: Mapping[str, tuple[Tensor, Tensor]], fractions: Sequence[float]) -> Figure:
@@ -17,26 +22,41 @@ def draw_perturbation(curves: Mapping[str, tuple[Tensor, Tensor]], fractions: Se
         fractions: F shares of pixels removed.
 
     Returns:
-        The figure: LeRF and MoRF side by side, a line per method, the best of either at the top of the legend.
+        The figure: LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the legend.
     """
-    layout = ConstrainedLayoutEngine(w_pad=0.1)
-    figure = Figure(figsize=(11, 3.2 + 0.1 * len(curves)), layout=layout)
+    by_area = sorted(curves, key=lambda method: float((curves[method][1] - curves[method][0]).mean()))
+    figure = Figure(figsize=(11, 4.6), layout=ConstrainedLayoutEngine(w_pad=0.1))
     panels = figure.subplots(1, 2, sharey=True)
-    by_area = sorted(curves.items(), key=lambda item: float((item[1][1] - item[1][0]).mean()))
-    colours = colormaps["viridis"](np.linspace(0, 0.92, len(curves)))
-    for (method, pair), colour in zip(by_area, colours, strict=True):
-        for panel, curve in zip(panels, pair, strict=True):
-            panel.plot(fractions, curve.cpu().numpy(), marker="o", markersize=2.5, color=colour, label=method)
-    for panel, title in zip(
-        panels, ("LeRF ↑: least relevant first", "MoRF ↓: most relevant first"), strict=True
-    ):
+    for method in reversed(by_area):  # the best on top
+        style = _style(by_area.index(method), method)
+        for panel, curve in zip(panels, curves[method], strict=True):
+            panel.plot(fractions, curve.cpu().numpy(), **style)
+    for panel, title in zip(panels, _TITLES, strict=True):
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("share of pixels removed", fontsize=9)
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8)
     panels[0].set_ylabel("probability of the target", fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
+    _legend(figure, panels[0], others=len(by_area) - _COLOURED)
+    return figure
+
+
+def _style(place: int, method: str) -> dict[str, Any]:
+    """Colours for the best methods only: nineteen could not be told apart."""
+    if method in _BASELINES:
+        return {"color": "black", "linestyle": _BASELINES[method], "linewidth": 1.2, "label": method}
+    if place < _COLOURED:
+        return {"color": f"C{place}", "marker": "o", "markersize": 3, "linewidth": 1.6, "label": method}
+    return {"color": "0.75", "linewidth": 0.9, "label": None}
+
+
+def _legend(figure: Figure, panel: Axes, others: int) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    handles, labels = handles[::-1], labels[::-1]
+    if others > 0:
+        handles.append(Line2D([], [], color="0.75", linewidth=0.9))
+        labels.append("others")
     figure.legend(
         handles,
         labels,
@@ -46,4 +66,3 @@ def draw_perturbation(curves: Mapping[str, tuple[Tensor, Tensor]], fractions: Se
         title="by ABPC",
         title_fontsize=8,
     )
-    return figure

@@ -63,6 +63,10 @@ class Score(HasOptions, ABC):
     def prepare(self, data: SaliencyDataModule) -> None:
         """Take what is needed of the whole test split, before the first image."""
 
+    def fingerprint(self) -> str:
+        """What results depend on beyond the options and the image, after `prepare`."""
+        return ""
+
     def metric(self) -> PerImageRows:
         """An empty metric whose rows `rows` gives."""
         return Columns(tuple(self.columns))

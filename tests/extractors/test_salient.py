@@ -133,7 +133,7 @@ def test_bad_options(options, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"k": 73}, "between 1 and 72"), ({"init": "nndsvd"}, "nndsvd"), ({"max_iter": 0}, "max_iter")],
+    [({"k": 73}, "at most 72"), ({"init": "nndsvd"}, "nndsvd"), ({"max_iter": 0}, "max_iter")],
 )
 def test_bad_options_of_the_fit(vit, images, options, message):
     with pytest.raises(ValueError, match=message):

@@ -196,7 +196,7 @@ def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_
     run(module, data, [pictures, ExplanationScores()], default_root_dir=tmp_path)
     assert {type(score).__name__ for score in module.active_scores} >= {"BoxesAtThreshold", "Perturbation"}
     # One image has a person and a dog: a row each.
-    assert [row[0].note for row in pictures._classes] == ["dog", "person"]
+    assert [row[0].note for row in pictures._classes] == ["dog (11)", "person (14)"]
     assert (tmp_path / "pictures/classes.png").is_file()
     assert "agcam, published | 0.752" in (tmp_path / "scores.md").read_text()
 
@@ -249,7 +249,7 @@ def test_heatmaps_that_say_nothing_are_counted(make_module, run, tmp_path, capsy
 
 def test_files_of_a_run(make_module, run, tmp_path, capsys):
     module = make_module([AGCAM(), Rollout(), RISE(masks=4)])
-    callbacks = [ExplanationScores(), ExplanationPictures(count=2, columns=2)]
+    callbacks = [ExplanationScores(), ExplanationPictures(count=2, columns=3)]
     run(module, tiny_popout(test_size=5), callbacks, default_root_dir=tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert names >= {
@@ -274,7 +274,8 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
     assert "PopOut, test split, 5 images" in text
     assert "misclassified ones are left out" in text
     picture = Image.open(tmp_path / "pictures/methods.png")
-    assert picture.width > 3 * 200
+    assert 3 * 200 < picture.width < 4 * 200
+    assert picture.height > 4 * 150  # an image and three methods take two rows
     assert "agcam" in capsys.readouterr().out
 
 
@@ -315,3 +316,54 @@ def test_processes_change_nothing(make_module, make_trainer, tmp_path, images, p
         assert len(list((folder / "results").rglob("rank*.jsonl"))) == 2 * min(count, images)
     assert rows[0] == rows[1]
     assert len(rows[0][1]) == 1 + 2 * images
+
+
+def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, vit_file):
+    root = make_voc(tmp_path / "voc")
+    options = {"results": tmp_path / "results", "scores": [BoxesAtThreshold()]}
+
+    def counts():
+        module = ExplanationModule(vit=vit_file(num_classes=20), extractors=[Rollout()], **options)
+        counted = count_extractions(module)
+        run(module, VOC2012DataModule(root, image_size=32, batch_size=2, num_workers=0))
+        return counted["rollout"]
+
+    assert (counts(), counts()) == (3, 0)
+    write_image(root / "VOCdevkit/VOC2012/JPEGImages/2007_000001.jpg", (40, 60), 1)
+    assert counts() == 3
+
+
+def test_a_model_of_the_same_weights_but_another_make_is_computed_anew(make_module, run, tmp_path):
+    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [Energy()]}
+    run(make_module([Rollout()], **options), data)
+    other = make_module([Rollout()], **options)
+    other.vit.pretrained_cfg["mean"] = [0.4, 0.4, 0.4]
+    counts = count_extractions(other)
+    run(other, data)
+    assert counts == {"rollout": 3}
+
+
+def test_what_the_run_was_is_said(make_module, run, tmp_path, vit_file):
+    root = make_voc(tmp_path / "voc")
+    module = ExplanationModule(vit=vit_file(num_classes=20), pretrained=False, extractors=[Rollout()])
+    data = VOC2012DataModule(root, resize="crop", image_size=32, batch_size=3, num_workers=0)
+    run(module, data, [ExplanationScores()], default_root_dir=tmp_path)
+    text = (tmp_path / "scores.md").read_text()
+    assert "VOC2012, val split, 3 images; resize=crop; 1 images left out by classes=single" in text
+    assert "with random weights at 32×32" in text
+    assert "batch_size" not in text
+    assert str(tmp_path) not in text.replace(module.model_name, "")
+
+
+class Break(Callback):
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_says_that_results_are_kept(make_module, make_trainer, tmp_path, capfd, caplog):
+    module = make_module([Rollout()], results=tmp_path / "results")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        make_trainer(callbacks=[ExplanationScores(), Break()]).test(
+            module, tiny_popout(test_size=6, batch_size=2)
+        )
+    assert "the results of 2 images are kept" in caplog.text + capfd.readouterr().err

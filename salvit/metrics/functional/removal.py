@@ -66,9 +66,17 @@ def ranks(heatmaps: Tensor, descending: bool) -> Tensor:
         >>> ranks(torch.tensor([[5.0, 7.0, 5.0]]), descending=True)
         tensor([[1, 0, 2]], dtype=torch.int32)
     """
-    order = heatmaps.argsort(dim=1, descending=descending, stable=True)
+    order = _comparable(heatmaps).argsort(dim=1, descending=descending, stable=True)
     positions = torch.arange(heatmaps.shape[1], device=heatmaps.device, dtype=torch.int32).expand_as(order)
     return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, positions)
+
+
+def _comparable(heatmaps: Tensor) -> Tensor:
+    """Values without the rounding errors of float32, which would order equal pixels by the layout of the batch."""
+    if heatmaps.dtype == torch.float64:
+        return heatmaps
+    low, high = heatmaps.amin(1, keepdim=True).double(), heatmaps.amax(1, keepdim=True).double()
+    return ((heatmaps - low) / (high - low).clamp(min=torch.finfo(torch.float64).tiny)).round(decimals=5)
 
 
 @torch.no_grad()
