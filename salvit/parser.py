@@ -1,5 +1,6 @@
 """The command line's parser, which says in one sentence what is wrong with what was typed."""
 
+import difflib
 import re
 import sys
 from importlib import import_module
@@ -12,7 +13,7 @@ _NOISE = re.compile(
     r"Does not validate against any|Subtypes: |Errors:|Given value type: |Given value: (NestedArg|Namespace)"
     r"|Expected a <class 'NoneType'>|Expected a path but "
 )
-_SUBTYPES = re.compile(r"Subtypes: \[<class '(\w+\.[\w.]+)'>")
+_SUBTYPES = re.compile(r"Subtypes: \[(?:<class '|list\[)(\w+\.[\w.]+)")
 _UNKNOWN = re.compile(r"Expected a dot import path string: (\S+)")
 _OURS = ("salvit", "datamodules")
 
@@ -54,13 +55,15 @@ def condensed(message: str) -> str:
         Parser key "a": Expected a <class 'int'>; Given value: b
     """
     parts: list[str] = []
-    known = ""
+    known: list[str] = []
     for line in message.splitlines():
         text = line.strip().removeprefix("- ")
         if base := _SUBTYPES.match(text):
-            known = ", ".join(_names(base[1]))
+            known = _names(base[1])
         if unknown := _UNKNOWN.match(text):
-            text = f"there is no {unknown[1]}" + (f"; known are {known}" if known else "")
+            close = difflib.get_close_matches(unknown[1], known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            text = f"there is no {unknown[1]}{hint}" + (f"; known are {', '.join(known)}" if known else "")
         if text and not _NOISE.match(text) and text not in parts:
             parts.append(text)
     return re.sub(r":; ", ": ", "; ".join(parts))
