@@ -1,0 +1,123 @@
+"""Fitting the post-processing of a submission on images whose fixations are known."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from salvit.callbacks.gather import gathered
+from salvit.callbacks.scores import title_of
+from salvit.files import atomic_write
+from salvit.metrics import at_native_size
+from salvit.metrics.functional import cc, information_gain, kld
+from salvit.modules.saliency import Batch
+from salvit.postprocessing import PostProcessing, grid
+
+Score = Literal["IG", "CC", "KLD"]
+_SIGNS = {"IG": 1, "CC": 1, "KLD": -1}
+_SCORES: dict[str, Callable[[Tensor, Batch, int], Tensor]] = {
+    "IG": lambda density, batch, row: information_gain(density, [batch["fixations"][row].cpu()]),
+    "CC": lambda density, batch, row: cc(density, batch["density"][row][None].cpu()),
+    "KLD": lambda density, batch, row: kld(density, batch["density"][row][None].cpu()),
+}
+
+
+class FitPostProcessing(Callback):
+    """Chooses, in `salvit validate`, the post-processing whose mean score over the val split is best.
+
+    Every combination of the values is tried on every image, at native size, and the result written as JSON:
+    `parameters`, `fitted_on`, `images`, `skipped` (images that could not be scored), `score`, `before` (of the map as it
+    is), `after`, and `tried`. The file is an option of `salvit.callbacks.submission.SubmissionWriter`.
+
+    Args:
+        file: where to write.
+        score: "IG" (bits per fixation over the uniform density; over another baseline the choice is the same), "CC"
+            or "KLD", as in `salvit.metrics.functional`.
+        blur: σ to try, as shares of the longer side.
+        power: exponents to try.
+        center_weight: weights of the center prior to try.
+        center_sigma: standard deviations of the center prior to try, as shares of a side.
+
+    Raises:
+        ValueError: if there is no such score, or a list is empty or holds a value out of range.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        score: Score = "IG",
+        blur: tuple[float, ...] = (0.0, 0.01, 0.02, 0.04),
+        power: tuple[float, ...] = (0.5, 1.0, 2.0),
+        center_weight: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4),
+        center_sigma: tuple[float, ...] = (0.25,),
+    ) -> None:
+        if score not in _SCORES:
+            raise ValueError(f"score is {score!r}; expected one of {', '.join(_SCORES)}")
+        self.file = Path(file)
+        self.score = score
+        # The map as it is comes first: of equal ones it is chosen.
+        self.tried = [
+            PostProcessing(),
+            *grid(
+                blur=list(blur),
+                power=list(power),
+                center_weight=list(center_weight),
+                center_sigma=list(center_sigma),
+            ),
+        ]
+        if len(self.tried) == 1:
+            raise ValueError("nothing to try: blur, power, center_weight and center_sigma each need a value")
+        self.scores: list[list[float]] = []
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the scores of an earlier run."""
+        self.scores = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Score every post-processing on every image of a batch."""
+        for row, saliency in enumerate(at_native_size(outputs, batch["size"])):
+            densities = (process(saliency)[None] for process in self.tried)
+            self.scores.append([float(_SCORES[self.score](one, batch, row)) for one in densities])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose the best, and write it."""
+        rows = gathered(self.scores)
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        scored = [row for row in rows if not any(map(math.isnan, row))]
+        if not scored:
+            raise ValueError("no image of the val split could be scored: nobody looked at any")
+        # fsum is exact, so that the order in which processes are gathered does not show.
+        means = [math.fsum(column) / len(scored) for column in zip(*scored, strict=True)]
+        best = max(range(len(means)), key=lambda index: _SIGNS[self.score] * means[index])
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        record = {
+            "parameters": self.tried[best].options(),
+            "fitted_on": title_of(data, data.split_name("val"), len(rows)),
+            "images": len(scored),
+            "skipped": len(rows) - len(scored),
+            "score": self.score,
+            "before": means[0],
+            "after": means[best],
+            "tried": [
+                {**one.options(), self.score: mean} for one, mean in zip(self.tried, means, strict=True)
+            ],
+        }
+        with atomic_write(self.file) as file:
+            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        rank_zero_info(
+            f"post-processing {self.tried[best]}: {self.score} {means[0]:.4f} → {means[best]:.4f}, in {self.file}"
+        )

@@ -1,0 +1,140 @@
+"""Writing what a benchmark takes, and checking it before saying that it is done."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.dataset import Size
+from salvit.callbacks.provenance import versions
+from salvit.files import atomic_write
+from salvit.modules.saliency import Batch
+from salvit.postprocessing import FLOOR, PostProcessing, read_fit
+from salvit.report.pictures import grey
+from salvit.submission import check_submission, stimuli_of, write_hdf5
+from salvit.submission.hdf5 import h5py
+from salvit.submission.stimuli import file_of
+from salvit.vit import weights_hash
+
+Picture = Literal["png", "jpg"]
+
+
+class SubmissionWriter(BasePredictionWriter):
+    """Writes the submission of a benchmark: densities, pictures and log densities at native size.
+
+    Below `folder`, each with the stimulus' name and another ending, in folders apart as benchmarks take one kind:
+    `densities/NAME.npy`, float32, positive, sums to 1 (see `salvit.postprocessing.PostProcessing`);
+    `maps/NAME.png`, 8-bit grey, ⌊255 u + 0.5⌋ of the density min-max scaled to u; `log_densities.h5`, the natural logarithms
+    of the densities, float32, in a dataset per stimulus under its file name, as pysaliency's HDF5Model reads them; and
+    `submission.json`: the post-processing and its fit, the checkpoint, the weights' hash, versions.
+
+    Maps are written when their batch is done, each by one process. The last two files are made from those at the end, by
+    the first process, one map in memory at a time; they are taken away at the start, so that where they are, the
+    submission is complete and has passed `check_submission`. A run that was interrupted is completed by running it again.
+
+    Args:
+        folder: where to write; made if need be, and shared by all nodes.
+        picture: "png", or "jpg" at quality 100 without chroma.
+        postprocessing: the JSON file of `FitPostProcessing`; None: none but the sum and the floor.
+        hdf5: write the log densities, which needs the extra `export`.
+
+    Raises:
+        ValueError: if `picture` is none of these, or the file holds no post-processing.
+        FileNotFoundError: if there is no such file.
+        ModuleNotFoundError: h5py is needed and not installed.
+    """
+
+    def __init__(
+        self, folder: str, picture: Picture = "png", postprocessing: str | None = None, hdf5: bool = True
+    ) -> None:
+        super().__init__(write_interval="batch")
+        if picture not in ("png", "jpg"):
+            raise ValueError(f'picture is {picture!r}; expected "png" or "jpg"')
+        if hdf5:
+            h5py()
+        self.folder = Path(folder)
+        self.picture = picture
+        self.hdf5 = hdf5
+        self.process, self.fit = (
+            (PostProcessing(), None) if postprocessing is None else read_fit(Path(postprocessing))
+        )
+        self.stimuli: dict[str, Size] = {}
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the stimuli; what an earlier run says of itself is no longer true."""
+        self.stimuli = stimuli_of(trainer.datamodule.dataset("predict"))  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
+            for name in ("log_densities.h5", "submission.json"):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Write the densities and pictures of a batch."""
+        names = list(self.stimuli)
+        for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
+            self._write(names[index], saliency)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check the maps, gather the log densities, and say what all of it is."""
+        trainer.strategy.barrier("maps are written")
+        checkpoint = trainer.ckpt_path
+        if trainer.is_global_zero:
+            self._finish(None if checkpoint is None else str(checkpoint), pl_module)
+        trainer.strategy.barrier("the submission is written")
+
+    def _write(self, name: str, saliency: Tensor) -> None:
+        density = self.process(saliency)
+        with atomic_write(file_of(self.folder / "densities", name, ".npy")) as file:
+            np.save(file, density.float().numpy())
+        with atomic_write(file_of(self.folder / "maps", name, f".{self.picture}")) as file:
+            if self.picture == "png":
+                grey(density).save(file, format="PNG")
+            else:
+                grey(density).save(file, format="JPEG", quality=100)
+
+    def _finish(self, checkpoint: str | None, module: LightningModule) -> None:
+        check_submission(self.folder / "densities", self.stimuli)
+        check_submission(self.folder / "maps", self.stimuli)
+        if self.hdf5:
+            logs = self.folder / "log_densities.h5"
+            write_hdf5(logs, self._densities())
+            check_submission(logs, self.stimuli)
+        with atomic_write(self.folder / "submission.json") as file:
+            file.write(
+                (json.dumps(self._record(checkpoint, module), indent=2, ensure_ascii=False) + "\n").encode()
+            )
+        rank_zero_info(f"the submission is in {self.folder}: {len(self.stimuli)} images, complete")
+
+    def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for name in self.stimuli:
+            yield name, np.load(file_of(self.folder / "densities", name, ".npy"))
+
+    def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
+        return {
+            "images": len(self.stimuli),
+            "postprocessing": self.process.options(),
+            "floor": FLOOR,
+            "fit": self.fit,
+            "picture": f"{self.picture}, floor(255 u + 0.5) of the min-max scaled density u",
+            "checkpoint": checkpoint,
+            "weights_sha256": weights_hash(module),  # type: ignore[arg-type]
+            "model": getattr(module, "description", None),
+            "dtype": str(torch.float32).removeprefix("torch."),
+            "versions": versions(),
+        }

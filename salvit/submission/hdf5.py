@@ -1,0 +1,71 @@
+"""Log densities in an HDF5 file: one dataset per stimulus, named as its file."""
+
+import tempfile
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+REMEDY = "log densities need h5py: pip install 'salvit[export]', or leave them out with SubmissionWriter(hdf5=False)"
+
+
+def h5py() -> Any:
+    """The package.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message names the extra.
+    """
+    try:
+        return import_module("h5py")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(REMEDY, name="h5py") from error
+
+
+def log_density(density: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Natural logarithm of a map's share of its sum.
+
+    Args:
+        density: [H, W], positive.
+
+    Returns:
+        float32 [H, W], whose logsumexp is 0 up to about 1e-6.
+
+    Raises:
+        ValueError: if a value is not positive and finite.
+
+    Example:
+        >>> np.exp(log_density(np.array([[1.0, 3.0]])))
+        array([[0.25, 0.75]], dtype=float32)
+    """
+    values = density.astype(np.float64)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise ValueError("a density has values that are not positive and finite: its logarithm is none")
+    return np.log(values / values.sum()).astype(np.float32)
+
+
+def write_hdf5(path: Path, densities: Iterable[tuple[str, NDArray[np.floating[Any]]]]) -> None:
+    """Write the log densities of stimuli, one in memory at a time; the file is whole or absent.
+
+    Args:
+        path: of the file; its folder is there.
+        densities: names and positive maps [H, W]; a "/" in a name is a group of the file.
+
+    Raises:
+        ModuleNotFoundError: h5py is not installed.
+        ValueError: if a map is not positive and finite; the message names it.
+    """
+    package = h5py()
+    # Not atomic_write: HDF5 opens files itself, by name.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        part = Path(folder) / path.name
+        with package.File(part, "w") as file:
+            for name, density in densities:
+                try:
+                    logs = log_density(density)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
+                file.create_dataset(name, data=logs, compression="gzip", compression_opts=1, shuffle=True)
+        part.replace(path)

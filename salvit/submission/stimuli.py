@@ -1,0 +1,57 @@
+"""The stimuli that a submission is for: under which names, and of which sizes."""
+
+import os
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from datamodules.dataset import SaliencyDataset, Size
+from datamodules.stimuli import StimulusDataset
+
+
+def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
+    """File names and sizes of a dataset's stimuli, in its order.
+
+    A name is the path below the folder that holds all stimuli, as pysaliency names them: "i1.jpg" of MIT300,
+    "Action/001.jpg" of CAT2000.
+
+    Args:
+        dataset: of images on disk.
+
+    Returns:
+        Native (height, width) by name.
+
+    Raises:
+        ValueError: if the stimuli are no files, or two of them would have maps of the same name.
+    """
+    if not isinstance(dataset, StimulusDataset) or not len(dataset):
+        raise ValueError("a submission is for image files, and this dataset has none: use a dataset on disk")
+    paths = [stimulus.image for stimulus in dataset.stimuli]
+    names = [_below(path, _common_folder(paths)) for path in paths]
+    counts = Counter(_stem(name) for name in names)
+    if same := [name for name in names if counts[_stem(name)] > 1]:
+        raise ValueError(
+            f"the maps of {', '.join(same)} would have the same name without the ending: rename all but one"
+        )
+    return {name: dataset.size(index) for index, name in enumerate(names)}
+
+
+def file_of(folder: Path, name: str, ending: str) -> Path:
+    """File of a stimulus' map: the stimulus' name with another ending.
+
+    Example:
+        >>> file_of(Path("maps"), "Action/001.jpg", ".png").as_posix()
+        'maps/Action/001.png'
+    """
+    return folder / f"{_stem(name)}{ending}"
+
+
+def _common_folder(paths: list[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in paths]))
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
