@@ -68,7 +68,6 @@ class PostProcessing(HasOptions):
         """
         density = _normalized(check_maps(saliency[None], "saliency")[0].cpu().double())
         if self.blur:
-            # Four standard deviations of a map reach beyond any image only where the image is tiny.
             sigma = self.blur * max(density.shape)
             density = torch.from_numpy(gaussian_filter(density.numpy(), sigma, mode="reflect"))
         if self.power != 1:

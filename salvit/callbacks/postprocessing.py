@@ -31,8 +31,8 @@ class FitPostProcessing(Callback):
     """Chooses, in `salvit validate`, the post-processing whose mean score over the val split is best.
 
     Every combination of the values is tried on every image, at native size, and the result written as JSON:
-    `parameters`, `fitted_on`, `images`, `skipped` (images that could not be scored), `score`, `before` (of the map as it
-    is), `after`, and `tried`. The file is an option of `salvit.callbacks.submission.SubmissionWriter`.
+    `parameters`, `fitted_on`, `images`, `skipped` (images that could not be scored), `score`, `before` (of the map as
+    it is), `after`, and `tried`. The file is an option of `salvit.callbacks.submission.SubmissionWriter`.
 
     Args:
         file: where to write.
@@ -106,7 +106,7 @@ class FitPostProcessing(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         record = {
             "parameters": self.tried[best].options(),
-            "fitted_on": title_of(data, data.split_name("val"), len(rows)),
+            "fitted_on": title_of(data, data.split_name("val"), len(rows)).partition(", profile")[0],
             "images": len(scored),
             "skipped": len(rows) - len(scored),
             "score": self.score,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
@@ -19,7 +18,7 @@ from salvit.files import atomic_write
 from salvit.modules.saliency import Batch
 from salvit.postprocessing import FLOOR, PostProcessing, read_fit
 from salvit.report.pictures import grey
-from salvit.submission import check_submission, stimuli_of, write_hdf5
+from salvit.submission import SubmissionError, check_submission, stimuli_of, write_hdf5
 from salvit.submission.hdf5 import h5py
 from salvit.submission.stimuli import file_of
 from salvit.vit import weights_hash
@@ -32,13 +31,13 @@ class SubmissionWriter(BasePredictionWriter):
 
     Below `folder`, each with the stimulus' name and another ending, in folders apart as benchmarks take one kind:
     `densities/NAME.npy`, float32, positive, sums to 1 (see `salvit.postprocessing.PostProcessing`);
-    `maps/NAME.png`, 8-bit grey, ⌊255 u + 0.5⌋ of the density min-max scaled to u; `log_densities.h5`, the natural logarithms
-    of the densities, float32, in a dataset per stimulus under its file name, as pysaliency's HDF5Model reads them; and
-    `submission.json`: the post-processing and its fit, the checkpoint, the weights' hash, versions.
+    `maps/NAME.png`, 8-bit grey, ⌊255 u + 0.5⌋ of the density min-max scaled to u; `log_densities.h5`, the natural
+    logarithms of the densities, float32, in a dataset per stimulus under its file name, as pysaliency's HDF5Model
+    reads them; and `submission.json`: the post-processing and its fit, the checkpoint, the weights' hash, versions.
 
-    Maps are written when their batch is done, each by one process. The last two files are made from those at the end, by
-    the first process, one map in memory at a time; they are taken away at the start, so that where they are, the
-    submission is complete and has passed `check_submission`. A run that was interrupted is completed by running it again.
+    Maps are written when their batch is done, each by one process. The last two files are made from those at the
+    end, by the first process, one map in memory at a time. They are taken away at the start: where `submission.json`
+    is, everything has passed `check_submission`. A run that was interrupted is completed by running it again.
 
     Args:
         folder: where to write; made if need be, and shared by all nodes.
@@ -63,14 +62,19 @@ class SubmissionWriter(BasePredictionWriter):
         self.folder = Path(folder)
         self.picture = picture
         self.hdf5 = hdf5
-        self.process, self.fit = (
-            (PostProcessing(), None) if postprocessing is None else read_fit(Path(postprocessing))
-        )
+        self.process = PostProcessing()
+        self.fit: dict[str, Any] | None = None
+        if postprocessing is not None:
+            self.process, self.fit = read_fit(Path(postprocessing))
         self.stimuli: dict[str, Size] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name the stimuli; what an earlier run says of itself is no longer true."""
-        self.stimuli = stimuli_of(trainer.datamodule.dataset("predict"))  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        self.stimuli = stimuli_of(data.dataset("predict"))
+        if skipped := getattr(data, "skipped", []):
+            names = ", ".join(item.name for item in skipped)
+            raise ValueError(f"a submission needs every image, and {names} cannot be read: replace them")
         if trainer.is_global_zero:
             for name in ("log_densities.h5", "submission.json"):
                 (self.folder / name).unlink(missing_ok=True)
@@ -94,9 +98,13 @@ class SubmissionWriter(BasePredictionWriter):
         """Check the maps, gather the log densities, and say what all of it is."""
         trainer.strategy.barrier("maps are written")
         checkpoint = trainer.ckpt_path
+        problem = None
         if trainer.is_global_zero:
-            self._finish(None if checkpoint is None else str(checkpoint), pl_module)
-        trainer.strategy.barrier("the submission is written")
+            problem = self._finish(None if checkpoint is None else str(checkpoint), pl_module)
+        # Told to all: one that waited for a process that has failed would wait for ever.
+        if problem := trainer.strategy.broadcast(problem):
+            raise SubmissionError(problem)
+        rank_zero_info(f"the submission is in {self.folder}: {len(self.stimuli)} images, complete")
 
     def _write(self, name: str, saliency: Tensor) -> None:
         density = self.process(saliency)
@@ -108,18 +116,21 @@ class SubmissionWriter(BasePredictionWriter):
             else:
                 grey(density).save(file, format="JPEG", quality=100)
 
-    def _finish(self, checkpoint: str | None, module: LightningModule) -> None:
-        check_submission(self.folder / "densities", self.stimuli)
-        check_submission(self.folder / "maps", self.stimuli)
-        if self.hdf5:
-            logs = self.folder / "log_densities.h5"
-            write_hdf5(logs, self._densities())
-            check_submission(logs, self.stimuli)
-        with atomic_write(self.folder / "submission.json") as file:
-            file.write(
-                (json.dumps(self._record(checkpoint, module), indent=2, ensure_ascii=False) + "\n").encode()
-            )
-        rank_zero_info(f"the submission is in {self.folder}: {len(self.stimuli)} images, complete")
+    def _finish(self, checkpoint: str | None, module: LightningModule) -> str | None:
+        """Check and complete the submission; returns what is wrong with it."""
+        try:
+            for folder in ("densities", "maps"):
+                check_submission(self.folder / folder, self.stimuli)
+            if self.hdf5:
+                logs = self.folder / "log_densities.h5"
+                write_hdf5(logs, self._densities())
+                check_submission(logs, self.stimuli)
+            with atomic_write(self.folder / "submission.json") as file:
+                record = self._record(checkpoint, module)
+                file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
 
     def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name in self.stimuli:
@@ -133,8 +144,7 @@ class SubmissionWriter(BasePredictionWriter):
             "fit": self.fit,
             "picture": f"{self.picture}, floor(255 u + 0.5) of the min-max scaled density u",
             "checkpoint": checkpoint,
-            "weights_sha256": weights_hash(module),  # type: ignore[arg-type]
+            "weights_sha256": weights_hash(module),
             "model": getattr(module, "description", None),
-            "dtype": str(torch.float32).removeprefix("torch."),
             "versions": versions(),
         }

@@ -55,7 +55,8 @@ def submission_problems(path: Path, stimuli: Mapping[str, Size]) -> Iterator[str
     elif path.is_file() and path.suffix.lower() in HDF5_ENDINGS:
         yield from _hdf5_problems(path, stimuli)
     else:
-        yield f"{path}: no such folder, nor a file that ends in {' or '.join(HDF5_ENDINGS)}: write it with salvit predict"
+        endings = " or ".join(HDF5_ENDINGS)
+        yield f"{path}: no such folder, nor a file that ends in {endings}: write it with salvit predict"
 
 
 def _folder_problems(folder: Path, stimuli: Mapping[str, Size]) -> Iterator[str]:
