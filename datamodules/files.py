@@ -40,6 +40,8 @@ class FilesDataModule(SaliencyDataModule):
     """Environment variable that names the root when the argument does not."""
     obtain: ClassVar[str]
     """Where the dataset is obtained, for the error message."""
+    images_expected: ClassVar[int | None] = None
+    """Images that the complete dataset has to predict, where a benchmark wants them all."""
     layout: str
     """The files expected under the root, for the error message."""
 

@@ -21,6 +21,7 @@ class MIT300DataModule(FilesDataModule):
     """
 
     env = "SALVIT_MIT300_ROOT"
+    images_expected = 300
     layout = "  BenchmarkIMAGES/i1.jpg … i300.jpg (BenchmarkIMAGES may be the root)"
     obtain = "https://saliency.tuebingen.ai/datasets.html"
 

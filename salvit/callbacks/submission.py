@@ -20,7 +20,7 @@ from salvit.postprocessing import FLOOR, PostProcessing, read_fit
 from salvit.report.pictures import grey
 from salvit.submission import SubmissionError, check_submission, stimuli_of, write_hdf5
 from salvit.submission.hdf5 import h5py
-from salvit.submission.stimuli import file_of
+from salvit.submission.stimuli import completeness, file_of
 from salvit.vit import weights_hash
 
 Picture = Literal["png", "jpg"]
@@ -104,7 +104,8 @@ class SubmissionWriter(BasePredictionWriter):
         # Told to all: one that waited for a process that has failed would wait for ever.
         if problem := trainer.strategy.broadcast(problem):
             raise SubmissionError(problem)
-        rank_zero_info(f"the submission is in {self.folder}: {len(self.stimuli)} images, complete")
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        rank_zero_info(f"the submission is in {self.folder}: {completeness(data, len(self.stimuli))}")
 
     def _write(self, name: str, saliency: Tensor) -> None:
         density = self.process(saliency)

@@ -8,7 +8,7 @@ from pathlib import Path
 import datamodules
 from datamodules.errors import CorruptFileError, DatasetNotFoundError
 from salvit.submission.check import check_submission
-from salvit.submission.stimuli import stimuli_of
+from salvit.submission.stimuli import completeness, stimuli_of
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -35,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> None:
     except (ValueError, ModuleNotFoundError, DatasetNotFoundError, CorruptFileError) as error:
         print(f"salvit.submission: error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    print(f"{options.path}: complete, {len(stimuli)} images")
+    print(f"{options.path}: {completeness(data, len(stimuli))}")
 
 
 if __name__ == "__main__":

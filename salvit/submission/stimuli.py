@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from datamodules.base import SaliencyDataModule
 from datamodules.dataset import SaliencyDataset, Size
 from datamodules.stimuli import StimulusDataset
 
@@ -33,6 +34,25 @@ def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
             f"the maps of {', '.join(same)} would have the same name without the ending: rename all but one"
         )
     return {name: dataset.size(index) for index, name in enumerate(names)}
+
+
+def completeness(data: SaliencyDataModule, images: int) -> str:
+    """Say whether a benchmark gets all that it wants.
+
+    Args:
+        data: the datamodule of the stimuli.
+        images: how many there are maps of.
+
+    Example:
+        >>> from datamodules import MIT300DataModule
+        >>> completeness(MIT300DataModule("."), 4)
+        '4 images, all under the root, but NOT complete: MIT300 has 300'
+    """
+    expected = getattr(data, "images_expected", None)
+    if expected in (None, images):
+        return f"{images} images, complete"
+    name = type(data).__name__.removesuffix("DataModule")
+    return f"{images} images, all under the root, but NOT complete: {name} has {expected}"
 
 
 def file_of(folder: Path, name: str, ending: str) -> Path:
