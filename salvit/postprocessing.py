@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
 from torch import Tensor
 
 from salvit.metrics.functional.maps import check_maps, sum_normalize
@@ -17,17 +18,19 @@ FLOOR = 1e-4
 
 
 class PostProcessing(HasOptions):
-    r"""Blur, a power, a center prior and a floor, which make a map a density.
+    r"""Blur, histogram, a power, a center prior and a floor, which make a map a density.
 
-    .. math:: p = (1 - \varepsilon) \left[(1 - w) \frac{B_\sigma(s)^\gamma}{\sum B_\sigma(s)^\gamma} + w c\right]
+    .. math:: p = (1 - \varepsilon) \left[(1 - w) \frac{h(B_\sigma(s))^\gamma}{\sum h(B_\sigma(s))^\gamma} + w c\right]
               + \varepsilon / n
 
-    with the map s shifted to ≥ 0, B a Gaussian blur (reflecting borders), c a Gaussian at the image's centre whose
+    with the map s shifted to ≥ 0, B a Gaussian blur (reflecting borders), h the identity or, equalised, the share of
+    pixels below a value (ties count one half), c a Gaussian at the image's centre whose
     standard deviations are the same share of width and height, and ε = 1e-4. By default p = (1 − ε) s / Σs + ε / n,
     an affine function of the map: scores of rank, NSS and CC stay as they are.
 
     Args:
         blur: σ as a share of the image's longer side, ≥ 0.
+        equalize: whether the map's histogram is made flat before the power shapes it.
         power: γ > 0; above 1 sharpens, below 1 flattens.
         center_weight: w, 0 … 1.
         center_sigma: standard deviation of c as a share of a side, > 0.
@@ -42,7 +45,12 @@ class PostProcessing(HasOptions):
     """
 
     def __init__(
-        self, blur: float = 0.0, power: float = 1.0, center_weight: float = 0.0, center_sigma: float = 0.25
+        self,
+        blur: float = 0.0,
+        equalize: bool = False,
+        power: float = 1.0,
+        center_weight: float = 0.0,
+        center_sigma: float = 0.25,
     ) -> None:
         if not (0 <= blur < 1 and power > 0 and 0 <= center_weight <= 1 and center_sigma > 0):
             raise ValueError(
@@ -50,6 +58,7 @@ class PostProcessing(HasOptions):
                 "blur in [0, 1), power > 0, center_weight in [0, 1] and center_sigma > 0"
             )
         self.blur = blur
+        self.equalize = equalize
         self.power = power
         self.center_weight = center_weight
         self.center_sigma = center_sigma
@@ -70,6 +79,8 @@ class PostProcessing(HasOptions):
         if self.blur:
             sigma = self.blur * max(density.shape)
             density = torch.from_numpy(gaussian_filter(density.numpy(), sigma, mode="reflect"))
+        if self.equalize:
+            density = _equalized(density)
         if self.power != 1:
             # Relative to the largest value: a power of numbers around 1/n would underflow.
             density = (density / density.amax()) ** self.power
@@ -78,6 +89,12 @@ class PostProcessing(HasOptions):
             center = center_gaussian(density.shape, self.center_sigma)
             density = (1 - self.center_weight) * density + self.center_weight * center
         return (1 - FLOOR) * density + FLOOR / density.numel()
+
+
+def _equalized(density: Tensor) -> Tensor:
+    """Share of the pixels below each value, ties counting one half: float64 of the same shape, in (0, 1)."""
+    ranks = torch.from_numpy(rankdata(density.numpy(), axis=None)).reshape(density.shape)
+    return (ranks - 0.5) / density.numel()
 
 
 def center_gaussian(size: torch.Size | tuple[int, int], sigma: float) -> Tensor:
@@ -102,7 +119,7 @@ def center_gaussian(size: torch.Size | tuple[int, int], sigma: float) -> Tensor:
     return gaussian / gaussian.sum()
 
 
-def grid(**values: list[float]) -> list[PostProcessing]:
+def grid(**values: list[Any]) -> list[PostProcessing]:
     """Every combination of some values of the parameters.
 
     Args:

@@ -39,6 +39,7 @@ class FitPostProcessing(Callback):
         score: "IG" (bits per fixation over the uniform density; over another baseline the choice is the same), "CC"
             or "KLD", as in `salvit.metrics.functional`.
         blur: σ to try, as shares of the longer side.
+        equalize: whether to make histograms flat first: False, True or both.
         power: exponents to try.
         center_weight: weights of the center prior to try.
         center_sigma: standard deviations of the center prior to try, as shares of a side.
@@ -51,7 +52,8 @@ class FitPostProcessing(Callback):
         self,
         file: str,
         score: Score = "IG",
-        blur: tuple[float, ...] = (0.0, 0.01, 0.02, 0.04),
+        blur: tuple[float, ...] = (0.0, 0.02, 0.04),
+        equalize: tuple[bool, ...] = (False, True),
         power: tuple[float, ...] = (0.5, 1.0, 2.0),
         center_weight: tuple[float, ...] = (0.0, 0.1, 0.2, 0.4),
         center_sigma: tuple[float, ...] = (0.25,),
@@ -65,13 +67,16 @@ class FitPostProcessing(Callback):
             PostProcessing(),
             *grid(
                 blur=list(blur),
+                equalize=list(equalize),
                 power=list(power),
                 center_weight=list(center_weight),
                 center_sigma=list(center_sigma),
             ),
         ]
         if len(self.tried) == 1:
-            raise ValueError("nothing to try: blur, power, center_weight and center_sigma each need a value")
+            raise ValueError(
+                "nothing to try: blur, equalize, power, center_weight and center_sigma each need a value"
+            )
         self.scores: list[list[float]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

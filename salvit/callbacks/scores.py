@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule, SaliencyDataset
+from salvit.callbacks.gather import gathered
 from salvit.classical import MODEL, REMEDY, has_classical, spectral_residual
 from salvit.files import atomic_write
 from salvit.metrics import Profile, update_metrics
@@ -40,8 +41,9 @@ class Scores(Callback):
     image's index; the spectral residual, a classical model, is there where OpenCV's contributed modules are. All are
     scored at each image's native size like the model, under the module's profiles. Where the dataset says whose
     fixations are whose, a last row says how well people predict people (`salvit.observers`). Written to the log folder:
-    `scores.md`, the table, and `per_image.csv`, one row per image and model, empty where an image could not be
-    scored; of another profile than `exact`, `scores_PROFILE.md` and `per_image_PROFILE.csv`.
+    `scores.md`, the table, `per_image.csv`, one row per image and model, empty where an image could not be scored, and
+    where images have categories `categories.md`, the model's scores in each; of another profile than `exact`,
+    `scores_PROFILE.md` and so on.
 
     Args:
         held_out: how many observers of an image, at most, are left out in turn and predicted by all others; 0 leaves
@@ -53,6 +55,7 @@ class Scores(Callback):
         self.scratch: MetricCollection | None = None
         self.metrics: dict[str, MetricCollection] = {}
         self.names: list[str] = []
+        self.categories: list[str] = []
         self.baselines = (*BASELINES, MODEL) if has_classical() else BASELINES
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,7 +66,7 @@ class Scores(Callback):
         self.scratch = None
         if self.held_out and _datamodule(trainer).dataset("test").observers(0) is not None:
             self.metrics[UPPER_BOUND], self.scratch = of_fixations(empty), of_fixations(empty)
-        self.names = []
+        self.names, self.categories = [], []
 
     def on_test_batch_end(
         self,
@@ -93,6 +96,7 @@ class Scores(Callback):
             if self.scratch is not None:
                 self._score_people(data, int(batch["index"][row]), self.scratch)
         self.names += batch["name"]
+        self.categories += batch.get("category", [])
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; log, print and write them."""
@@ -104,7 +108,7 @@ class Scores(Callback):
         }
         rows = {name: _means(metrics) for name, metrics in collections.items()}
         per_image = {name: _per_image(metrics) for name, metrics in collections.items()}
-        names = _gathered(self.names)
+        names, categories = gathered(self.names), gathered(self.categories)
         for name in self.metrics:
             pl_module.log_dict(
                 {f"test/{name}/{key}": value for key, value in rows[name].items()}, rank_zero_only=True
@@ -113,7 +117,10 @@ class Scores(Callback):
         if trainer.is_global_zero:
             for profile in pl_module.profiles:
                 title = title_of(_datamodule(trainer), "test", len(names), profile)
-                _write(folder, title, profile, _of(profile, rows), _of(profile, per_image), names)
+                scores = _of(profile, per_image)
+                _write(folder, title, profile, _of(profile, rows), scores, names)
+                if categories and folder is not None:
+                    _write_categories(folder, title, profile, scores[_extractor_name(pl_module)], categories)
             if not has_classical():
                 Console().print(REMEDY, markup=False, soft_wrap=True)
 
@@ -147,6 +154,33 @@ def _write(
         file.write(f"{title}\n\n{markdown_table(rows, columns_of(title))}\n".encode())
     with atomic_write(f"{folder}/{images}") as file:
         file.write(per_image_csv(per_image, names).encode())
+
+
+def _write_categories(
+    folder: str, title: str, profile: Profile, scores: dict[str, Tensor], categories: list[str]
+) -> None:
+    name = file_names(profile)[0].replace("scores", "categories")
+    table = markdown_table(by_category(scores, categories), columns_of(title))
+    with atomic_write(f"{folder}/{name}") as file:
+        file.write(f"{title}, by category\n\n{table}\n".encode())
+
+
+def by_category(scores: dict[str, Tensor], categories: list[str]) -> Table:
+    """Mean scores of the images of each category, in alphabetical order.
+
+    Args:
+        scores: [n] per metric; NaN for an image that could not be scored.
+        categories: of the n images.
+
+    Example:
+        >>> by_category({"CC": torch.tensor([0.5, 1.0, torch.nan, 0.0])}, ["b", "a", "b", "b"])
+        {'a': {'CC': 1.0}, 'b': {'CC': 0.25}}
+    """
+    table: Table = {}
+    for category in sorted(set(categories)):
+        of_it = torch.tensor([one == category for one in categories])
+        table[category] = {name: float(values.cpu()[of_it].nanmean()) for name, values in scores.items()}
+    return table
 
 
 def _of(profile: Profile, rows: dict[str, dict[str, T]]) -> dict[str, dict[str, T]]:
@@ -217,12 +251,3 @@ def _noise(index: int, size: tuple[int, int]) -> Tensor:
 def _datamodule(trainer: Trainer) -> SaliencyDataModule:
     data: SaliencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
     return data
-
-
-def _gathered(names: list[str]) -> list[str]:
-    """Names of all processes, by rank: the order in which metrics gather."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return names
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, names)
-    return [name for part in parts for name in part]

@@ -4,11 +4,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from datamodules import SaliconDataModule
+from datamodules import CAT2000DataModule, SaliconDataModule
 from salvit.callbacks.scores import Scores, per_image_csv
 from salvit.extractors import SalientAttention
 from salvit.metrics import functional
 from salvit.modules import SaliencyModule
+from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 
 METRICS = ["CC", "NSS", "SIM", "KLD", "sAUC", "AUC"]
@@ -159,3 +160,23 @@ def test_scores_after_fit_are_printed(make_trainer, tmp_path, module, popout, ca
 def test_csv_of_scores():
     scores = {"a, b": {"CC": torch.tensor([0.5, torch.nan])}}
     assert per_image_csv(scores, ["x", "y"]) == 'model,image,CC\n"a, b",x,0.500000\n"a, b",y,\n'
+
+
+def test_scores_by_category(make_trainer, tmp_path, module):
+    data = CAT2000DataModule(
+        make_cat2000(tmp_path / "cat", each=10), image_size=32, batch_size=3, num_workers=0
+    )
+    _, images, _ = test_of(make_trainer, tmp_path, module, data)
+    text = (tmp_path / "run/categories.md").read_text()
+    assert "4 images, profile exact" in text
+    rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in text.splitlines()[4:]]
+    assert [row[0] for row in rows] == ["Action", "Satelite"]
+    for category, *cells in rows:
+        of_it = [row for row in images if row["image"].startswith(category)]
+        assert len([row for row in of_it if row["model"] == "RawAttention"]) == 2
+        for metric, cell in zip(METRICS, cells, strict=True):
+            assert float(cell) == pytest.approx(mean(of_it, "RawAttention", metric), abs=1e-3)
+
+
+def test_no_categories_no_file(tested, tmp_path):
+    assert not (tmp_path / "run/categories.md").exists()

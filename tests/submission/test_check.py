@@ -186,7 +186,8 @@ def test_command(tmp_path, capsys):
         write_image(tmp_path / f"maps/i{number}.png", (20 + number, 30))
         Image.open(tmp_path / f"maps/i{number}.png").convert("L").save(tmp_path / f"maps/i{number}.png")
     main([str(tmp_path / "maps"), "--data.root", str(root)])
-    assert capsys.readouterr().out == f"{tmp_path / 'maps'}: 3 images, all under the root, but NOT complete: MIT300 has 300\n"
+    said = "3 images, all under the root, but NOT complete: MIT300 has 300"
+    assert capsys.readouterr().out == f"{tmp_path / 'maps'}: {said}\n"
     (tmp_path / "maps/i2.png").unlink()
     with pytest.raises(SystemExit) as exit_:
         main([str(tmp_path / "maps"), "--data.root", str(root)])

@@ -15,7 +15,7 @@ from salvit.callbacks.submission import SubmissionWriter
 from salvit.metrics import at_native_size
 from salvit.metrics.functional import cc, information_gain, kld
 from salvit.modules import SaliencyModule
-from salvit.postprocessing import PostProcessing, read_fit
+from salvit.postprocessing import FLOOR, PostProcessing, read_fit
 from tests.datamodules.data.mit import make_mit300
 from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 
@@ -35,6 +35,16 @@ def test_formula():
 @pytest.mark.parametrize("options", [{}, {"blur": 0.1, "power": 0.5}])
 def test_a_constant_map_is_uniform(saliency, options):
     assert torch.allclose(PostProcessing(**options)(saliency), torch.tensor(1 / 35).double(), atol=1e-12)
+
+
+def test_an_equalised_map_is_the_share_of_pixels_below_each_value():
+    saliency = torch.tensor([[5.0, 1.0, 1.0], [9.0, 2.0, 3.0]])
+    # Ranks 1 … 6 of six pixels, the two ones sharing 1 and 2, less one half.
+    shares = torch.tensor([[4.5, 1.0, 1.0], [5.5, 2.5, 3.5]], dtype=torch.float64) ** 2
+    expected = (1 - FLOOR) * shares / shares.sum() + FLOOR / 6
+    found = PostProcessing(equalize=True, power=2)(saliency)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(PostProcessing(equalize=True, power=2)(saliency.exp()), found)
 
 
 def test_scale_does_not_matter_and_negatives_are_shifted():
@@ -84,7 +94,7 @@ def module(vit_file):
     return SaliencyModule(vit=vit_file())
 
 
-FEW = {"blur": (0.0, 0.1), "power": (1.0, 3.0), "center_weight": (0.0, 0.5)}
+FEW = {"blur": (0.0, 0.1), "equalize": (False, True), "power": (1.0, 3.0), "center_weight": (0.0, 0.5)}
 
 
 def by_hand(module, data, score, process):
@@ -114,7 +124,7 @@ def test_the_best_is_chosen(data, module, make_trainer, tmp_path, score, best):
     assert record["before"] == pytest.approx(scores[0], abs=1e-6)
     assert process.options() == record["parameters"] == callback.tried[scores.index(best(scores))].options()
     assert [tried[score] for tried in record["tried"]] == pytest.approx(scores, abs=1e-6)
-    assert len(record["tried"]) == 9
+    assert len(record["tried"]) == 17
     assert record["skipped"] == (1 if score == "IG" else 0)
     assert record["images"] + record["skipped"] == 3
     assert record["fitted_on"] == "Salicon layout 2017, val split, 3 images"
@@ -143,7 +153,7 @@ def test_the_submission_uses_it(data, module, make_trainer, tmp_path):
     expected = PostProcessing(**fit["parameters"])(predictions[0][0])
     assert np.allclose(np.load(tmp_path / "s/densities/i1.npy"), expected, rtol=1e-6, atol=0)
     record = json.loads((tmp_path / "s/submission.json").read_text())
-    assert record["postprocessing"] == fit["parameters"]
+    assert record["postprocessing"] == {**fit["parameters"], "equalize": False}
     assert record["fit"] == fit
 
 

@@ -86,6 +86,7 @@ def test_the_record(data, module, make_trainer, tmp_path):
     assert record["checkpoint"] == str(tmp_path / "a.ckpt")
     assert record["postprocessing"] == {
         "blur": 0.0,
+        "equalize": False,
         "power": 1.0,
         "center_weight": 0.0,
         "center_sigma": 0.25,
