@@ -16,20 +16,26 @@ Linear = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
 Add = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = _STABILIZER) -> Tensor:
     """Divide as the rules do: sd(a, b) = a / (b + 1e-9), and 0 where b = 0.
 
     Args:
         numerator: a, float of any shape.
-        denominator: b, of a shape that broadcasts with a's.
+        denominator: b, of the same shape.
+        stabilizer: added to b.
 
     Example:
         >>> divide(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0]))
         tensor([0.2500, 0.0000])
     """
-    # Expanded by b, an undefined quotient is 0/0 or a/0: far cheaper to find on a CPU than by a mask of b = 0.
-    expanded = (denominator + _STABILIZER).mul_(denominator)
-    return (numerator * denominator).div_(expanded).nan_to_num_(0, 0, 0)
+    quotient = denominator + stabilizer
+    torch.div(numerator, quotient, out=quotient)
+    # Zeros are rare, and on a CPU it costs less to ask whether there is one than to write every quotient again.
+    if denominator.is_cuda or torch.count_nonzero(denominator) < denominator.numel():
+        quotient.masked_fill_(denominator == 0, 0)
+    if quotient.is_cuda or not quotient.sum().isfinite():
+        quotient.nan_to_num_(0, 0, 0)
+    return quotient
 
 
 def clone(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -86,7 +92,9 @@ def average(tokens: Tensor, relevance: Tensor) -> Tensor:
     return tokens * divide(relevance, tokens.sum(1)).unsqueeze(1)
 
 
-def bilinear(left: Tensor, right: Tensor, product: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+def bilinear(
+    left: Tensor, right: Tensor, product: Tensor, relevance: Tensor, scale: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Share the relevance of a product P = L·Mᵀ between its factors, half each.
 
     S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021,
@@ -97,6 +105,7 @@ def bilinear(left: Tensor, right: Tensor, product: Tensor, relevance: Tensor) ->
         right: M, [..., m, k].
         product: P, [..., n, m].
         relevance: R of the product, [..., n, m].
+        scale: that L, and so P, has been multiplied by; the stabiliser is, too.
 
     Returns:
         R_L, [..., n, k], and R_M, [..., m, k].
@@ -106,8 +115,11 @@ def bilinear(left: Tensor, right: Tensor, product: Tensor, relevance: Tensor) ->
         >>> bilinear(one, one, one, one)
         (tensor([[0.5000]]), tensor([[0.5000]]))
     """
-    share = divide(relevance, product).mul_(0.5)
-    return (share @ right).mul_(left), (share.mT @ left).mul_(right)
+    share = divide(relevance, product, _STABILIZER * scale)
+    if share.numel() <= right.numel():
+        share.mul_(0.5)
+        return (share @ right).mul_(left), (share.mT @ left).mul_(right)
+    return (share @ (right * 0.5)).mul_(left), (share.mT @ (left * 0.5)).mul_(right)
 
 
 def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, relevance: Tensor) -> Tensor:

@@ -30,9 +30,9 @@ class AttentionFlow:
 
     Attributes:
         residual: what flows past the attention.
-        query: normalised queries, [B, heads, r, d].
+        query: normalised queries times the attention's scale, [B, heads, r, d].
         key: normalised keys, [B, heads, N, d].
-        scores: their products, not scaled, [B, heads, r, N].
+        scores: their products, before the softmax, [B, heads, r, N].
         attention: A, of the same shape.
         relevance: R_A, of the same shape.
         value_relevance: of the values, [B, heads, N, d].
@@ -115,8 +115,9 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
     normed, pull = vjp(attention.norm, tape.mixed)
     mixed_relevance = _linear(rules, attention.proj, normed, tape.attended, branch)
     query, key, value = (part.contiguous() for part in split_heads(attention, tape.query, tape.key_value))
-    scores, scale = query @ key.mT, query.shape[-1] ** -0.5
-    weights, pull_softmax = vjp(lambda scores: (scores * scale).softmax(-1), scores)
+    query = query * _scale(query)
+    scores = query @ key.mT
+    weights, pull_softmax = vjp(lambda scores: scores.softmax(-1), scores)
     mixed, mixed_relevance = (_split(attention, part) for part in (tape.mixed, mixed_relevance))
     relevance, value_relevance = bilinear(weights, value.mT, mixed, mixed_relevance)
     gradient = mixed_gradient = None
@@ -170,7 +171,8 @@ def from_attention(tape: BlockTape, rules: RuleSet, flow: AttentionFlow) -> Flow
 
 def _projections_relevance(tape: BlockTape, rules: RuleSet, flow: AttentionFlow, normed: Tensor) -> Tensor:
     """Relevance of the normalised tokens, through scores and the joint projection to queries, keys, values."""
-    query, key = bilinear(flow.query, flow.key, flow.scores, flow.relevance)
+    # The rule is for unscaled products: with a scaled stabiliser it gives the same on scaled ones.
+    query, key = bilinear(flow.query, flow.key, flow.scores, flow.relevance, _scale(flow.query))
     joined = torch.cat((join_heads(key), join_heads(flow.value_relevance)), dim=-1)
     of_query, of_key_value = _projections(tape)
     read = tape.query.shape[1]
@@ -185,11 +187,18 @@ def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
     assert flow.mixed_gradient is not None
     scores = flow.pull_softmax(flow.gradient)
     keys, _ = tape.key_value.chunk(2, dim=-1)
-    query = _through_norm(attention, attention.q_norm, tape.query, scores @ flow.key)
+    query = _through_norm(
+        attention, attention.q_norm, tape.query, (scores @ flow.key).mul_(_scale(flow.query))
+    )
     key = _through_norm(attention, attention.k_norm, keys, scores.mT @ flow.query)
     value = join_heads(flow.attention.mT @ flow.mixed_gradient)
     (query_weight, _), (key_value_weight, _) = _projections(tape)
     return add_to_first(torch.cat((key, value), dim=-1) @ key_value_weight, query @ query_weight)
+
+
+def _scale(query: Tensor) -> float:
+    """What attention multiplies its scores by."""
+    return float(query.shape[-1] ** -0.5)
 
 
 def _through_norm(attention: Attention, norm: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
