@@ -425,7 +425,7 @@ def test_wrong_commands(capsys):
     ("arguments", "said"),
     [
         ([*SALIENT, "--model.extractor.k", "9", "--model.extractor.rank", "4"], "got k=9, rank=4"),
-        ([*SALIENT, "--model.extractor.k", "2000"], "got 2000"),
+        ([*SALIENT, "--model.extractor.k", "2000"], "into 2000 modes"),
         (["--model.extractor", "RawAttention", "--model.extractor.block", "7"], "no block 7: the model has 2 blocks"),
         (["--model.loss", "SaliencyLoss", "--model.loss.kld", "0"], "weights must be"),
         (["--model.vit", "vit_bas_patch16_224"], "did you mean vit_base_patch16_224"),
