@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from salvit.inputs import inputs_of
 from salvit.recording import Recording, record
 from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
 
@@ -129,10 +130,10 @@ def _recorded_pass(vit: ViT, images: Tensor, blocks: Sequence[int]) -> tuple[Rec
         with record(vit, blocks, gradients=True) as recording:
             logits = vit(images)
         return recording, logits
-    with fused_attention(vit, blocks), _inputs_of(vit, last) as entering:
+    with fused_attention(vit, blocks), inputs_of([vit.blocks[last]]) as entering:
         with record(vit, blocks, gradients=True, values=True, stop=True) as recording:
             vit(images)
-        row = _replay_block(vit, entering[0][:, :read], recording, last)
+        row = _replay_block(vit, entering[vit.blocks[last]][:, :read], recording, last)
         return recording, vit.forward_head(vit.norm(row))
 
 
@@ -211,26 +212,11 @@ def _plain_pass(vit: ViT, images: Tensor, blocks: range) -> tuple[Recording, Ten
         outputs.append(output)
 
     with ExitStack() as stack:
-        entering = stack.enter_context(_inputs_of(vit, blocks[0]))
+        entering = stack.enter_context(inputs_of([vit.blocks[blocks[0]]]))
         stack.callback(vit.blocks[blocks[-1]].register_forward_hook(leave).remove)
         recording = stack.enter_context(record(vit, blocks, rows="class", scores=True, values=True))
         vit(images)
-    return recording, entering[0][:, :1], outputs[0]
-
-
-@contextmanager
-def _inputs_of(vit: ViT, block: int) -> Iterator[list[Tensor]]:
-    """Keep what enters a block during the `with` block."""
-    entering: list[Tensor] = []
-
-    def enter(module: nn.Module, args: Any) -> None:
-        entering.append(args[0])
-
-    handle = vit.blocks[block].register_forward_pre_hook(enter)
-    try:
-        yield entering
-    finally:
-        handle.remove()
+    return recording, entering[vit.blocks[blocks[0]]][:, :1], outputs[0]
 
 
 def _replay(vit: ViT, row: Tensor, recording: Recording, blocks: range) -> Tensor:

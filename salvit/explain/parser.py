@@ -15,7 +15,7 @@ whole image. Options come after the images: IMAGE … --method … --target …"
 _EPILOG = """methods:
   attention         raw_attention rollout norm_rollout salient_attention unsupervised_map
   class-specific    agcam attention_gradient attn_gradcam full_lrp generic_attention input_gradient
-                    input_x_gradient legrad partial_lrp relevance_lrp rise token_gradcam
+                    input_x_gradient legrad partial_lrp relevance_lrp rise token_gradcam tokentm
   baselines         center_prior random
   Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and class.
 

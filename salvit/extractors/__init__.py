@@ -20,6 +20,7 @@ from salvit.extractors.norm_rollout import NormRollout
 from salvit.extractors.rise import RISE
 from salvit.extractors.rollout import Rollout
 from salvit.extractors.salient import SalientAttention
+from salvit.extractors.token_tm import TokenTM
 from salvit.extractors.unsupervised import UnsupervisedMap
 from salvit.vit import ViT
 
@@ -42,6 +43,7 @@ METHODS: dict[str, type[Extractor]] = {
     "rise": RISE,
     "rollout": Rollout,
     "token_gradcam": TokenGradCAM,
+    "tokentm": TokenTM,
     "unsupervised_map": UnsupervisedMap,
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "Rollout",
     "SalientAttention",
     "TokenGradCAM",
+    "TokenTM",
     "UnsupervisedMap",
     "extract",
     "name_of",

@@ -1,22 +1,15 @@
 """Rollout of what tokens add to each other, instead of how much they attend to each other."""
 
-from contextlib import ExitStack
-from typing import Any
-
 import torch
-from timm.models import beit
-from timm.models.eva import EvaBlock
-from timm.models.vision_transformer import Block
-from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
+from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.rows import carry, check_rows, select_row
 from salvit.gradients import fused_attention
+from salvit.inputs import inputs_of
 from salvit.recording import Rows, record
 from salvit.vit import ViT, block_indices, require_class_token
-
-_PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
 
 
 class NormRollout(Extractor):
@@ -72,12 +65,7 @@ class NormRollout(Extractor):
         if self.rows == "class":
             require_class_token(vit, repr(self), remedy='use rows="all"')
         block_indices(vit, [self.start_layer])
-        for index, block in enumerate(vit.blocks):
-            if problem := _problem(block):
-                raise ValueError(
-                    f"{self!r} needs blocks whose attention adds to a token what it takes from each other one; "
-                    f"block {index} of this {type(vit).__name__} has {problem}"
-                )
+        require_additions(vit, repr(self))
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""
@@ -92,37 +80,19 @@ class NormRollout(Extractor):
         return patches_to_grid(vit, images, row)
 
 
-def _problem(block: nn.Module) -> str:
-    """What keeps a block from being a sum over tokens, or nothing."""
-    if type(block) not in _PRE_NORM:
-        return f"another form, {type(block).__name__}"
-    attention: Any = block.attn
-    if getattr(attention, "gate", None) is not None:
-        return "a gate behind its attention"
-    if not isinstance(getattr(attention, "norm", None), nn.Identity | None):
-        return "a normalisation behind its attention"
-    return ""
-
-
 def _shares(vit: ViT, images: Tensor, blocks: range) -> list[Tensor]:
     """C [B, N, N] of each block."""
-    entering: dict[int, Tensor] = {}
-
-    def keep_input(index: int) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            entering[index] = args[0]
-
-        return hook
 
     def reduce(index: int, attention: Tensor) -> Tensor:
-        lengths = _lengths(vit.blocks[index], attention, recording.values.pop(index), entering.pop(index))
+        block = vit.blocks[index]
+        lengths = _lengths(block, attention, recording.values.pop(index), entering.pop(block))
         return lengths / lengths.sum(dim=-1, keepdim=True)
 
-    with ExitStack() as stack:
-        stack.enter_context(fused_attention(vit, blocks))
-        for index in blocks:
-            stack.callback(vit.blocks[index].register_forward_pre_hook(keep_input(index)).remove)
-        recording = stack.enter_context(record(vit, blocks, values=True, reduce=reduce, stop=True))
+    with (
+        fused_attention(vit, blocks),
+        inputs_of(vit.blocks[index] for index in blocks) as entering,
+        record(vit, blocks, values=True, reduce=reduce, stop=True) as recording,
+    ):
         vit(images)
     return [recording.attention[block] for block in blocks]
 
@@ -134,27 +104,12 @@ def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tens
     a token instead of D numbers a pair of tokens.
     """
     with torch.autocast(attention.device.type, enabled=False):
-        added = _added(block, values.to(attention.dtype))
-        gram = added @ added.transpose(-2, -1)
+        parts = added(block, values.to(attention.dtype))
+        gram = parts @ parts.transpose(-2, -1)
         by_key = attention.permute(0, 3, 2, 1)
         squared = ((by_key @ gram) * by_key).sum(dim=-1).transpose(1, 2)
         to_itself = attention.diagonal(dim1=-2, dim2=-1).transpose(1, 2)[:, :, None]
-        own = (to_itself @ added).squeeze(2) + entering.to(attention.dtype)
+        own = (to_itself @ parts).squeeze(2) + entering.to(attention.dtype)
         # Rounding may leave a zero length a little below zero.
         lengths = squared.clamp(min=0).sqrt()
         return lengths.diagonal_scatter(own.norm(dim=-1), dim1=-2, dim2=-1)
-
-
-def _added(block: nn.Module, values: Tensor) -> Tensor:
-    """W_O^h v^h_j of every token and head, [B, N, H, D]."""
-    attention: Any = block.attn
-    weight = attention.proj.weight.to(values.dtype)
-    if (scale := _layer_scale(block)) is not None:
-        weight = weight * scale[:, None]
-    by_head = weight.view(len(weight), values.shape[1], -1)
-    return torch.einsum("bhjd,chd->bjhc", values, by_head)
-
-
-def _layer_scale(block: nn.Module) -> Tensor | None:
-    scale: Tensor | None = getattr(block, "gamma_1", getattr(getattr(block, "ls1", None), "gamma", None))
-    return scale

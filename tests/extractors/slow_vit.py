@@ -9,13 +9,15 @@ from torch import Tensor
 
 @dataclass
 class Trace:
-    """One image's logits and, per block, a list with one [N, N] tensor per head; block inputs and outputs [N, D]."""
+    """One image's logits and, per block, [N, N] tensors and values [N, d] head by head, and tokens [N, D]."""
 
     logits: Tensor = field(default_factory=lambda: torch.empty(0))
     scores: list[list[Tensor]] = field(default_factory=list)
     attention: list[list[Tensor]] = field(default_factory=list)
     normed: list[Tensor] = field(default_factory=list)
+    values: list[list[Tensor]] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
+    between: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
 
@@ -60,7 +62,9 @@ def _block(x, b, heads, trace, hold_attention):
         mixed.append(attention[-1] @ value[:, part])
     trace.scores.append(scores)
     trace.attention.append(attention)
+    trace.values.append(list(value.split(width, dim=1)))
     x = x + torch.cat(mixed, 1) @ b["attn.proj.weight"].T + b["attn.proj.bias"]
+    trace.between.append(x)
     y = _norm(x, b["norm2.weight"], b["norm2.bias"]) @ b["mlp.fc1.weight"].T + b["mlp.fc1.bias"]
     y = y * (1 + torch.erf(y / 2**0.5)) / 2
     return x + y @ b["mlp.fc2.weight"].T + b["mlp.fc2.bias"]

@@ -30,6 +30,8 @@ EXTRACTORS = [
     GenericAttention(),
     GenericAttention(per_head=True),
     METHODS["legrad"](),
+    METHODS["tokentm"](),
+    METHODS["tokentm"](per_head=True),
     METHODS["token_gradcam"](),
     METHODS["input_gradient"](),
     METHODS["input_x_gradient"](),

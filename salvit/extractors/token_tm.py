@@ -1,0 +1,108 @@
+"""TokenTM: attention × gradient, each token counting as much as the block changes it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salvit.extractors.additions import added, require_additions
+from salvit.extractors.base import patches_to_grid
+from salvit.extractors.gradient import AttentionTimesGradient
+from salvit.extractors.rows import carry, check_rows, select_row
+from salvit.gradients import differentiable, fused_attention, outside_graph, target_logits
+from salvit.inputs import inputs_of
+from salvit.recording import Rows, record
+from salvit.vit import ViT
+
+
+class TokenTM(AttentionTimesGradient):
+    """Attention times gradient, weighted by how each token's length and direction change, over all blocks.
+
+    A token e that becomes ẽ weighs w = ‖ẽ‖/‖e‖ · exp cos(e, ẽ) / Σ exp cos, the sum over all tokens. In an
+    attention e is what enters the block, and ẽ = W_O^h v^h what head h makes of it before mixing (LayerScale
+    included, W_O's bias not); in an MLP, e is the token before the MLP's normalisation, and ẽ what the MLP adds.
+    With y the target logit, C = diag ‖e‖ of the first block's tokens to begin with, and per block
+    C ← (I + mean_heads((∂y/∂A^h)⁺ ⊙ A^h diag w^h)) · C, then C ← (I + diag w) · C for the MLP. The map is the class
+    token's row of C, or with `rows="all"` the mean row over the patches. With `per_head` the last block's heads
+    are kept apart; the maps' mean is the map without it.
+
+    Source: Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision
+    Transformer", CVPR 2024, by way of two public re-implementations, those of LibraGrad (Mehri et al., CVPR 2025)
+    and of featuregradientgate, as the authors' code and the paper's equations were not at hand. Where the two
+    differ (what ẽ is in an attention, and whether heads are averaged after or before the product) this follows
+    the latter, whose tokens are not mixed before they are weighed; values here are the model's own, with bias
+    and normalisation.
+
+    Args:
+        per_head: one map per head of the last block.
+        rows: "class" or "all".
+
+    Raises:
+        ValueError: if `rows` is not one of those above.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> TokenTM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def __init__(self, per_head: bool = False, rows: Rows = "class") -> None:
+        check_rows(rows)
+        self.per_head = per_head
+        self.rows = rows
+
+    def check(self, vit: ViT) -> None:
+        """Raise as the other attention-gradient methods do, or if attention does not add up token by token.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from a class
+                token and `rows="class"`, or if it normalises or gates what its attention has mixed.
+        """
+        super().check(vit)
+        require_additions(vit, repr(self))
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        lengths, factors, weights = _transformations(vit, images, target)
+        row = select_row(vit, torch.diag_embed(torch.ones_like(lengths)), self.rows)[:, None]
+        for index in reversed(range(len(factors))):
+            row = row + row * weights[index]
+            factor = factors[index]
+            if self.per_head and index == len(factors) - 1:
+                row = row + torch.cat([carry(row, head) for head in factor.unbind(dim=1)], dim=1)
+            else:
+                row = row + carry(row, factor.mean(dim=1))
+        return patches_to_grid(vit, images, row * lengths[:, None])
+
+
+def _transformations(
+    vit: ViT, images: Tensor, target: Tensor | None
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """‖e‖ [B, N] of the first block, and per block (∂y/∂A)⁺ ⊙ A diag w [B, H, N, N] and the MLP's w [B, 1, N]."""
+    blocks = range(len(vit.blocks))
+    read = [*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm]
+    with differentiable(), fused_attention(vit, blocks), inputs_of(read) as inputs:
+        with record(vit, blocks, gradients=True, values=True) as recording:
+            logits = vit(outside_graph(images))
+        gradients = recording.gradients(target_logits(logits, target), blocks)
+    stream = [inputs.pop(module).detach().to(gradients[0].dtype) for module in (*vit.blocks, vit.norm)]
+    factors, weights = [], []
+    with torch.autocast(images.device.type, enabled=False):
+        for index, gradient in enumerate(gradients):
+            block, entering = vit.blocks[index], stream[index]
+            values = recording.values.pop(index).detach().to(gradient.dtype)
+            of_heads = _weight(entering[:, None], added(block, values).transpose(1, 2))
+            attention = recording.attention.pop(index).detach()
+            factors.append(gradient.clamp_(min=0).mul_(attention).mul_(of_heads[:, :, None]))
+            between = inputs.pop(block.norm2).detach().to(gradient.dtype)
+            weights.append(_weight(between, stream[index + 1] - between)[:, None])
+    return stream[0].norm(dim=-1), factors, weights
+
+
+def _weight(before: Tensor, after: Tensor) -> Tensor:
+    """Weights w [..., N] of tokens e and ẽ, [..., N, D] each."""
+    direction = F.cosine_similarity(before, after, dim=-1).softmax(dim=-1)
+    return after.norm(dim=-1) / before.norm(dim=-1).clamp(min=torch.finfo(before.dtype).tiny) * direction
