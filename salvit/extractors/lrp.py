@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.lrp.denormals import flush_denormals
+from salvit.lrp.double import in_double
 from salvit.lrp.pixels import patches_relevance, pixels_relevance
 from salvit.lrp.readout import head_gradient, head_relevance, predicted, reading_row
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER
@@ -18,13 +19,17 @@ from salvit.lrp.sweep import AttentionFlow, Flow, from_attention, through_mlp, t
 from salvit.lrp.tape import embed, run_blocks
 from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid
 
+Precision = Literal["model", "double"]
+
 _TAPE_BYTES = 2**30
+_CPU_TOKENS = 1600  # rows that fill matrix products; more of them only leave the caches
 
 
 class _LRP(Extractor):
     """What the methods share: the models they cover, full precision, and bounded memory."""
 
     class_specific: ClassVar[bool] = True
+    precision: Precision = "model"
 
     def check(self, vit: ViT) -> None:
         """Raise if the model is unfit or has a layer that no relevance rule covers.
@@ -44,16 +49,17 @@ class _LRP(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         with _plain_arithmetic(images.device.type):
+            dtype = next(vit.parameters()).dtype
+            vit = in_double(vit) if self.precision == "double" else vit
             images = images.to(next(vit.parameters()).dtype)
             size = _images_at_once(vit, images, self._first_block(vit))
             # Cloned: tensors made in inference mode must not enter a graph.
             targets = [None] * len(images) if target is None else target.clone().split(size)
-            return torch.cat(
-                [
-                    self._explain(vit, part, classes)
-                    for part, classes in zip(images.split(size), targets, strict=False)
-                ]
-            )
+            maps = [
+                self._explain(vit, part, classes)
+                for part, classes in zip(images.split(size), targets, strict=False)
+            ]
+            return torch.cat(maps).to(dtype)
 
     @abstractmethod
     def _first_block(self, vit: ViT) -> int:
@@ -75,8 +81,11 @@ class RelevanceLRP(_LRP):
     and normalisation, activation, softmax and LayerScale pass it on.
 
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
-    the maps is the fused one. All is computed in the model's precision, also under autocast, about a
-    GiB of activations at a time.
+    the maps is the fused one. Autocast has no effect, and about a GiB of activations is kept at a time.
+
+    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum now and then changes
+    a map, of about one photograph in fifty (docs/performance.md); "double" computes in float64, at twice
+    the cost on CPUs and data-centre GPUs, and many times it on others.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
     section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
@@ -85,6 +94,10 @@ class RelevanceLRP(_LRP):
         start_layer: lowest block that contributes, negative ones counting from the last; the source's
             evaluations use 1, its notebooks 0.
         per_head: one map per head of the last block instead of their mean.
+        precision: "model", that of the weights, or "double".
+
+    Raises:
+        ValueError: if `precision` is neither.
 
     Example:
         >>> import torch
@@ -94,7 +107,9 @@ class RelevanceLRP(_LRP):
         torch.Size([4, 3, 2, 3])
     """
 
-    def __init__(self, start_layer: int = 1, per_head: bool = False) -> None:
+    def __init__(self, start_layer: int = 1, per_head: bool = False, precision: Precision = "model") -> None:
+        _check_precision(precision)
+        self.precision = precision
         self.start_layer = start_layer
         self.per_head = per_head
 
@@ -144,7 +159,8 @@ class PartialLRP(_LRP):
     the mean row over the tokens averaged. Relevance starts as 1 at the explained class's logit and is shared
     by the rules of `salvit.lrp.rules.ORIGINAL`.
 
-    Maps are non-negative. All is computed in the model's precision, also under autocast.
+    Maps are non-negative. Autocast has no effect; the few sums that the last block divides by keep their digits
+    in float32.
 
     Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the
     Rest Can Be Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
@@ -190,12 +206,19 @@ class FullLRP(_LRP):
     `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.pixels`), then summed
     over colours. What falls to prefix tokens and position embeddings is dropped.
 
-    Maps [B, 1, H, W] are at pixel resolution and of either sign. All is computed in the model's precision,
-    also under autocast; the rules divide by sums that may vanish, so float32 maps agree with float64
-    ones in pattern rather than digit by digit.
+    Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast has no effect. The rules divide by sums
+    that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block: in
+    float32 most maps of photographs are rounding error (docs/performance.md), so the default is float64, at
+    twice the cost on CPUs and data-centre GPUs, and many times it on others.
 
     Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
     Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
+
+    Args:
+        precision: "double", or "model", that of the weights.
+
+    Raises:
+        ValueError: if `precision` is neither.
 
     Example:
         >>> import torch
@@ -204,6 +227,10 @@ class FullLRP(_LRP):
         >>> FullLRP()(vit, torch.rand(4, 3, 32, 48)).shape
         torch.Size([4, 1, 32, 48])
     """
+
+    def __init__(self, precision: Precision = "double") -> None:
+        _check_precision(precision)
+        self.precision = precision
 
     def check(self, vit: ViT) -> None:
         """Raise if the model is unfit or a layer, that of the patches included, has no relevance rule.
@@ -237,6 +264,11 @@ class FullLRP(_LRP):
         return pixels_relevance(vit, images, patches_relevance(vit, patches, tokens, flow.relevance))
 
 
+def _check_precision(precision: str) -> None:
+    if precision not in get_args(Precision):
+        raise ValueError(f'precision must be "model" or "double"; got {precision!r}')
+
+
 @contextmanager
 def _plain_arithmetic(device: str) -> Iterator[None]:
     """No autocast, no denormal numbers, and no gradient or inference mode around what is computed."""
@@ -258,11 +290,12 @@ def _through_factor(rows: Tensor, flow: AttentionFlow, fused: bool) -> Tensor:
 
 
 def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
-    """Return how many images' tapes and attention matrices fit into about a GiB."""
+    """Return how many images' tapes and attention matrices fit into about a GiB, and on a CPU are quickest."""
     block = vit.blocks[-1]
     height, width = patch_grid(vit, images)
     tokens = vit.num_prefix_tokens + height * width
     attention = 12 * num_heads(vit) * tokens**2
-    activations = 3 * vit.embed_dim + 4 * block.attn.proj.in_features + block.mlp.fc1.out_features
+    activations = 4 * vit.embed_dim + 4 * block.attn.proj.in_features + block.mlp.fc1.out_features
     tapes = (num_blocks(vit) - first_block) * tokens * activations
-    return max(1, _TAPE_BYTES // ((attention + tapes) * images.element_size()))
+    fitting = _TAPE_BYTES // ((attention + tapes) * images.element_size())
+    return max(1, min(fitting, _CPU_TOKENS // tokens) if images.device.type == "cpu" else fitting)

@@ -113,7 +113,7 @@ def first_pooled(vit: ViT) -> int:
 
 def _two_heads(vit: ViT, tokens: Tensor, seed: Tensor, rules: RuleSet) -> Tensor:
     halves = [head(tokens[:, index]) / 2 for index, head in enumerate((vit.head, vit.head_dist))]
-    shares = rules.add(halves[0], halves[1], seed)
+    shares = rules.add(halves[0], halves[1], halves[0] + halves[1], seed)
     first = _linear(vit.head, tokens[:, 0], shares[0], rules)
     second = _linear(vit.head_dist, tokens[:, 1], shares[1], rules)
     return torch.cat((average(tokens[:, :1], first), average(tokens[:, 1:], second)), dim=1)

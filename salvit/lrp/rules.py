@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_STABILIZER = 1e-9
+STABILIZER = 1e-9
 
 Linear = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
-Add = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Add = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = _STABILIZER) -> Tensor:
+def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = STABILIZER) -> Tensor:
     """Divide as the rules do: sd(a, b) = a / (b + 1e-9), and 0 where b = 0.
 
     Args:
@@ -54,7 +54,7 @@ def clone(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         tensor([2., 1.])
     """
     # The factor x makes the quotient 0 where x = 0, which spares `divide` the finding of zeros.
-    return (add_to_first(second, first) * x).div_(x + _STABILIZER).nan_to_num_(0, 0, 0)
+    return (add_to_first(second, first) * x).div_(x + STABILIZER).nan_to_num_(0, 0, 0)
 
 
 def add_to_first(tokens: Tensor, first: Tensor) -> Tensor:
@@ -92,9 +92,7 @@ def average(tokens: Tensor, relevance: Tensor) -> Tensor:
     return tokens * divide(relevance, tokens.sum(1)).unsqueeze(1)
 
 
-def bilinear(
-    left: Tensor, right: Tensor, product: Tensor, relevance: Tensor, scale: float = 1.0
-) -> tuple[Tensor, Tensor]:
+def bilinear(left: Tensor, right: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Share the relevance of a product P = L·Mᵀ between its factors, half each.
 
     S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021,
@@ -103,21 +101,18 @@ def bilinear(
     Args:
         left: L, [..., n, k].
         right: M, [..., m, k].
-        product: P, [..., n, m].
-        relevance: R of the product, [..., n, m].
-        scale: that L, and so P, has been multiplied by; the stabiliser is, too.
+        share: S, the product's relevance over the product, [..., n, m].
 
     Returns:
         R_L, [..., n, k], and R_M, [..., m, k].
 
     Example:
         >>> one = torch.ones(1, 1)
-        >>> bilinear(one, one, one, one)
+        >>> bilinear(one, one, divide(one, one))
         (tensor([[0.5000]]), tensor([[0.5000]]))
     """
-    share = divide(relevance, product, _STABILIZER * scale)
     if share.numel() <= right.numel():
-        share.mul_(0.5)
+        share = share * 0.5
         return (share @ right).mul_(left), (share.mT @ left).mul_(right)
     return (share @ (right * 0.5)).mul_(left), (share.mT @ (left * 0.5)).mul_(right)
 
@@ -145,7 +140,7 @@ def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor,
         tensor([[0.2500, 0.7500, 0.0000]])
     """
     magnitude, weight_magnitude = x.abs(), weight.abs()
-    floor = 2 * _STABILIZER
+    floor = 2 * STABILIZER
     doubled = (magnitude @ weight_magnitude.T).add_(output).add_(floor if bias is None else floor - bias)
     # Z cannot be negative but by rounding, and where it is 0 so is every contribution that S multiplies.
     share = torch.div(relevance, doubled.clamp_(min=floor), out=doubled)
@@ -184,26 +179,27 @@ def _one_sign(x: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
     return (divide(relevance, x @ weight.T) @ weight).mul_(x)
 
 
-def add_plain(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+def add_plain(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share relevance between two summands, element by element: a ⊙ sd(R, a + b) and b ⊙ sd(R, a + b).
 
     Args:
         left: a, [B, ...].
         right: b, of the same shape.
+        total: a + b.
         relevance: R of the sum, of the same shape.
 
     Returns:
         The relevances of a and of b.
 
     Example:
-        >>> add_plain(torch.ones(1, 1), 3 * torch.ones(1, 1), torch.ones(1, 1))
+        >>> add_plain(torch.ones(1, 1), 3 * torch.ones(1, 1), 4 * torch.ones(1, 1), torch.ones(1, 1))
         (tensor([[0.2500]]), tensor([[0.7500]]))
     """
-    share = divide(relevance, left + right)
+    share = divide(relevance, total)
     return left * share, share.mul_(right)
 
 
-def add_conserving(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
+def add_conserving(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share relevance between two summands so that each image's total is conserved.
 
     a' = a ⊙ sd(R, a + b), b' likewise; a' is scaled to the sum |Σa'| / (|Σa'| + |Σb'|) · ΣR, b' likewise; Σ runs
@@ -212,21 +208,23 @@ def add_conserving(left: Tensor, right: Tensor, relevance: Tensor) -> tuple[Tens
     Args:
         left: a, [B, ...].
         right: b, of the same shape.
+        total: a + b.
         relevance: R of the sum, of the same shape.
 
     Returns:
         The relevances of a and of b.
 
     Example:
-        >>> left, right = add_conserving(torch.tensor([[2.0, -4.0]]), torch.ones(1, 2), torch.ones(1, 2))
+        >>> left, right = torch.tensor([[2.0, -4.0]]), torch.ones(1, 2)
+        >>> left, right = add_conserving(left, right, left + right, torch.ones(1, 2))
         >>> round(float((left + right).sum()), 5)
         2.0
     """
-    left, right = add_plain(left, right, relevance)
-    left_sum, right_sum, total = (_sum_per_image(part) for part in (left, right, relevance))
+    left, right = add_plain(left, right, total, relevance)
+    left_sum, right_sum, whole = (_sum_per_image(part) for part in (left, right, relevance))
     size = left_sum.abs() + right_sum.abs()
-    left_scale = divide(divide(left_sum.abs(), size) * total, left_sum)
-    right_scale = divide(divide(right_sum.abs(), size) * total, right_sum)
+    left_scale = divide(divide(left_sum.abs(), size) * whole, left_sum)
+    right_scale = divide(divide(right_sum.abs(), size) * whole, right_sum)
     return left.mul_(left_scale), right.mul_(right_scale)
 
 
@@ -240,7 +238,7 @@ class RuleSet:
 
     Attributes:
         linear: (x, W, bias, xWᵀ + bias, R) → relevance of x.
-        add: (a, b, R) → relevances of a and of b.
+        add: (a, b, a + b, R) → relevances of a and of b.
     """
 
     linear: Linear

@@ -1,14 +1,21 @@
 """The reverse sweep: relevance, and beside it the gradient, from the last block's output down, block by block."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from timm.layers import Attention
 from torch import Tensor, nn
 
 from salvit.lrp.pullback import Pullback, vjp
-from salvit.lrp.rules import RuleSet, add_to_first, bilinear, clone
-from salvit.lrp.tape import BlockTape, after_attention, join_heads, scaled, split_heads
+from salvit.lrp.rules import STABILIZER, RuleSet, add_to_first, bilinear, clone, divide
+from salvit.lrp.tape import (
+    BlockTape,
+    Projection,
+    by_head,
+    join_projected,
+    projections,
+    scaled,
+    split_heads,
+)
 
 
 @dataclass
@@ -65,6 +72,7 @@ def through_mlp(tape: BlockTape, rules: RuleSet, flow: Flow) -> Flow:
         The flow at the MLP's residual addition, [B, r, D].
 
     Example:
+        >>> import torch
         >>> from salvit.lrp.rules import TRANSFORMER
         >>> from salvit.lrp.tape import run_blocks
         >>> from salvit.vit import load_vit
@@ -75,8 +83,9 @@ def through_mlp(tape: BlockTape, rules: RuleSet, flow: Flow) -> Flow:
         torch.Size([2, 1, 192])
     """
     block, mlp = tape.block, tape.block.mlp
-    x = after_attention(tape)
-    kept, branch = rules.add(x, scaled(block.ls2, tape.output), flow.relevance)
+    x = tape.between
+    output = scaled(block.ls2, tape.output)
+    kept, branch = rules.add(x, output, x + output, flow.relevance)
     activated, pull_activation = vjp(lambda hidden: mlp.norm(mlp.act(hidden)), tape.hidden)
     relevance = _linear(rules, mlp.fc2, activated, tape.output, branch)
     normed, pull_norm = vjp(block.norm2, x)
@@ -100,6 +109,7 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
         The flow at A and past it.
 
     Example:
+        >>> import torch
         >>> from salvit.lrp.rules import TRANSFORMER
         >>> from salvit.lrp.tape import run_blocks
         >>> from salvit.vit import load_vit
@@ -111,19 +121,19 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
     """
     block, attention = tape.block, tape.block.attn
     x = tape.x[:, : tape.attended.shape[1]]
-    kept, branch = rules.add(x, scaled(block.ls1, tape.attended), flow.relevance)
+    kept, branch = rules.add(x, scaled(block.ls1, tape.attended), tape.between, flow.relevance)
     normed, pull = vjp(attention.norm, tape.mixed)
-    mixed_relevance = _linear(rules, attention.proj, normed, tape.attended, branch)
-    query, key, value = (part.contiguous() for part in split_heads(attention, tape.query, tape.key_value))
+    mixed_share = divide(_linear(rules, attention.proj, normed, tape.attended, branch), tape.mixed)
+    query, key, value = (part.contiguous() for part in split_heads(attention, tape.projected))
     query = query * _scale(query)
     scores = query @ key.mT
     weights, pull_softmax = vjp(lambda scores: scores.softmax(-1), scores)
-    mixed, mixed_relevance = (_split(attention, part) for part in (tape.mixed, mixed_relevance))
-    relevance, value_relevance = bilinear(weights, value.mT, mixed, mixed_relevance)
+    # Contiguous, because each product of a strided view would copy it anew.
+    relevance, value_relevance = bilinear(weights, value.mT, by_head(attention, mixed_share).contiguous())
     gradient = mixed_gradient = None
     if flow.gradient is not None:
         pulled = pull(scaled(block.ls1, flow.gradient) @ attention.proj.weight)
-        mixed_gradient = _split(attention, pulled)
+        mixed_gradient = by_head(attention, pulled).contiguous()
         gradient = mixed_gradient @ value.mT
     return AttentionFlow(
         residual=Flow(kept, flow.gradient),
@@ -151,6 +161,7 @@ def from_attention(tape: BlockTape, rules: RuleSet, flow: AttentionFlow) -> Flow
         The flow at the block's input, [B, N, D].
 
     Example:
+        >>> import torch
         >>> from salvit.lrp.rules import TRANSFORMER
         >>> from salvit.lrp.tape import run_blocks
         >>> from salvit.vit import load_vit
@@ -172,12 +183,15 @@ def from_attention(tape: BlockTape, rules: RuleSet, flow: AttentionFlow) -> Flow
 def _projections_relevance(tape: BlockTape, rules: RuleSet, flow: AttentionFlow, normed: Tensor) -> Tensor:
     """Relevance of the normalised tokens, through scores and the joint projection to queries, keys, values."""
     # The rule is for unscaled products: with a scaled stabiliser it gives the same on scaled ones.
-    query, key = bilinear(flow.query, flow.key, flow.scores, flow.relevance, _scale(flow.query))
-    joined = torch.cat((join_heads(key), join_heads(flow.value_relevance)), dim=-1)
-    of_query, of_key_value = _projections(tape)
-    read = tape.query.shape[1]
-    relevance = rules.linear(normed, *of_key_value, tape.key_value, joined)
-    return add_to_first(relevance, rules.linear(normed[:, :read], *of_query, tape.query, join_heads(query)))
+    share = divide(flow.relevance, flow.scores, STABILIZER * _scale(flow.query))
+    parts = (*bilinear(flow.query, flow.key, share), flow.value_relevance)
+    return _through_projections(
+        tape,
+        parts,
+        lambda part, output, relevance: rules.linear(
+            normed[:, : part.tokens], part.weight, part.bias, output, relevance
+        ),
+    )
 
 
 def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
@@ -186,14 +200,25 @@ def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
     assert flow.gradient is not None
     assert flow.mixed_gradient is not None
     scores = flow.pull_softmax(flow.gradient)
-    keys, _ = tape.key_value.chunk(2, dim=-1)
-    query = _through_norm(
-        attention, attention.q_norm, tape.query, (scores @ flow.key).mul_(_scale(flow.query))
+    gradients = ((scores @ flow.key).mul_(_scale(flow.query)), scores.mT @ flow.query)
+    before = split_heads(attention, tape.projected, normalised=False)
+    query, key = (
+        vjp(norm, x)[1](gradient)
+        for norm, x, gradient in zip((attention.q_norm, attention.k_norm), before, gradients, strict=False)
     )
-    key = _through_norm(attention, attention.k_norm, keys, scores.mT @ flow.query)
-    value = join_heads(flow.attention.mT @ flow.mixed_gradient)
-    (query_weight, _), (key_value_weight, _) = _projections(tape)
-    return add_to_first(torch.cat((key, value), dim=-1) @ key_value_weight, query @ query_weight)
+    parts = (query, key, flow.attention.mT @ flow.mixed_gradient)
+    return _through_projections(tape, parts, lambda part, output, gradient: gradient @ part.weight)
+
+
+def _through_projections(
+    tape: BlockTape, parts: Sequence[Tensor], back: Callable[[Projection, Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Carry what belongs to queries, keys and values back to the normalised tokens, [B, N, D]."""
+    attention, read = tape.block.attn, tape.attended.shape[1]
+    layers = projections(attention, read, tape.x.shape[1])
+    joined = join_projected(attention, tape, parts)
+    carried = [back(*part) for part in zip(layers, tape.projected, joined, strict=True)]
+    return carried[0] if len(carried) == 1 else add_to_first(carried[1], carried[0])
 
 
 def _scale(query: Tensor) -> float:
@@ -201,26 +226,5 @@ def _scale(query: Tensor) -> float:
     return float(query.shape[-1] ** -0.5)
 
 
-def _through_norm(attention: Attention, norm: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
-    _, pull = vjp(norm, _split(attention, x))
-    return join_heads(pull(gradient))
-
-
-def _projections(tape: BlockTape) -> list[tuple[Tensor, Tensor | None]]:
-    """Weight and bias of the queries, and of keys and values."""
-    projection, width = tape.block.attn.qkv, tape.query.shape[-1]
-    bias = projection.bias
-    return [
-        (projection.weight[part], None if bias is None else bias[part])
-        for part in (slice(width), slice(width, None))
-    ]
-
-
 def _linear(rules: RuleSet, layer: nn.Linear, x: Tensor, output: Tensor, relevance: Tensor) -> Tensor:
     return rules.linear(x, layer.weight, layer.bias, output, relevance)
-
-
-def _split(attention: Attention, tensor: Tensor) -> Tensor:
-    heads: int = attention.num_heads
-    # Contiguous, because each product of a strided view would copy it anew.
-    return tensor.unflatten(-1, (heads, -1)).transpose(1, 2).contiguous()

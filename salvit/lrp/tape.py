@@ -4,8 +4,11 @@ The modules of the model are called in the order in which its own forward calls 
 read is not computed: with a class token, the last block's queries and MLP are those of the class token alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from timm.layers import Attention
 from timm.models.vision_transformer import Block
@@ -24,20 +27,21 @@ class BlockTape:
     Attributes:
         block: the timm block.
         x: its input, [B, N, D].
-        query: queries before normalisation, [B, r, heads · d].
-        key_value: keys before normalisation and values, [B, N, 2 · heads · d].
+        projected: output of the attention's first layer, queries and keys before their normalisation: one tensor
+            [B, N, 3 · heads · d], or, for r < N, queries [B, r, heads · d] and keys with values [B, N, 2 · heads · d].
         mixed: heads' outputs A·V side by side, [B, r, heads · d].
         attended: output of the attention's projection, [B, r, D].
+        between: the tokens after the attention's residual addition, [B, r, D].
         hidden: output of the MLP's first layer, [B, r, E].
         output: output of the MLP's second layer, [B, r, D].
     """
 
     block: Block
     x: Tensor
-    query: Tensor
-    key_value: Tensor
+    projected: list[Tensor]
     mixed: Tensor
     attended: Tensor
+    between: Tensor
     hidden: Tensor
     output: Tensor
 
@@ -89,39 +93,60 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         tape = _run_block(block, x, read or x.shape[1])
         if index >= start:
             tapes.append(tape)
-        x = after_attention(tape) + scaled(block.ls2, tape.output)
+        x = tape.between + scaled(block.ls2, tape.output)
     return x, tapes
 
 
 def _run_block(block: Block, x: Tensor, read: int) -> BlockTape:
     attention, mlp = block.attn, block.mlp
     normed = block.norm1(x)
-    weight, bias = attention.qkv.weight, attention.qkv.bias
-    width = len(weight) // 3
-    query = F.linear(normed[:, :read], weight[:width], None if bias is None else bias[:width])
-    key_value = F.linear(normed, weight[width:], None if bias is None else bias[width:])
-    mixed = join_heads(F.scaled_dot_product_attention(*split_heads(attention, query, key_value)))
+    projected = [
+        F.linear(normed[:, :count], weight, bias)
+        for count, weight, bias in projections(attention, read, x.shape[1])
+    ]
+    mixed = join_heads(F.scaled_dot_product_attention(*split_heads(attention, projected)))
     attended = attention.proj(attention.norm(mixed))
-    hidden = mlp.fc1(block.norm2(x[:, :read] + scaled(block.ls1, attended)))
+    between = x[:, :read] + scaled(block.ls1, attended)
+    hidden = mlp.fc1(block.norm2(between))
     output = mlp.fc2(mlp.norm(mlp.act(hidden)))
-    return BlockTape(block, x, query, key_value, mixed, attended, hidden, output)
+    return BlockTape(block, x, projected, mixed, attended, between, hidden, output)
 
 
-def after_attention(tape: BlockTape) -> Tensor:
-    """Return the tokens between a block's attention and its MLP, [B, r, D].
+class Projection(NamedTuple):
+    """A linear layer, and how many of the first tokens go through it.
+
+    Attributes:
+        tokens: their number.
+        weight: [E, D].
+        bias: [E], or None.
+    """
+
+    tokens: int
+    weight: Tensor
+    bias: Tensor | None
+
+
+def projections(attention: Attention, read: int, tokens: int) -> list[Projection]:
+    """Return the layer of queries, keys and values: whole, or in two where not every query is read.
 
     Args:
-        tape: the block's tape.
+        attention: timm's Attention.
+        read: number of queries, those of the first tokens.
+        tokens: number of keys and values.
 
     Example:
-        >>> import torch
-        >>> from salvit.vit import load_vit
-        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
-        >>> _, tapes = run_blocks(vit, torch.rand(1, 5, 192), start=0)
-        >>> [list(after_attention(tape).shape) for tape in tapes]
-        [[1, 5, 192], [1, 1, 192]]
+        >>> attention = Attention(6, num_heads=3)
+        >>> [list(part.weight.shape) for part in projections(attention, read=1, tokens=5)]
+        [[6, 6], [12, 6]]
     """
-    return tape.x[:, : tape.attended.shape[1]] + scaled(tape.block.ls1, tape.attended)
+    weight, bias = attention.qkv.weight, attention.qkv.bias
+    if read == tokens:
+        return [Projection(tokens, weight, bias)]
+    width = len(weight) // 3
+    return [
+        Projection(count, weight[part], None if bias is None else bias[part])
+        for count, part in ((read, slice(width)), (tokens, slice(width, None)))
+    ]
 
 
 def scaled(layer_scale: nn.Module, branch: Tensor) -> Tensor:
@@ -142,24 +167,40 @@ def scaled(layer_scale: nn.Module, branch: Tensor) -> Tensor:
     return branch if gamma is None else branch * gamma
 
 
-def split_heads(attention: Attention, query: Tensor, key_value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return queries, keys (both normalised, if the model does so) and values, [B, heads, ·, d] each.
+def split_heads(
+    attention: Attention, projected: list[Tensor], normalised: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values, [B, heads, ·, d] each.
 
     Args:
         attention: timm's Attention.
-        query: [B, r, heads · d].
-        key_value: [B, N, 2 · heads · d].
+        projected: output of its `projections`.
+        normalised: whether queries and keys are normalised, if the model does so.
 
     Example:
         >>> import torch
         >>> attention = Attention(6, num_heads=3)
-        >>> [list(part.shape) for part in split_heads(attention, torch.rand(1, 1, 6), torch.rand(1, 5, 12))]
+        >>> [list(part.shape) for part in split_heads(attention, [torch.rand(1, 1, 6), torch.rand(1, 5, 12)])]
         [[1, 3, 1, 2], [1, 3, 5, 2], [1, 3, 5, 2]]
     """
+    query, key, value = (by_head(attention, part) for part in _queries_keys_values(attention, projected))
+    return (attention.q_norm(query), attention.k_norm(key), value) if normalised else (query, key, value)
+
+
+def by_head(attention: Attention, tensor: Tensor) -> Tensor:
+    """Return a view of [B, n, heads · d] as [B, heads, n, d].
+
+    Args:
+        attention: timm's Attention.
+        tensor: [B, n, heads · d].
+
+    Example:
+        >>> import torch
+        >>> by_head(Attention(6, num_heads=3), torch.rand(1, 5, 6)).shape
+        torch.Size([1, 3, 5, 2])
+    """
     heads: int = attention.num_heads
-    key, value = key_value.chunk(2, dim=-1)
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value))
-    return attention.q_norm(q), attention.k_norm(k), v
+    return tensor.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def join_heads(tensor: Tensor) -> Tensor:
@@ -174,3 +215,25 @@ def join_heads(tensor: Tensor) -> Tensor:
         torch.Size([1, 5, 6])
     """
     return tensor.transpose(1, 2).flatten(2)
+
+
+def join_projected(attention: Attention, tape: BlockTape, parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return what belongs to queries, keys and values, laid out as `tape.projected` is.
+
+    Args:
+        attention: timm's Attention.
+        tape: the block's tape.
+        parts: of queries [B, heads, r, d], of keys and of values [B, heads, N, d].
+
+    Returns:
+        Tensors of the shapes of `tape.projected`.
+    """
+    joined = [torch.empty_like(part) for part in tape.projected]
+    for slot, part in zip(_queries_keys_values(attention, joined), parts, strict=True):
+        by_head(attention, slot).copy_(part)
+    return joined
+
+
+def _queries_keys_values(attention: Attention, projected: list[Tensor]) -> list[Tensor]:
+    width = len(attention.qkv.weight) // 3
+    return [part for tensor in projected for part in tensor.split(width, dim=-1)]

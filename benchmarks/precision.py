@@ -1,0 +1,71 @@
+"""How many digits LRP keeps in float32: `python -m benchmarks.precision --images FOLDER --size 240 320`."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import salvit
+from datamodules import ImageFolderDataModule, PopOutDataModule
+from salvit.extractors import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.base import Extractor
+from salvit.lrp.double import in_double
+from salvit.vit import normalize
+
+_AGREES = 0.999
+_METHODS: tuple[Extractor, ...] = (RelevanceLRP(), PartialLRP(), FullLRP(precision="model"))
+
+
+def table(images: Tensor, model: str = "salvit_tiny") -> str:
+    """A Markdown table of how well each method's float32 maps correlate with its float64 maps, image by image.
+
+    Args:
+        images: RGB in [0, 1], [B, 3, H, W].
+        model: a name that `salvit.load_vit` knows.
+    """
+    vit = salvit.load_vit(model)
+    normed, exact = normalize(vit, images), in_double(vit)
+    lines = ["| method in float32 | median correlation | least | maps below .999 |", "|---|---|---|---|"]
+    for method in _METHODS:
+        agreement = torch.cat(
+            [_correlations(method(vit, part), method(exact, part.double())) for part in normed.split(16)]
+        )
+        share = (agreement < _AGREES).double().mean()
+        lines.append(
+            f"| {method!r} | {agreement.median():.6f} | {agreement.min():.3f} | {100 * share:.0f} % |"
+        )
+    return "\n".join(lines)
+
+
+def displays(count: int) -> Tensor:
+    """PopOut's first test displays, RGB in [0, 1], [count, 3, 64, 64]."""
+    data = PopOutDataModule(test_size=count, batch_size=count, num_workers=0)
+    data.setup("test")
+    batch: dict[str, Tensor] = next(iter(data.test_dataloader()))
+    return batch["image"]
+
+
+def photographs(root: Path, size: tuple[int, int]) -> Tensor:
+    """All images of a folder, RGB in [0, 1], [B, 3, H, W]."""
+    data = ImageFolderDataModule(root, image_size=size, num_workers=0)
+    data.setup("predict")
+    return torch.cat([batch["image"] for batch in data.predict_dataloader()])
+
+
+def _correlations(maps: Tensor, exact: Tensor) -> Tensor:
+    pairs = zip(maps.double().flatten(1), exact.flatten(1), strict=True)
+    return torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs])
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of images")
+    parser.add_argument("--size", type=int, nargs=2, default=[240, 320], help="height and width in pixels")
+    options = parser.parse_args()
+    print(table(photographs(options.images, tuple(options.size))))
+
+
+if __name__ == "__main__":
+    main()
