@@ -1,7 +1,7 @@
 """Gradients of class logits with respect to attention, on frozen models and in any grad mode."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from salvit.inputs import inputs_of
+from salvit.hooks import inputs_of, outputs_of
 from salvit.recording import Recording, record
 from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
 
@@ -206,17 +206,14 @@ def fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
 
 def _plain_pass(vit: ViT, images: Tensor, blocks: range) -> tuple[Recording, Tensor, Tensor]:
     """Return the recorded class rows, the class token before the first block, all tokens after the last."""
-    outputs: list[Tensor] = []
-
-    def leave(module: nn.Module, args: Any, output: Tensor) -> None:
-        outputs.append(output)
-
-    with ExitStack() as stack:
-        entering = stack.enter_context(inputs_of([vit.blocks[blocks[0]]]))
-        stack.callback(vit.blocks[blocks[-1]].register_forward_hook(leave).remove)
-        recording = stack.enter_context(record(vit, blocks, rows="class", scores=True, values=True))
+    first, last = vit.blocks[blocks[0]], vit.blocks[blocks[-1]]
+    with (
+        inputs_of([first]) as entering,
+        outputs_of([last]) as leaving,
+        record(vit, blocks, rows="class", scores=True, values=True) as recording,
+    ):
         vit(images)
-    return recording, entering[vit.blocks[blocks[0]]][:, :1], outputs[0]
+    return recording, entering[first][:, :1], leaving[last]
 
 
 def _replay(vit: ViT, row: Tensor, recording: Recording, blocks: range) -> Tensor:

@@ -6,7 +6,6 @@ recorded; all others keep the fused kernel. Models built without fused attention
 open, which the same mode reads.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from salvit.hooks import in_this_thread
 from salvit.vit import (
     ViT,
     attention_modules,
@@ -213,7 +213,6 @@ class _AttentionMode(TorchFunctionMode):
         self.maps: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.thread = threading.get_ident()
 
     def watch(self, block: int, modules: Sequence[nn.Module]) -> Iterator[Any]:
         """Register the hooks that tell when the attention of `block` is running; yield their handles."""
@@ -221,20 +220,18 @@ class _AttentionMode(TorchFunctionMode):
             yield module.register_forward_pre_hook(self._enter(block, first=count == 1))
             yield module.register_forward_hook(self._leave(block, count, last=count == len(modules)))
 
-    def _enter(self, block: int, first: bool) -> Callable[..., None]:
+    def _enter(self, block: int, first: bool) -> Callable[..., Any]:
+        @in_this_thread
         def hook(module: nn.Module, args: Any) -> None:
-            if threading.get_ident() != self.thread:
-                return
             self.block = block
             if first:
                 self.maps, self.scores, self.values = [], [], []
 
         return hook
 
-    def _leave(self, block: int, count: int, last: bool) -> Callable[..., None]:
+    def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
+        @in_this_thread
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            if threading.get_ident() != self.thread:
-                return
             self.block = None
             heads: Any = module.num_heads
             self._check(block, count, int(heads))

@@ -1,61 +1,101 @@
-"""A model that is the same after a call as before it, and in use by one thread at a time."""
+"""A model, and the thread that runs it, the same after a call as before it."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import traceback
+from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+
+from salvit.lrp.denormals import flushing
 
 _LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
 _GUARD = threading.Lock()
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Leave hooks, fused attention and grad mode as they were, whatever happens in the `with` block.
+def lock_of(model: nn.Module) -> "threading.RLock":
+    """Return the lock that lets one thread at a time look into a model: hooks belong to it, not to a thread.
+
+    Args:
+        model: any module.
+    """
+    with _GUARD:
+        return _LOCKS.setdefault(model, threading.RLock())
+
+
+class untouched:
+    """Leave a model's hooks and fused attention, and the thread's modes, as they were, whatever happens inside.
 
     Contexts inside remove what they add themselves; this one also covers an interrupt that reaches them while they
-    do. Threads that share the model wait for each other: hooks belong to the model, not to a thread.
+    do. An interrupt may reach this one, too, in the moment before it begins to restore, so nest two of them: only
+    one can be skipped.
 
     Args:
         model: any module.
 
     Example:
         >>> model = nn.Linear(2, 2)
-        >>> with untouched(model):
+        >>> with untouched(model), untouched(model):
         ...     _ = model.register_forward_hook(print)
         >>> len(model._forward_hooks)
         0
     """
-    with _GUARD:
-        lock = _LOCKS.setdefault(model, threading.RLock())
-    with lock:
-        grad = torch.is_grad_enabled()
-        before = [
-            (
-                module,
-                dict(module._forward_pre_hooks),
-                dict(module._forward_hooks),
-                vars(module).get("fused_attn"),
-            )
+
+    def __init__(self, model: nn.Module) -> None:
+        self.grad = torch.is_grad_enabled()
+        self.flushing = flushing()
+        self.function_modes = _get_current_function_mode_stack()
+        self.modules = [
+            (module, dict(module._forward_pre_hooks), dict(module._forward_hooks), _fused(module))
             for module in model.modules()
         ]
-        try:
-            yield
-        finally:
-            for module, pre_hooks, hooks, fused in before:
-                if len(module._forward_pre_hooks) != len(pre_hooks):
-                    _keep(module._forward_pre_hooks, pre_hooks)
-                if len(module._forward_hooks) != len(hooks):
-                    _keep(module._forward_hooks, hooks)
-                if vars(module).get("fused_attn") != fused:
-                    module.fused_attn = fused  # type: ignore[assignment]
-            torch.set_grad_enabled(grad)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        interrupt = _interrupt_behind(error)
+        if interrupt is not None:
+            # Guards of gradient modes may still live in the frames that were left, and undo what is restored here.
+            traceback.clear_frames(interrupt.__traceback__)
+            traceback.clear_frames(frames)
+        self._restore()
+        if interrupt is not None and interrupt is not error:
+            raise interrupt from None
+
+    def _restore(self) -> None:
+        for module, pre_hooks, hooks, fused in self.modules:
+            if len(module._forward_pre_hooks) != len(pre_hooks):
+                _keep(module._forward_pre_hooks, pre_hooks)
+            if len(module._forward_hooks) != len(hooks):
+                _keep(module._forward_hooks, hooks)
+            if _fused(module) != fused:
+                module.fused_attn = fused
+        if _get_current_function_mode_stack() != self.function_modes:
+            while _get_current_function_mode_stack():
+                _pop_mode()
+            for mode in self.function_modes:
+                _push_mode(mode)
+        torch.set_flush_denormal(self.flushing)
+        torch.set_grad_enabled(self.grad)
+
+
+def _fused(module: nn.Module) -> Any:
+    return vars(module).get("fused_attn")
 
 
 def _keep(hooks: dict[int, Any], before: dict[int, Any]) -> None:
     for key in hooks.keys() - before.keys():
         del hooks[key]
+
+
+def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that an error is, or came of, as when a mode no longer finds itself on torch's stack."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error

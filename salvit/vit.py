@@ -194,9 +194,7 @@ def require_plain_vit(vit: ViT) -> ViT:
     Raises:
         TypeError: if it is compiled, hierarchical, or no timm ViT at all.
     """
-    if hasattr(vit, "_orig_mod") or any(
-        getattr(module, "_compiled_call_impl", None) is not None for module in vit.modules()
-    ):
+    if isinstance(vit, nn.Module) and any(_is_compiled(module) for module in vit.modules()):
         raise TypeError(
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
@@ -206,6 +204,15 @@ def require_plain_vit(vit: ViT) -> ViT:
             f"Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
         )
     return vit
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether it is the wrapper that torch.compile makes, was compiled in place, or had its forward compiled."""
+    return (
+        hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
+    )
 
 
 def require_frozen_vit(vit: ViT) -> None:

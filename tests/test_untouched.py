@@ -1,11 +1,14 @@
+import sys
 import threading
 import time
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
-from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout
+from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, TokenTM
+from salvit.lrp.denormals import flushing
 from salvit.untouched import untouched
 from tests.extractors.conftest import build_vit
 
@@ -16,6 +19,7 @@ def _interrupted(model):
         model.register_forward_hook(print)
         model[0].fused_attn = False
         torch.set_grad_enabled(False)
+        _push_mode(TorchFunctionMode())
         raise KeyboardInterrupt
 
 
@@ -26,6 +30,7 @@ def test_what_an_interrupt_left_behind_is_removed():
     with pytest.raises(KeyboardInterrupt):
         _interrupted(model)
     assert torch.is_grad_enabled()
+    assert not _get_current_function_mode_stack()
     assert list(model[0]._forward_hooks) == [kept.id]
     assert not model[0]._forward_pre_hooks
     assert not model._forward_hooks
@@ -53,3 +58,111 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(extractor):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+HOOKED = [
+    *(
+        METHODS[name]()
+        for name in ("agcam", "attention_gradient", "attn_gradcam", "generic_attention", "legrad")
+    ),
+    NormRollout(),
+    METHODS["token_gradcam"](),
+    TokenTM(),
+]
+
+
+@pytest.mark.parametrize("extractor", HOOKED, ids=repr)
+def test_a_model_in_use_by_another_thread_is_explained_all_the_same(extractor):
+    vit = build_vit()
+    images, others = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
+    expected, logits = extractor(vit, images, 1), vit(others)
+    done, wrong = threading.Event(), []
+
+    def serve():
+        while not done.is_set():
+            if not torch.allclose(vit(others), logits):
+                wrong.append("the other thread's logits")
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        for _ in range(15):
+            if not torch.allclose(extractor(vit, images, 1), expected, rtol=1e-9):
+                wrong.append("map")
+    finally:
+        done.set()
+        server.join()
+    assert not wrong
+
+
+def test_an_interrupt_is_one_also_where_a_mode_has_lost_its_place():
+    with pytest.raises(KeyboardInterrupt), untouched(nn.Linear(2, 2)):  # noqa: PT012 - as torch's modes do it
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("trying to pop from empty mode stack")
+
+
+def test_other_errors_are_left_alone():
+    with pytest.raises(RuntimeError, match="as it was"), untouched(nn.Linear(2, 2)):
+        raise RuntimeError("as it was")
+
+
+class _InterruptAt:
+    """Raises KeyboardInterrupt at the n-th Python call, as Ctrl-C may at any."""
+
+    def __init__(self, call):
+        self.left = call
+
+    def __call__(self, frame, event, arg):
+        self.left -= 1
+        if not self.left:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+
+def _python_calls(run):
+    counter = _InterruptAt(0)
+    sys.settrace(counter)
+    run()
+    sys.settrace(None)
+    return -counter.left
+
+
+def _state(vit):
+    modules = [
+        (list(m._forward_hooks), list(m._forward_pre_hooks), vars(m).get("fused_attn"), m.training)
+        for m in vit.modules()
+    ]
+    stack = _get_current_function_mode_stack()
+    return modules, stack, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), flushing()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        *((name, 40) for name in ("generic_attention", "legrad", "input_gradient", "relevance_lrp")),
+        *(
+            pytest.param(name, 2000, marks=pytest.mark.slow)
+            for name in METHODS
+            if name not in ("rise", "salient_attention")
+        ),
+    ],
+)
+def test_an_interrupt_at_any_call_leaves_nothing(name, places):
+    vit, extractor = build_vit(depth=2), METHODS[name]()
+    images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    before = _state(vit)
+    calls = _python_calls(lambda: extractor(vit, images, 1))
+    interrupted = 0
+    for call in range(1, calls, max(1, calls // places)):
+        try:
+            sys.settrace(_InterruptAt(call))
+            extractor(vit, images, 1)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        assert _state(vit) == before, f"interrupted at call {call} of {calls}"
+    assert interrupted > places // 2

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.options import HasOptions
-from salvit.untouched import untouched
+from salvit.untouched import lock_of, untouched
 from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_attention_maps, require_frozen_vit
 
 
@@ -42,15 +42,17 @@ class Extractor(HasOptions, ABC):
         Raises:
             TypeError: if the model is not a plain timm ViT or is compiled, or the images are not floats.
             ValueError: if the model is in training mode or lacks what the method needs; if the images have
-                the wrong shape, size, dtype or device or contain NaN or infinity; or if the targets do not
-                fit.
+                the wrong shape, size, dtype or device or contain NaN or infinity; if the targets do not
+                fit; or if the model itself gives NaN or infinity.
         """
         self.check(vit)
         check_images(vit, images)
         self.check_grid(vit, patch_grid(vit, images))
         classes = check_target(vit, images, target) if self.class_specific else None
-        with untouched(vit), torch.no_grad():
-            return self._maps(vit, images, classes)
+        with lock_of(vit), untouched(vit), untouched(vit), torch.no_grad():
+            maps = self._maps(vit, images, classes)
+        _require_finite(self, maps)
+        return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
     def check(self, vit: ViT) -> None:
         """Raise, before anything is computed, if the method has no meaning for the model.
@@ -116,8 +118,20 @@ def check_images(vit: ViT, images: Tensor) -> None:
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)
     if not torch.isfinite(images).all():
-        bad = (~torch.isfinite(images)).flatten(1).any(1).nonzero().flatten().tolist()
-        raise ValueError(f"images {bad} of the batch contain NaN or infinity")
+        raise ValueError(f"images {_not_finite(images)} of the batch contain NaN or infinity")
+
+
+def _require_finite(extractor: Extractor, maps: Tensor) -> None:
+    if not torch.isfinite(maps).all():
+        raise ValueError(
+            f"{extractor!r} gives NaN or infinity for images {_not_finite(maps)} of the batch: weights are damaged, or "
+            "activations overflow the model's dtype"
+        )
+
+
+def _not_finite(batch: Tensor) -> list[int]:
+    indices: list[int] = (~torch.isfinite(batch)).flatten(1).any(1).nonzero().flatten().tolist()
+    return indices
 
 
 def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tensor | None:

@@ -15,6 +15,7 @@ from salvit.gradients import (
     require_differentiable,
     target_logits,
 )
+from salvit.hooks import in_this_thread
 from salvit.vit import ViT, attention_modules, block_indices, num_heads, num_prefix_tokens
 
 
@@ -118,6 +119,7 @@ class TokenGradCAM(Extractor):
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         features: list[Tensor] = []
 
+        @in_this_thread
         def begin_graph(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             features.append(args[0].detach().requires_grad_())
             return (features[-1], *args[1:])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.gradients import differentiable, outside_graph, require_differentiable, target_logits
+from salvit.hooks import in_this_thread, outputs_of
 from salvit.recording import record
 from salvit.vit import ViT
 
@@ -50,23 +51,19 @@ class LeGrad(Extractor):
         return 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        outputs: list[Tensor] = []
-
+        @in_this_thread
         def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (args[0].detach(), *args[1:])
-
-        def keep_output(module: nn.Module, args: Any, output: Tensor) -> None:
-            outputs.append(output)
 
         with differentiable(), ExitStack() as stack:
             for block in vit.blocks:
                 stack.callback(block.register_forward_pre_hook(hold_input).remove)
-                stack.callback(block.register_forward_hook(keep_output).remove)
+            outputs = stack.enter_context(outputs_of(vit.blocks))
             recording = stack.enter_context(record(vit, gradients=True))
             logits = vit(outside_graph(images))
             classes = logits.argmax(dim=-1) if target is None else target
-            score = torch.stack([target_logits(_classify(vit, output), classes) for output in outputs]).sum()
-            gradients = recording.gradients(score, recording.attention)
+            scores = [target_logits(_classify(vit, output), classes) for output in outputs.values()]
+            gradients = recording.gradients(torch.stack(scores).sum(), recording.attention)
         row = torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]).sum(dim=0)
         return patches_to_grid(vit, images, row[:, None])
 

@@ -7,7 +7,7 @@ from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.rows import carry, check_rows, select_row
 from salvit.gradients import fused_attention
-from salvit.inputs import inputs_of
+from salvit.hooks import inputs_of
 from salvit.recording import Rows, record
 from salvit.vit import ViT, block_indices, require_class_token
 

@@ -9,7 +9,7 @@ from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.rows import carry, check_rows, select_row
 from salvit.gradients import differentiable, fused_attention, outside_graph, target_logits
-from salvit.inputs import inputs_of
+from salvit.hooks import inputs_of
 from salvit.recording import Rows, record
 from salvit.vit import ViT
 

@@ -79,6 +79,9 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         The last block's output, of the tokens that the classifier reads, [B, r, D]; and the tapes of blocks
         `start` to the last.
 
+    Raises:
+        ValueError: if the output has NaN or infinity.
+
     Example:
         >>> import torch
         >>> from salvit.vit import load_vit
@@ -94,6 +97,9 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         if index >= start:
             tapes.append(tape)
         x = tape.between + scaled(block.ls2, tape.output)
+    if not x.isfinite().all():
+        # The rules make every quotient finite, so that it would not show in the map.
+        raise ValueError("the model gives NaN or infinity: weights are damaged, or activations overflow")
     return x, tapes
 
 

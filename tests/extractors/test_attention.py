@@ -194,8 +194,22 @@ def test_bad_models(vit, images):
         RawAttention(3)(vit, images)
 
 
-def test_compiled_in_place(vit, images):
+def compiled_in_place(vit):
     vit.blocks[0].compile()
+
+
+def compiled_block(vit):
+    vit.blocks[0] = torch.compile(vit.blocks[0])
+
+
+def compiled_forward(vit):
+    vit.forward = torch.compile(vit.forward)
+
+
+@pytest.mark.parametrize("change", [compiled_in_place, compiled_block, compiled_forward])
+def test_partly_compiled(make_vit, images, change):
+    vit = make_vit()
+    change(vit)
     with pytest.raises(TypeError, match="compiled"):
         RawAttention()(vit, images)
 

@@ -145,6 +145,14 @@ def test_nothing_leaks_when_the_model_raises(vit, images, extractor, error):
 def test_half_precision_model(vit, images, extractor):
     maps = extractor(vit.bfloat16(), images.bfloat16())
     assert maps.isfinite().all()
+    assert maps.dtype == torch.float32
+
+
+@every_computed
+def test_a_model_that_gives_nan_is_not_explained(vit, images, extractor):
+    vit.blocks[1].mlp.fc1.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinity for images \\[0, 1, 2\\]"):
+        extractor(vit, images, 1)
 
 
 @every_gradient

@@ -271,6 +271,13 @@ def interrupt(*args):
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("extractor", ALL, ids=repr)
+def test_a_model_that_gives_nan_is_not_explained(vit, images, extractor):
+    vit.blocks[1].mlp.fc1.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="the model gives NaN"):
+        extractor(vit, images, 1)
+
+
 def test_flushing_of_denormals_is_left_as_found(vit, images, monkeypatch):
     seen = []
     monkeypatch.setattr(lrp, "predicted", lambda *args: seen.append(flushing()) or torch.zeros(3).long())

@@ -1,0 +1,93 @@
+"""What enters and leaves modules of a model while it runs, and hooks that only one thread sees."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+_Result = TypeVar("_Result")
+
+
+def in_this_thread(hook: Callable[..., _Result]) -> Callable[..., _Result | None]:
+    """Let a hook act only when the model runs in the thread that made it.
+
+    Hooks belong to a module, so that one registered for an extraction would also meet what another thread computes
+    with the same model at the same time.
+
+    Args:
+        hook: of a module.
+
+    Example:
+        >>> layer = nn.Identity()
+        >>> handle = layer.register_forward_hook(in_this_thread(lambda module, args, output: output + 1))
+        >>> worker = threading.Thread(target=lambda: print(layer(0)))
+        >>> layer(0), worker.start(), worker.join()
+        0
+        (1, None, None)
+    """
+    owner = threading.get_ident()
+
+    def guarded(*args: Any) -> _Result | None:
+        return hook(*args) if threading.get_ident() == owner else None
+
+    return guarded
+
+
+@contextmanager
+def inputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """Keep the first input of each module's latest call inside the `with` block.
+
+    Args:
+        modules: whose inputs to keep; as part of the graph, where there is one.
+
+    Yields:
+        The inputs, by module; take them out to let go of them.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.Linear(2, 3)
+        >>> with inputs_of([layer]) as inputs:
+        ...     _ = layer(torch.zeros(1, 2))
+        >>> inputs[layer]
+        tensor([[0., 0.]])
+    """
+    inputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
+        inputs[module] = args[0]
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_pre_hook(in_this_thread(keep)).remove)
+        yield inputs
+
+
+@contextmanager
+def outputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """Keep the output of each module's latest call inside the `with` block.
+
+    Args:
+        modules: whose outputs to keep; as part of the graph, where there is one.
+
+    Yields:
+        The outputs, by module, in the order of the calls.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.ReLU()
+        >>> with outputs_of([layer]) as outputs:
+        ...     _ = layer(torch.tensor([-1.0]))
+        >>> outputs[layer]
+        tensor([0.])
+    """
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+        outputs[module] = output
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_hook(in_this_thread(keep)).remove)
+        yield outputs
