@@ -345,11 +345,14 @@ def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
         blocks: indices, negative ones counting from the last block.
 
     Raises:
+        TypeError: if an index is not an integer.
         IndexError: if there is no such block.
     """
     depth = len(vit.blocks)
     indices = list(blocks)
     for block in indices:
+        if not isinstance(block, int):
+            raise TypeError(f"a block is an integer, negative ones counting from the last; got {block!r}")
         if not -depth <= block < depth:
             raise IndexError(
                 f"there is no block {block}: the model has {depth} blocks, 0 … {depth - 1} or -{depth} … -1"

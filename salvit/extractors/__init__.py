@@ -4,6 +4,7 @@
 """
 
 import difflib
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -93,10 +94,10 @@ def extract(
         **options: options of the method's class.
 
     Returns:
-        Maps [B, K, h, w] over the patch grid; see the method's class.
+        Maps [B, K, h, w] over the patch grid, or [B, K, H, W] at pixel resolution; see the method's class.
 
     Raises:
-        ValueError: if there is no such method.
+        ValueError: if there is no such method, or it has no such option.
 
     Example:
         >>> import torch
@@ -106,9 +107,14 @@ def extract(
         torch.Size([1, 1, 2, 2])
     """
     if method not in METHODS:
-        closest = difflib.get_close_matches(method, METHODS, n=1)
-        hint = f'; did you mean "{closest[0]}"?' if closest else ""
-        raise ValueError(f'unknown method "{method}"{hint} Methods: {", ".join(METHODS)}')
+        closest = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
+        hint = f'did you mean "{closest[0]}"? ' if closest else ""
+        raise ValueError(f'unknown method "{method}"; {hint}Methods: {", ".join(METHODS)}')
+    known = inspect.signature(METHODS[method]).parameters
+    if unknown := sorted(options.keys() - known.keys()):
+        raise ValueError(
+            f"{method} has no option {', '.join(unknown)}; its options: {', '.join(known) or 'none'}"
+        )
     return METHODS[method](**options)(vit, images, target)
 
 

@@ -150,11 +150,13 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     """
     if target is None:
         return None
-    if isinstance(target, str):
+    try:
+        classes = torch.as_tensor(target, device=images.device)
+    except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"target must be a class index; got {target!r} (`salvit explain --target` takes names)"
-        )
-    classes = torch.as_tensor(target, device=images.device)
+            f"target must be None, a class index or [B] integers; got {target!r} "
+            "(`salvit explain --target` takes names)"
+        ) from None
     if classes.is_floating_point() or classes.dtype == torch.bool:
         raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")
     if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):

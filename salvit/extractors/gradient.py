@@ -96,7 +96,7 @@ class AttentionGradient(AttentionTimesGradient):
         self._blocks(vit)
 
     def _blocks(self, vit: ViT) -> list[int]:
-        return list(range(len(vit.blocks))) if self.block == "mean" else block_indices(vit, [int(self.block)])
+        return block_indices(vit, range(len(vit.blocks)) if isinstance(self.block, str) else [self.block])
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         recorded = attention_gradients(vit, images, target, self._blocks(vit))

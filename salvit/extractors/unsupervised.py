@@ -113,4 +113,4 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
 
 def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
     position = torch.arange(size, dtype=like.dtype, device=like.device)
-    return torch.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))
+    return torch.exp(-(((position[:, None] - position) / sigma) ** 2) / 2)

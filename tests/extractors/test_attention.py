@@ -251,6 +251,9 @@ def test_targets(vit, images):
         (torch.tensor([0, -1, 0]), r"class -1 is outside"),
         (torch.tensor([0, 1]), r"one per image, \[3\]; got \[2\]"),
         (torch.tensor([0.0, 1.0, 2.0]), "integers"),
+        ([1, None, 2], r"integers; got \[1, None, 2\]"),
+        (["disc", "ring", "disc"], "takes names"),
+        ("disc", "takes names"),
     ],
 )
 def test_bad_targets(vit, images, target, message):
@@ -274,6 +277,35 @@ def test_unknown_method(vit, images):
         ValueError, match=r'"raw_atention"; did you mean "raw_attention"\?.*Methods: raw_attention'
     ):
         extract(vit, images, method="raw_atention")
+
+
+def test_unknown_option(vit, images):
+    with pytest.raises(ValueError, match="agcam has no option per_head; its options: none"):
+        extract(vit, images, method="agcam", per_head=True)
+    with pytest.raises(
+        ValueError, match="rollout has no option layer; its options: start_layer, per_head, rows"
+    ):
+        extract(vit, images, method="rollout", layer=1)
+
+
+@pytest.mark.parametrize(
+    "extractor",
+    [
+        RawAttention([0, 1.5]),
+        METHODS["attention_gradient"](1.5),
+        METHODS["rollout"]("0"),
+        METHODS["relevance_lrp"](None),
+    ],
+    ids=repr,
+)
+def test_blocks_are_integers(vit, images, extractor):
+    with pytest.raises(TypeError, match="a block is an integer"):
+        extractor(vit, images)
+
+
+def test_a_name_is_no_model(images):
+    with pytest.raises(TypeError, match="str is not a plain timm ViT"):
+        RawAttention()("salvit_tiny", images)
 
 
 def test_every_method_is_an_extractor():

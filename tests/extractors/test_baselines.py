@@ -27,6 +27,8 @@ def test_center_prior(vit, images):
     torch.testing.assert_close(maps, maps.flip(2, 3))
     ratio = torch.exp(torch.tensor((0.125**2 - 0.375**2) / (2 * 0.2**2), dtype=torch.float64))
     torch.testing.assert_close(maps[0, 0, 0] / maps[0, 0, 1], ratio.expand(6))
+    narrow = CenterPrior(sigma=1e-3)(vit, images)
+    torch.testing.assert_close(narrow[:, 0, 1:3, 2:4], torch.full((3, 2, 2), 0.25, dtype=torch.float64))
     with pytest.raises(ValueError, match="sigma"):
         CenterPrior(sigma=0)
 

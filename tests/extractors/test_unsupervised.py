@@ -53,3 +53,8 @@ def test_bad_options_and_models(vit_without_class_token, vit, images):
         UnsupervisedMap()(vit_without_class_token, images)
     with pytest.raises(IndexError, match="no block 3"):
         UnsupervisedMap(block=3)(vit, images)
+
+
+def test_a_gaussian_of_no_width_leaves_the_fixations():
+    fixations = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    torch.testing.assert_close(smooth(fixations, sigma=1e-30), fixations)
