@@ -3,20 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.lrp import standard, stock
 from salvit.lrp.denormals import flush_denormals
 from salvit.lrp.double import in_double
-from salvit.lrp.pixels import patches_relevance, pixels_relevance
-from salvit.lrp.readout import head_gradient, head_relevance, predicted, reading_row
-from salvit.lrp.rules import ORIGINAL, TRANSFORMER
-from salvit.lrp.support import require_lrp_rules, require_pixel_rules
-from salvit.lrp.sweep import AttentionFlow, Flow, from_attention, through_mlp, to_attention
-from salvit.lrp.tape import embed, run_blocks
+from salvit.lrp.pixels import pixels_relevance
+from salvit.lrp.readout import reading_row
+from salvit.lrp.rules import ORIGINAL, TRANSFORMER, Attended
+from salvit.lrp.support import is_standard, require_lrp_rules, require_pixel_rules, require_reading_row
 from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid
 
 Precision = Literal["model", "double"]
@@ -32,17 +32,15 @@ class _LRP(Extractor):
     precision: Precision = "model"
 
     def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or has a layer that no relevance rule covers.
+        """Raise if the model is unfit, or no relevance rule covers how its classifier pools tokens.
 
         Args:
             vit: the model.
 
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, has weights of less than 32 bits, or is not a standard
-                VisionTransformer (class token, distillation token, registers, LayerScale, normalised queries
-                and keys, and average pooling are covered; gates, parallel blocks, relative positions and
-                attention pooling are not).
+            ValueError: if it is in training mode, has weights of less than 32 bits, or pools tokens in a way that
+                no rule covers.
         """
         super().check(vit)
         require_lrp_rules(vit, repr(self))
@@ -78,7 +76,9 @@ class RelevanceLRP(_LRP):
     blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
     tokens, the row is the mean over the tokens averaged. Relevance starts as 1 at the logit; linear layers and
     additions share it by the rules of `salvit.lrp.rules.TRANSFORMER`, products of two activations halve it,
-    and normalisation, activation, softmax and LayerScale pass it on.
+    and normalisation, activation, softmax and LayerScale pass it on. Where the source has no rule, those are
+    extended: RoPE is a linear layer, the two factors of a gated MLP take half each, a position bias takes its
+    share of a score's relevance away, and a sum is shared as an average is.
 
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
     the maps is the fused one. Autocast has no effect, and about a GiB of activations is kept at a time.
@@ -114,7 +114,7 @@ class RelevanceLRP(_LRP):
         self.per_head = per_head
 
     def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, a layer has no relevance rule, or there is no block `start_layer`.
+        """Raise if the model is unfit, or there is no block `start_layer`.
 
         Args:
             vit: the model.
@@ -122,9 +122,11 @@ class RelevanceLRP(_LRP):
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
             IndexError: if it has no such block.
-            ValueError: if it is in training mode, or a layer or the weights' dtype is not covered.
+            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, or
+                has weights of less than 32 bits.
         """
         super().check(vit)
+        require_reading_row(vit, repr(self))
         self._first_block(vit)
 
     def num_channels(self, vit: ViT) -> int:
@@ -135,20 +137,16 @@ class RelevanceLRP(_LRP):
         return block_indices(vit, [self.start_layer])[0]
 
     def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        _, tokens = embed(vit, images)
-        output, tapes = run_blocks(vit, tokens, self._first_block(vit))
-        classes = predicted(vit, output) if target is None else target
-        flow = Flow(head_relevance(vit, output, classes, TRANSFORMER), head_gradient(vit, output, classes))
-        rows = reading_row(vit, tokens)
+        flows = _engine(vit).attended(
+            vit, images, target, TRANSFORMER, self._first_block(vit), gradients=True
+        )
+        last = next(flows)
+        rows = reading_row(vit, last.relevance)
         if self.per_head:
             rows = rows.expand(-1, num_heads(vit), -1)
-        while tapes:
-            tape = tapes.pop()
-            attended = to_attention(tape, TRANSFORMER, through_mlp(tape, TRANSFORMER, flow))
-            fused = tape.block is not vit.blocks[-1] or not self.per_head
-            rows = rows + _through_factor(rows, attended, fused)
-            if tapes:
-                flow = from_attention(tape, TRANSFORMER, attended)
+        rows = rows + _through_factor(rows, last, fused=not self.per_head)
+        for flow in flows:
+            rows = rows + _through_factor(rows, flow, fused=True)
         return patches_to_grid(vit, images, rows)
 
 
@@ -179,6 +177,20 @@ class PartialLRP(_LRP):
     def __init__(self, per_head: bool = False) -> None:
         self.per_head = per_head
 
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, or
+                has weights of less than 32 bits.
+        """
+        super().check(vit)
+        require_reading_row(vit, repr(self))
+
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""
         return num_heads(vit) if self.per_head else 1
@@ -187,15 +199,12 @@ class PartialLRP(_LRP):
         return num_blocks(vit) - 1
 
     def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        _, tokens = embed(vit, images)
-        output, [tape] = run_blocks(vit, tokens, self._first_block(vit))
-        classes = predicted(vit, output) if target is None else target
-        flow = Flow(head_relevance(vit, output, classes, ORIGINAL))
-        attended = to_attention(tape, ORIGINAL, through_mlp(tape, ORIGINAL, flow))
-        relevance = attended.relevance.clamp(min=0)
+        last = self._first_block(vit)
+        [flow] = _engine(vit).attended(vit, images, target, ORIGINAL, last, gradients=False)
+        relevance = flow.relevance.clamp(min=0)
         if not self.per_head:
             relevance = relevance.mean(1, keepdim=True)
-        rows = reading_row(vit, tokens)[..., : relevance.shape[2]].unsqueeze(1) @ relevance
+        rows = reading_row(vit, relevance)[..., : relevance.shape[2]].unsqueeze(1) @ relevance
         return patches_to_grid(vit, images, rows.squeeze(2))
 
 
@@ -233,14 +242,15 @@ class FullLRP(_LRP):
         self.precision = precision
 
     def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or a layer, that of the patches included, has no relevance rule.
+        """Raise if the model is unfit, or its patch embedding has no relevance rule.
 
         Args:
             vit: the model.
 
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, or a layer or the weights' dtype is not covered.
+            ValueError: if it is in training mode, or its patch embedding, how its classifier pools tokens or its
+                weights' dtype is not covered.
         """
         super().check(vit)
         require_pixel_rules(vit, repr(self))
@@ -253,15 +263,12 @@ class FullLRP(_LRP):
         return 0
 
     def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        patches, tokens = embed(vit, images)
-        output, tapes = run_blocks(vit, tokens, self._first_block(vit))
-        classes = predicted(vit, output) if target is None else target
-        flow = Flow(head_relevance(vit, output, classes, ORIGINAL))
-        while tapes:
-            tape = tapes.pop()
-            attended = to_attention(tape, ORIGINAL, through_mlp(tape, ORIGINAL, flow))
-            flow = from_attention(tape, ORIGINAL, attended)
-        return pixels_relevance(vit, images, patches_relevance(vit, patches, tokens, flow.relevance))
+        return pixels_relevance(vit, images, _engine(vit).patch_relevance(vit, images, target, ORIGINAL))
+
+
+def _engine(vit: ViT) -> ModuleType:
+    """What carries relevance through the model."""
+    return standard if is_standard(vit) else stock
 
 
 def _check_precision(precision: str) -> None:
@@ -281,7 +288,7 @@ def _plain_arithmetic(device: str) -> Iterator[None]:
         yield
 
 
-def _through_factor(rows: Tensor, flow: AttentionFlow, fused: bool) -> Tensor:
+def _through_factor(rows: Tensor, flow: Attended, fused: bool) -> Tensor:
     """Return rows [B, K, N] times M; if not `fused`, each row times the factor of its own head."""
     assert flow.gradient is not None
     factor = (flow.gradient * flow.relevance).clamp_(min=0)
@@ -291,11 +298,14 @@ def _through_factor(rows: Tensor, flow: AttentionFlow, fused: bool) -> Tensor:
 
 def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
     """Return how many images' tapes and attention matrices fit into about a GiB, and on a CPU are quickest."""
-    block = vit.blocks[-1]
     height, width = patch_grid(vit, images)
     tokens = vit.num_prefix_tokens + height * width
-    attention = 12 * num_heads(vit) * tokens**2
-    activations = 4 * vit.embed_dim + 4 * block.attn.proj.in_features + block.mlp.fc1.out_features
-    tapes = (num_blocks(vit) - first_block) * tokens * activations
-    fitting = _TAPE_BYTES // ((attention + tapes) * images.element_size())
+    attention, activations = num_heads(vit) * tokens**2, vit.embed_dim * tokens
+    blocks = num_blocks(vit) - first_block
+    kept = (
+        12 * attention + 12 * activations * blocks
+        if is_standard(vit)
+        else (6 * attention + 30 * activations) * blocks
+    )
+    fitting = _TAPE_BYTES // (kept * images.element_size())
     return max(1, min(fitting, _CPU_TOKENS // tokens) if images.device.type == "cpu" else fitting)

@@ -1,39 +1,12 @@
-"""From the first block's input back to the pixels."""
+"""From the patches back to the pixels."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from salvit.lrp.rules import divide
-from salvit.vit import ViT, num_prefix_tokens
+from salvit.vit import ViT
 
 _STABILIZER = 1e-9
-
-
-def patches_relevance(vit: ViT, patches: Tensor, tokens: Tensor, relevance: Tensor) -> Tensor:
-    """Carry relevance through the addition of position embeddings and drop the prefix tokens.
-
-    Args:
-        vit: a timm VisionTransformer.
-        patches: patch tokens before the addition, [B, hw, D].
-        tokens: all tokens after it, [B, N, D].
-        relevance: R of all tokens, [B, N, D].
-
-    Returns:
-        Relevance of the patch tokens, [B, hw, D]; what falls to prefix tokens and positions is dropped.
-
-    Example:
-        >>> from salvit.lrp.tape import embed
-        >>> from salvit.vit import load_vit
-        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
-        >>> patches, tokens = embed(vit, torch.rand(1, 3, 32, 32))
-        >>> patches_relevance(vit, patches, tokens, torch.rand(1, 5, 192)).shape
-        torch.Size([1, 4, 192])
-    """
-    prefix = num_prefix_tokens(vit)
-    if vit.pos_embed is None:
-        return relevance[:, prefix:]
-    return patches * divide(relevance[:, prefix:], tokens[:, prefix:])
 
 
 def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:

@@ -75,12 +75,12 @@ def head_relevance(vit: ViT, tokens: Tensor, classes: Tensor, rules: RuleSet) ->
     return F.pad(average(pooled, relevance), (0, 0, first, 0))
 
 
-def reading_row(vit: ViT, tokens: Tensor) -> Tensor:
+def reading_row(vit: ViT, like: Tensor) -> Tensor:
     """Return how the classifier weighs the tokens: 1 for the class token, or 1/n for each of n averaged tokens.
 
     Args:
-        vit: a timm VisionTransformer.
-        tokens: [B, N, D], for their number, dtype and device.
+        vit: a plain timm ViT that reads its class token or the tokens' mean.
+        like: a tensor [B, ..., N], for the number of images and tokens, dtype and device.
 
     Returns:
         [B, 1, N].
@@ -88,10 +88,10 @@ def reading_row(vit: ViT, tokens: Tensor) -> Tensor:
     Example:
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
-        >>> reading_row(vit, torch.rand(1, 5, 192))
+        >>> reading_row(vit, torch.rand(1, 3, 5, 5))
         tensor([[[1., 0., 0., 0., 0.]]])
     """
-    row = tokens.new_zeros(len(tokens), 1, tokens.shape[1])
+    row = like.new_zeros(len(like), 1, like.shape[-1])
     read = row[..., :1] if vit.global_pool == "token" else row[..., first_pooled(vit) :]
     read.fill_(1 / read.shape[-1])
     return row
@@ -101,14 +101,14 @@ def first_pooled(vit: ViT) -> int:
     """Return the index of the first token that average pooling takes.
 
     Args:
-        vit: a timm VisionTransformer.
+        vit: a plain timm ViT that reads the tokens' mean.
 
     Example:
         >>> from salvit.vit import load_vit
         >>> first_pooled(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, global_pool="avg"))
         1
     """
-    return 0 if vit.pool_include_prefix else num_prefix_tokens(vit)
+    return 0 if getattr(vit, "pool_include_prefix", False) else num_prefix_tokens(vit)
 
 
 def _two_heads(vit: ViT, tokens: Tensor, seed: Tensor, rules: RuleSet) -> Tensor:

@@ -6,6 +6,7 @@ so that no image's relevance depends on what else is in the batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -230,6 +231,18 @@ def add_conserving(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor
 
 def _sum_per_image(tensor: Tensor) -> Tensor:
     return tensor.sum(tuple(range(1, tensor.ndim)), keepdim=True)
+
+
+class Attended(NamedTuple):
+    """What reaches a block's attention A.
+
+    Attributes:
+        relevance: R_A, [B, heads, r, N], of the first r queries, those that are read further on.
+        gradient: ∇A of the logit explained, of the same shape, or None.
+    """
+
+    relevance: Tensor
+    gradient: Tensor | None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Which models the relevance rules cover."""
 
+from typing import Any
+
 import torch
 from timm.layers import Attention, LayerScale, Mlp, PatchEmbed
 from timm.models.deit import VisionTransformerDistilled
@@ -8,34 +10,67 @@ from torch import nn
 
 from salvit.vit import ViT
 
-_COVERED = (
-    "LRP covers timm's VisionTransformer with its standard Block, Attention and Mlp, read through the class token "
-    "or the tokens' mean"
-)
+
+def is_standard(vit: ViT) -> bool:
+    """Return whether the model is made of the parts that `salvit.lrp.standard` covers.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> is_standard(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32))
+        True
+        >>> is_standard(load_vit("vit_medium_patch16_rope_reg1_gap_256", pretrained=False, depth=1))
+        False
+    """
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
+        return False
+    heads = [vit.head, vit.head_dist] if isinstance(vit, VisionTransformerDistilled) else [vit.head]
+    return all(type(head) is nn.Linear for head in heads) and all(map(_is_standard_block, vit.blocks))
 
 
 def require_lrp_rules(vit: ViT, what: str) -> None:
-    """Raise unless relevance can be propagated through every layer of the model from the logits to block 0.
+    """Raise unless relevance can be propagated through the model.
 
     Args:
         vit: a plain timm ViT.
         what: what needs the rules, for the message.
 
     Raises:
-        ValueError: if a layer has no rule, or the weights are of less than 32 bits; the message names the first
-            such thing.
+        ValueError: if the classifier pools tokens in a way without a rule, or the weights are of less than 32 bits.
 
     Example:
         >>> from salvit.vit import load_vit
         >>> require_lrp_rules(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32), "LRP")
     """
-    problem = _model_problem(vit) or _blocks_problem(vit)
-    if problem:
-        raise ValueError(f"{what} has no relevance rule for {problem}: {_COVERED}")
+    if vit.global_pool not in ("token", "avg", "map"):
+        raise ValueError(f'{what} has no relevance rule for global_pool="{vit.global_pool}"')
     dtype = next(vit.parameters()).dtype
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"{what} needs float32 or float64 weights, and this model's are {dtype}: call vit.float()"
+        )
+
+
+def require_reading_row(vit: ViT, what: str) -> None:
+    """Raise unless the classifier reads the class token, or the mean over tokens.
+
+    Args:
+        vit: a plain timm ViT.
+        what: what follows the row of what is read, for the message.
+
+    Raises:
+        ValueError: if it pools by attention.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> require_reading_row(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32), "LRP")
+    """
+    if vit.global_pool == "map":
+        raise ValueError(
+            f"{what} follows the row of the class token or of the tokens' mean, and this {type(vit).__name__} "
+            'classifies from neither (global_pool="map"): use a model that does'
         )
 
 
@@ -53,7 +88,7 @@ def require_pixel_rules(vit: ViT, what: str) -> None:
         >>> from salvit.vit import load_vit
         >>> require_pixel_rules(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32), "LRP")
     """
-    embed = vit.patch_embed
+    embed: Any = getattr(vit, "patch_embed", getattr(vit, "embeds", None))
     if type(embed) is not PatchEmbed or type(embed.proj) is not nn.Conv2d or embed.dynamic_img_pad:
         raise ValueError(
             f"{what} has no relevance rule for this model's patch embedding ({type(embed).__name__}): it covers "
@@ -61,37 +96,14 @@ def require_pixel_rules(vit: ViT, what: str) -> None:
         )
 
 
-def _model_problem(vit: ViT) -> str:
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
-        return f"the parts of {type(vit).__name__}"
-    if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
-        return f'global_pool="{vit.global_pool}"'
-    heads = [vit.head, vit.head_dist] if isinstance(vit, VisionTransformerDistilled) else [vit.head]
-    for head in heads:
-        if vit.num_classes > 0 and type(head) is not nn.Linear:
-            return f"the head {type(head).__name__}"
-    return ""
-
-
-def _blocks_problem(vit: ViT) -> str:
-    for index, block in enumerate(vit.blocks):
-        problem = _block_problem(block) if type(block) is Block else type(block).__name__
-        if problem:
-            return f"{problem} in block {index}"
-    return ""
-
-
-def _block_problem(block: Block) -> str:
-    attention, mlp = block.attn, block.mlp
-    for module, expected in ((attention, Attention), (mlp, Mlp)):
-        if type(module) is not expected:
-            return type(module).__name__
-    if getattr(attention, "gate", None) is not None:
-        return "gated attention"
-    for layer in (attention.qkv, attention.proj, mlp.fc1, mlp.fc2):
-        if type(layer) is not nn.Linear:
-            return type(layer).__name__
-    for scale in (block.ls1, block.ls2):
-        if type(scale) not in (LayerScale, nn.Identity):
-            return type(scale).__name__
-    return ""
+def _is_standard_block(block: nn.Module) -> bool:
+    if type(block) is not Block or type(block.attn) is not Attention or type(block.mlp) is not Mlp:
+        return False
+    attention: Any = block.attn
+    mlp: Any = block.mlp
+    layers, scales = (attention.qkv, attention.proj, mlp.fc1, mlp.fc2), (block.ls1, block.ls2)
+    return (
+        getattr(attention, "gate", None) is None
+        and all(type(layer) is nn.Linear for layer in layers)
+        and all(type(scale) in (LayerScale, nn.Identity) for scale in scales)
+    )

@@ -1,0 +1,276 @@
+"""Relevance through models of any make: against the standard sweep, equivalent models, rules by hand, conservation."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.layers import GluMlp, SwiGLU
+from timm.models.eva import Eva
+from timm.models.vision_transformer import (
+    ParallelScalingBlock,
+    ParallelThingsBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
+from torch import nn
+
+import salvit.extractors.lrp as lrp
+from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
+from salvit.lrp import standard, stock
+from salvit.lrp.rules import ORIGINAL, TRANSFORMER
+from salvit.lrp.support import is_standard
+from tests.extractors.test_lrp import BESIDE, build, close, load_golden
+
+EXTRACTORS = [RelevanceLRP(0), RelevanceLRP(per_head=True), PartialLRP(per_head=True), FullLRP()]
+SIZE = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 32, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def through(engine, extractor, vit, images, target, monkeypatch):
+    with monkeypatch.context() as chosen:
+        chosen.setattr(lrp, "_engine", lambda _: engine)
+        return extractor(vit, images, target)
+
+
+@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_it_agrees_with_the_standard_sweep(images, options, extractor, monkeypatch):
+    vit, target = build(**options), torch.tensor([1, 4, 0])
+    assert is_standard(vit)
+    maps = through(stock, extractor, vit, images, target, monkeypatch)
+    # Copies of a token add up their relevance exactly here, there but for the stabiliser.
+    close(maps, extractor(vit, images, target), relative=3e-5)
+
+
+@pytest.mark.parametrize("grid", ["square", "rect"])
+def test_golden_outputs(grid, monkeypatch):
+    vit, images, targets, golden = load_golden(grid)
+    for name, extractor in {
+        "relevance_lrp_start0": RelevanceLRP(0),
+        "partial_lrp": PartialLRP(),
+        "full_lrp": FullLRP(),
+    }.items():
+        maps = through(stock, extractor, vit.double(), images.double(), targets, monkeypatch)
+        close(maps[:, 0], golden[f"expected/{name}"], relative=1e-3)
+
+
+def spread(vit, seed=0):
+    torch.manual_seed(seed)
+    vit = vit.double().requires_grad_(False).eval()
+    for parameter in vit.parameters():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    return vit
+
+
+def copied(vit):
+    """The model with the weights of a VisionTransformer; what that has not is zero, so that both compute the same."""
+    source = build(**SIZE)
+    state = source.state_dict()
+    vit = vit.double().requires_grad_(False).eval()
+    for name, parameter in vit.state_dict().items():
+        parameter.copy_(state[name]) if name in state else parameter.zero_()
+    return vit, source
+
+
+def eva():
+    vit, source = copied(
+        Eva(**SIZE, use_rot_pos_emb=False, use_abs_pos_emb=True, qkv_fused=True, global_pool="token")
+    )
+    for block in source.blocks:
+        block.attn.qkv.bias.zero_()  # Eva has one for queries and one for values
+    return vit, source
+
+
+def eva_with_three_projections():
+    vit = Eva(**SIZE, use_rot_pos_emb=False, use_abs_pos_emb=True, qkv_fused=False, global_pool="token")
+    vit, source = copied(vit)
+    for block, twin in zip(vit.blocks, source.blocks, strict=True):
+        twin.attn.qkv.bias.zero_()
+        for layer, part in zip(
+            (block.attn.q_proj, block.attn.k_proj, block.attn.v_proj),
+            twin.attn.qkv.weight.chunk(3),
+            strict=True,
+        ):
+            layer.weight.copy_(part)
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return vit, source
+
+
+def relpos():
+    vit = VisionTransformerRelPos(
+        **SIZE, class_token=True, global_pool="token", rel_pos_type="bias", fc_norm=False
+    )
+    vit, source = copied(vit)
+    source.pos_embed.zero_()
+    for block in vit.blocks:
+        block.ls1.gamma.fill_(1)
+        block.ls2.gamma.fill_(1)
+    return vit, source
+
+
+@pytest.mark.parametrize("make", [eva, eva_with_three_projections, relpos])
+@pytest.mark.parametrize("extractor", EXTRACTORS[:3], ids=repr)
+def test_a_model_of_another_make_that_computes_the_same_has_the_same_maps(images, make, extractor):
+    vit, source = make()
+    assert not is_standard(vit)
+    torch.testing.assert_close(vit(images), source(images), rtol=1e-9, atol=1e-9)
+    close(extractor(vit, images, 2), extractor(source, images, 2), relative=3e-5)
+
+
+PARTS = {
+    "gated MLP, one layer": {"mlp_layer": GluMlp},
+    "gated MLP, two layers": {"mlp_layer": SwiGLU},
+    "post-norm": {"block_fn": ResPostBlock},
+    "MLP beside attention": {"block_fn": ParallelScalingBlock, "qk_norm": True},
+    "attentions side by side": {"block_fn": ParallelThingsBlock, "init_values": 0.5},
+}
+
+
+@pytest.mark.parametrize("options", PARTS.values(), ids=PARTS)
+def test_relevance_is_conserved(images, options):
+    vit = spread(VisionTransformer(**SIZE, **options))
+    assert not is_standard(vit)
+    with torch.no_grad():
+        passed = stock._propagate(vit, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0))
+    torch.testing.assert_close(
+        passed.beginning.sum((1, 2)), torch.ones(3, dtype=torch.float64), rtol=1e-5, atol=0
+    )
+    heads = 6 if options.get("block_fn") is ParallelThingsBlock else 3
+    assert [torch.cat(parts, 1).shape[1] for parts in passed.attention.values()] == [heads, heads]
+
+
+@pytest.mark.parametrize("options", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
+def test_a_batch_equals_its_single_images(images, options, extractor):
+    vit = spread(VisionTransformer(**SIZE, **options))
+    batch = extractor(vit, images, torch.tensor([3, 0, 2]))
+    single = [extractor(vit, images[i : i + 1], target) for i, target in enumerate((3, 0, 2))]
+    close(batch, torch.cat(single), relative=1e-10)
+    assert batch.shape[1] == extractor.num_channels(vit)
+
+
+class OneOperation(nn.Module):
+    """A function of tokens, so that the rules of single operations can be asked for."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def relevance(self, x, share, rules=ORIGINAL):
+        leaf = stock._tokens(x.detach().requires_grad_())
+        with torch.enable_grad(), stock._RelevanceMode(rules):
+            output = self.function(leaf)
+        return torch.autograd.grad(output, leaf, share(output.detach()))[0]
+
+
+def test_a_rotation_shares_relevance_as_the_linear_layer_that_it_is():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 2, 3, 4, dtype=torch.float64, generator=generator)
+    angle = torch.randn(3, 2, dtype=torch.float64, generator=generator).repeat_interleave(2, -1)
+
+    def rotate(x):
+        turned = torch.stack([-x[..., 1::2], x[..., ::2]], -1).reshape(x.shape)
+        return x * angle.cos() + turned * angle.sin()
+
+    found = OneOperation(rotate).relevance(x, torch.ones_like, TRANSFORMER)
+    expected = torch.zeros_like(x)
+    for head in range(2):
+        for token in range(3):
+            matrix = torch.stack(
+                [
+                    rotate(torch.eye(4, dtype=torch.float64)[i].expand(1, 1, 3, 4))[0, 0, token]
+                    for i in range(4)
+                ]
+            )
+            vector = x[0, head, token]
+            expected[0, head, token] = vector * (matrix @ (1 / (vector @ matrix)))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+def test_two_factors_take_half_each_and_a_constant_factor_nothing():
+    x = torch.tensor([[1.0, -2.0, 0.0]])
+    both = OneOperation(lambda x: x * (3 * x)).relevance(x, torch.ones_like)
+    torch.testing.assert_close(both, torch.tensor([[1.0, 1.0, 0.0]]))
+    torch.testing.assert_close(OneOperation(lambda x: -x / 4).relevance(x, torch.ones_like), torch.ones(1, 3))
+
+
+def test_a_constant_of_every_token_takes_its_share_and_a_bias_none():
+    x, positions = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, -1.0]]])
+    shared = OneOperation(lambda x: x + positions).relevance(x, torch.ones_like)
+    torch.testing.assert_close(shared, torch.tensor([[[0.25, 2.0]]]))
+    biased = OneOperation(lambda x: x + positions[0, 0]).relevance(x, torch.ones_like)
+    torch.testing.assert_close(biased, torch.ones(1, 1, 2))
+
+
+@pytest.mark.parametrize("pool", [torch.sum, torch.mean, torch.Tensor.mean])
+def test_sums_and_means_share_in_proportion(pool):
+    x = torch.tensor([[[1.0], [3.0]]])
+    found = OneOperation(lambda x: pool(x, dim=1)).relevance(x, torch.ones_like)
+    torch.testing.assert_close(found, torch.tensor([[[0.25], [0.75]]]))
+
+
+def test_a_position_bias_takes_its_share_of_a_score():
+    """Of one score 2·3·scale + bias, only the part of the product goes on to query and key."""
+    query, bias = (
+        torch.tensor([[[[2.0]]]], dtype=torch.float64),
+        torch.tensor([[[[4.0]]]], dtype=torch.float64),
+    )
+    key = value = torch.tensor([[[[3.0]]]], dtype=torch.float64)
+
+    def attend(query):
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+    mode = stock._RelevanceMode(ORIGINAL)
+    mode.block, leaf = 7, stock._tokens(query.clone().requires_grad_())
+    with torch.enable_grad(), mode:
+        output = attend(leaf)
+    [found] = torch.autograd.grad(output, leaf, torch.ones_like(output))
+    # R_A is half the output's 1, of which the product's share is 6/10, half of which is the query's.
+    assert float(mode.attention[7][0]) == pytest.approx(0.5)
+    assert float(found) == pytest.approx(0.5 * 0.6 / 2)
+
+
+def test_what_has_no_rule_is_named(images):
+    class Sine(nn.Module):
+        def forward(self, x):
+            return x.sin()
+
+    vit = spread(VisionTransformer(**SIZE))
+    vit.blocks[1].mlp = nn.Sequential(vit.blocks[1].mlp, Sine()).eval()
+    with pytest.raises(ValueError, match=r"no relevance rule for torch.Tensor.sin"):
+        RelevanceLRP()(vit, images)
+
+
+def test_attention_pooling_has_pixels_but_no_row(images):
+    vit = spread(VisionTransformer(**SIZE, class_token=False, global_pool="map"))
+    assert FullLRP()(vit, images).shape == (3, 1, 32, 48)
+    with pytest.raises(ValueError, match="classifies from neither"):
+        RelevanceLRP()(vit, images)
+
+
+def test_rotated_queries_and_swish_of_a_real_family():
+    vit = timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=2, num_classes=5)
+    vit, images = spread(vit), torch.randn(2, 3, 28, 28, dtype=torch.float64)
+    with torch.no_grad():
+        passed = stock._propagate(vit, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0))
+    np.testing.assert_allclose(passed.beginning.sum((1, 2)), 1, rtol=1e-5)
+    assert RelevanceLRP()(vit, images).std() > 0
+
+
+def test_parameters_that_are_to_be_trained_do_not_matter(images):
+    vit = spread(VisionTransformer(**SIZE, mlp_layer=GluMlp))
+    expected = RelevanceLRP(0)(vit, images, 1)
+    vit.requires_grad_(True)
+    torch.testing.assert_close(RelevanceLRP(0)(vit, images, 1), expected, rtol=1e-10, atol=0)
+    assert all(parameter.grad is None for parameter in vit.parameters())
+
+
+def test_the_engines_are_chosen_by_the_model():
+    assert lrp._engine(spread(VisionTransformer(**SIZE))) is standard
+    assert lrp._engine(spread(VisionTransformer(**SIZE, mlp_layer=GluMlp))) is stock
