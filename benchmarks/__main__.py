@@ -8,7 +8,8 @@ from pathlib import Path
 import timm
 import torch
 
-from benchmarks import explanation, extractors, metrics, peers
+import salvit
+from benchmarks import explanation, extractors, metrics, peers, precision
 from salvit.files import atomic_write
 
 _PAGE = """# Performance
@@ -29,8 +30,26 @@ input, each method in a process of its own.
 The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations.
 Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
 products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`.
+Models whose blocks are not standard (RoPE, gated MLPs, BEiT, …) are run as timm wrote them, with the memory of a whole
+graph: {other_make}
 
 {batch32}
+
+## Precision of LRP
+
+Its rules divide by sums that may nearly vanish, and in float32 what such a sum leaves is rounding. Maps in float32
+beside those in float64 of the same weights, image by image; a map below .999 is another map. `salvit_tiny` on 128
+displays of PopOut:
+
+{precision}
+
+{explained} with random weights, whose attention is nearly uniform and its sums nearly zero, on 8 images of noise:
+
+{precision_random}
+
+So `FullLRP` computes in float64 unless told otherwise (`precision="model"`), and `RelevanceLRP` and `PartialLRP` in the
+model's precision; take `RelevanceLRP(precision="double")` where single maps matter. On photographs:
+`python -m benchmarks.precision --images FOLDER --size 240 320`.
 
 ## Scoring explanations
 
@@ -94,13 +113,22 @@ def measure(options: argparse.Namespace) -> str:
         batch=options.batch,
         device=options.device.upper(),
         extractors=extractors.table(model, size, options.batch, rounds, options.device),
+        other_make=extractors.other_make(size, min(options.batch, 4), rounds, options.device),
         batch32=extractors.large_batch(model, size, options.device),
+        precision=precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
+        precision_random=_random_precision(options.small_model, size),
         explained=options.small_model,
         explanation=explanation.table(options.small_model, size, options.batch, rounds, options.device),
         peer_batch=min(options.batch, 4),
         peers=peers.table(model, size, min(options.batch, 4), rounds),
         scores=metrics.table(rounds),
     )
+
+
+def _random_precision(model: str, size: int) -> str:
+    torch.manual_seed(0)
+    vit = salvit.load_vit(model, pretrained=False, img_size=size)
+    return precision.table(vit, torch.rand(8, 3, size, size))
 
 
 def _machine(device: str) -> str:

@@ -25,12 +25,15 @@ LIMITS = {
 }
 """Ratios not to be exceeded, ViT-B/16 at 224."""
 _LEFT_OUT = {"random", "center_prior", "rise"}  # no forward pass; and 4,000 of them
-_OPTIONS: dict[str, dict[str, Any]] = {"attention_gradient block=mean": {"block": "mean"}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "attention_gradient block=mean": {"block": "mean"},
+    "relevance_lrp precision=double": {"precision": "double"},
+}
 
 
 def names() -> list[str]:
     """Methods measured, those with a limit first."""
-    rest = sorted(set(METHODS) - set(LIMITS) - _LEFT_OUT)
+    rest = sorted({*METHODS, *_OPTIONS} - set(LIMITS) - _LEFT_OUT)
     return [*LIMITS, *rest]
 
 
@@ -59,6 +62,17 @@ def large_batch(model: str, size: int, device: str, batch: int = 32) -> str:
     """A sentence with relevance LRP's peak memory at a batch that would not fit if every layer were kept."""
     peak = peak_mib(model, size, batch, device, "relevance_lrp")
     return f"Relevance LRP of {batch} images at once peaks at {peak / 1024:.2f} GiB beyond the model (limit: 8 GiB)."
+
+
+def other_make(
+    size: int, batch: int, rounds: int, device: str, model: str = "vit_base_patch16_rope_224"
+) -> str:
+    """A clause with relevance LRP's cost on a model whose blocks are not standard."""
+    vit = salvit.load_vit(model, pretrained=False, img_size=size).to(device)
+    images = torch.randn(batch, 3, size, size, device=device)
+    run = partial(METHODS["relevance_lrp"](), vit, images, 0)
+    ratio = ratios(partial(_forward, vit, images), {"lrp": run}, rounds, device)["lrp"]
+    return f"{ratio.median:.1f} of its own forward passes for {model}, batch {batch}."
 
 
 def _forward(vit: ViT, images: torch.Tensor) -> None:

@@ -1,11 +1,14 @@
 """The benchmarks run, on models too small to say anything."""
 
+import re
 import time
 from functools import partial
 
 import pytest
+import torch
 
-from benchmarks import explanation, extractors
+import salvit
+from benchmarks import explanation, extractors, precision
 from benchmarks.memory import peak_mib
 from benchmarks.timing import ratios
 from salvit.extractors import METHODS
@@ -31,6 +34,31 @@ def test_every_method_but_those_without_a_forward_pass_of_its_own_is_measured():
     measured = {line.split("|")[1].split()[0] for line in table.splitlines()[3:]}
     assert measured == set(METHODS) - {"random", "center_prior", "rise"}
     assert "(exceeded)" in table or "| 4.5 |" in table
+
+
+def test_lrp_of_another_make():
+    clause = extractors.other_make(64, 1, 1, "cpu", model="vit_small_patch16_rope_224")
+    assert re.fullmatch(
+        r"\d+\.\d of its own forward passes for vit_small_patch16_rope_224, batch 1\.", clause
+    )
+
+
+def test_precision_counts_maps_that_rounding_has_changed(monkeypatch):
+    images = precision.displays(2)
+    assert images.shape == (2, 3, 64, 64)
+    vit = salvit.load_vit("salvit_tiny")
+    monkeypatch.setattr(precision, "_correlations", lambda maps, exact: torch.tensor([1.0, 0.9]).double())
+    rows = precision.table(vit, images).splitlines()[2:]
+    assert [row.split("|")[1:5] for row in rows] == [
+        [f" {name} ", " 0.900000 ", " 0.900 ", " 50 % "]
+        for name in ("relevance_lrp", "partial_lrp", "full_lrp")
+    ]
+
+
+def test_correlation_of_maps():
+    maps = torch.tensor([[[1.0, 2.0]], [[1.0, 2.0]]])
+    exact = torch.tensor([[[10.0, 20.0]], [[2.0, 1.0]]], dtype=torch.float64)
+    assert precision._correlations(maps, exact).tolist() == pytest.approx([1, -1])
 
 
 def test_perturbation_and_boxes():
