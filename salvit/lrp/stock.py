@@ -18,48 +18,31 @@ from salvit.hooks import in_this_thread
 from salvit.lrp.rules import STABILIZER, Attended, RuleSet, add_plain, bilinear, divide
 from salvit.vit import ViT, attention_modules
 
-_PASSED_ON = {
-    *(F.layer_norm, F.rms_norm, F.gelu, F.silu, F.relu, torch.sigmoid, torch.tanh, torch.neg),
-    *(torch.Tensor.sigmoid, torch.Tensor.tanh, torch.Tensor.neg, torch.Tensor.__neg__),
-}
-_MOVED = {
+
+def _named(*names: str) -> set[Any]:
+    """Functions of torch and methods of its tensors by name."""
+    return {getattr(place, name) for place in (torch, torch.Tensor) for name in names if hasattr(place, name)}
+
+
+_PASSED_ON = {F.layer_norm, F.rms_norm, F.gelu, F.silu, F.relu} | _named("sigmoid", "tanh", "neg", "__neg__")
+_MOVED = {F.dropout, torch.functional.split} | _named(
     *(
-        F.dropout,
-        torch.cat,
-        torch.stack,
-        torch.split,
-        torch.chunk,
-        torch.unbind,
-        torch.reshape,
-        torch.transpose,
+        "cat",
+        "chunk",
+        "contiguous",
+        "expand",
+        "expand_as",
+        "flatten",
+        "permute",
+        "repeat_interleave",
+        "reshape",
     ),
-    *(
-        torch.permute,
-        torch.flatten,
-        torch.functional.split,
-        torch.Tensor.__getitem__,
-        torch.repeat_interleave,
-    ),
-    *(torch.Tensor.chunk, torch.Tensor.contiguous, torch.Tensor.expand, torch.Tensor.expand_as),
-    *(
-        torch.Tensor.flatten,
-        torch.Tensor.permute,
-        torch.Tensor.repeat_interleave,
-        torch.Tensor.reshape,
-        torch.Tensor.split,
-        torch.Tensor.squeeze,
-    ),
-    *(torch.Tensor.to, torch.Tensor.transpose, torch.Tensor.type_as, torch.Tensor.unbind),
-    *(torch.Tensor.unflatten, torch.Tensor.unsqueeze, torch.Tensor.view),
-}
-_ADDITIONS = {
-    *(torch.add, torch.Tensor.add, torch.Tensor.__add__, torch.Tensor.__radd__, torch.Tensor.__iadd__),
-}
-_PRODUCTS = {
-    *(torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.__rmul__),
-    *(torch.div, torch.Tensor.div, torch.Tensor.__truediv__),
-}
-_SUMS = {torch.mean, torch.Tensor.mean, torch.sum, torch.Tensor.sum}
+    *("split", "squeeze", "stack", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view"),
+    "__getitem__",
+)
+_ADDITIONS = _named("add", "__add__", "__radd__", "__iadd__")
+_PRODUCTS = _named("mul", "__mul__", "__rmul__", "div", "__truediv__")
+_SUMS = _named("mean", "sum")
 
 _Share = Callable[[Tensor, Sequence[Tensor], Tensor], Sequence[Tensor]]
 """(output, inputs, relevance of the output) → relevance of each input."""
