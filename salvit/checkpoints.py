@@ -34,9 +34,7 @@ def load_checkpoint(vit: nn.Module, path: Path, *, resize_head: bool = True) -> 
         ValueError: if it cannot be read, or its keys or shapes are not the model's; the message lists them.
     """
     state = _read(path)
-    convert = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
-    if convert is not None:
-        state = convert(state, vit)
+    state = _converted(vit, state, path)
     state = {key: value for key, value in state.items() if not key.startswith(_PRETRAINING_ONLY)}
     if resize_head:
         _resize_head(vit, state, path)
@@ -71,6 +69,19 @@ def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
+def _converted(vit: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    convert = getattr(sys.modules[type(vit).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return state
+    try:
+        converted: dict[str, Tensor] = convert(state, vit)
+    # timm takes what is in the file for a form of this architecture, and fails on others in as many ways as there are.
+    except Exception as error:
+        _require_match(vit, state, path)
+        raise ValueError(f"{path} does not hold the weights of this {type(vit).__name__}: {error}") from error
+    return converted
+
+
 def _resize_head(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     head = state.get("head.weight")
     classes = 0 if head is None else len(head)
@@ -97,6 +108,6 @@ def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None
         raise ValueError(f"{path} does not hold the weights of this {type(vit).__name__}; {found}")
 
 
-def _shorten(keys: Sequence[str], limit: int = 8) -> str:
+def _shorten(keys: Sequence[str], limit: int = 4) -> str:
     rest = len(keys) - limit
     return ", ".join(keys[:limit]) + (f" and {rest} more" if rest > 0 else "")

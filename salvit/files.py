@@ -19,7 +19,7 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         A binary file beside `path`, renamed to it at the end or removed after an error.
 
     Raises:
-        OSError: if it cannot be written; what was at `path` is still there.
+        OSError: if it cannot be written; the message names `path`, and what was there is still there.
 
     Example:
         >>> import tempfile
@@ -30,16 +30,34 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not named after the file, whose name may be as long as names can be.
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        # mkstemp makes files private; results are as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
+        _publish(Path(part), path)
+    except OSError as error:
+        Path(part).unlink(missing_ok=True)
+        if error.filename not in (None, part):  # about another file, which the caller was reading
+            raise
+        raise _cannot_write(path, error) from error
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        Path(part).unlink(missing_ok=True)
         raise
+
+
+def _publish(part: Path, path: Path) -> None:
+    # mkstemp makes files private; results are as readable as any other file.
+    umask = os.umask(0)
+    os.umask(umask)
+    part.chmod(0o666 & ~umask)
+    part.replace(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    # numpy says of a disk that fills up within an array only how much of it was written.
+    return OSError(f"cannot write {path}: {error.strerror or f'{error} (is the disk full?)'}")

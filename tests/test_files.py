@@ -1,6 +1,9 @@
 import os
+import resource
 import stat
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from salvit.files import atomic_write
@@ -50,5 +53,48 @@ def test_others_may_read_it(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "a").write_text("a file")
-    with pytest.raises(OSError, match="a"), atomic_write(tmp_path / "a" / "b") as file:
+    with pytest.raises(OSError, match=r"^cannot write .*/a/b: "), atomic_write(tmp_path / "a" / "b") as file:
         file.write(b"")
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path):
+    path = tmp_path / ("a" * 251 + ".npy")
+    with atomic_write(path) as file:
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+
+
+@contextmanager
+def files_no_longer_than(size):
+    """As on a full disk, writing fails where the file would grow longer."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda file: file.write(b"0" * 100_000), "File too large$"),
+        (lambda file: np.save(file, np.zeros(100_000)), "is the disk full"),
+    ],
+)
+def test_a_full_disk_is_reported_with_the_files_name(tmp_path, write, said):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"old")
+    with (
+        pytest.raises(OSError, match=f"^cannot write {path}: .*{said}"),
+        files_no_longer_than(1000),
+        atomic_write(path) as file,
+    ):
+        write(file)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_about_another_file_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"), atomic_write(tmp_path / "a") as file:
+        file.write((tmp_path / "missing").read_bytes())

@@ -15,8 +15,11 @@ _OUR_CHECKS = (OSError, ValueError, TypeError, RuntimeError, IndexError)
 
 
 @contextmanager
-def one_clear_error() -> Iterator[None]:
-    """Turn errors of input into one message and exit status 1; `SALVIT_TRACEBACK=1` shows the frames instead.
+def one_clear_error(status: int = 1) -> Iterator[None]:
+    """Turn errors of input into one message and an exit status; `SALVIT_TRACEBACK=1` shows the frames instead.
+
+    Args:
+        status: to exit with.
 
     Raises:
         SystemExit: for a missing or corrupt dataset, weights that are not there, and values that do not fit.
@@ -28,14 +31,15 @@ def one_clear_error() -> Iterator[None]:
         if message is None or os.environ.get("SALVIT_TRACEBACK") == "1":
             raise
         print(f"salvit: error: {message}\n(SALVIT_TRACEBACK=1 shows where.)", file=sys.stderr)
-        raise SystemExit(1) from error
+        raise SystemExit(status) from error
 
 
 def input_error(error: BaseException) -> str | None:
     """What is wrong with the input, or None if the error is not about it: then it is a bug, and keeps its frames.
 
     About input are errors of this project's own checks, also where a library has wrapped them (jsonargparse
-    around those of a constructor, a DataLoader around those of its workers), and Lightning's of configuration.
+    around those of a constructor, a DataLoader around those of its workers), Lightning's of configuration, and the
+    system's about a file that it names.
 
     Args:
         error: what was raised.
@@ -50,6 +54,8 @@ def input_error(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, _ABOUT_INPUT) or (isinstance(cause, _OUR_CHECKS) and _raised_here(cause)):
             return _without_workers_traceback(cause)
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return f"{cause.strerror}: {cause.filename}"
         cause = cause.__cause__
     return None
 

@@ -36,8 +36,13 @@ def test_a_check_of_ours_wrapped_by_a_library():
     assert input_error(raised(throw, TypeError("no"), inner)).startswith("k must be between 1")
 
 
+def test_a_file_that_the_system_names(tmp_path):
+    assert input_error(raised((tmp_path / "a").read_bytes)) == f"No such file or directory: {tmp_path / 'a'}"
+
+
 @pytest.mark.parametrize(
-    "error", [ValueError("bug"), KeyError("bug"), RuntimeError("bug"), AssertionError("bug")]
+    "error",
+    [OSError(9, "bug"), ValueError("bug"), KeyError("bug"), RuntimeError("bug"), AssertionError("bug")],
 )
 def test_a_bug_is_no_input_error(error):
     assert input_error(raised(throw, error)) is None
@@ -79,6 +84,12 @@ def test_one_message_and_a_status(capsys):
         run(CorruptFileError("a.jpg: cut off"))
     assert exit_.value.code == 1
     assert capsys.readouterr().err == "salvit: error: a.jpg: cut off\n(SALVIT_TRACEBACK=1 shows where.)\n"
+
+
+def test_another_status(capsys):
+    with pytest.raises(SystemExit) as exit_, one_clear_error(status=2):
+        throw(CorruptFileError("a.jpg: cut off"))
+    assert exit_.value.code == 2
 
 
 def test_the_frames_on_demand(monkeypatch, capsys):
