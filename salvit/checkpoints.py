@@ -36,9 +36,12 @@ def load_checkpoint(vit: nn.Module, path: Path, *, resize_head: bool = True) -> 
     state = _read(path)
     state = _converted(vit, state, path)
     state = {key: value for key, value in state.items() if not key.startswith(_PRETRAINING_ONLY)}
+    had_head = bool(vit.num_classes)
     if resize_head:
-        _resize_head(vit, state, path)
+        _resize_head(vit, state)
     _require_match(vit, state, path)
+    if had_head and not vit.num_classes:
+        warnings.warn(f"{path} has no classifier head: the model gives features, not logits", stacklevel=3)
     vit.load_state_dict(state)
 
 
@@ -82,14 +85,11 @@ def _converted(vit: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str
     return converted
 
 
-def _resize_head(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _resize_head(vit: nn.Module, state: dict[str, Tensor]) -> None:
     head = state.get("head.weight")
     classes = 0 if head is None else len(head)
-    if classes == vit.num_classes:
-        return
-    if classes == 0:
-        warnings.warn(f"{path} has no classifier head: the model gives features, not logits", stacklevel=4)
-    vit.reset_classifier(classes)  # type: ignore[operator]
+    if classes != vit.num_classes:
+        vit.reset_classifier(classes)  # type: ignore[operator]
 
 
 def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:

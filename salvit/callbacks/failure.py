@@ -50,7 +50,8 @@ def input_error(error: BaseException) -> str | None:
         >>> input_error(ValueError("a bug")) is None
         True
     """
-    cause: BaseException | None = error
+    # That nobody reads what is printed is no error of input, nor one to print.
+    cause: BaseException | None = None if isinstance(error, BrokenPipeError) else error
     while cause is not None:
         if isinstance(cause, _ABOUT_INPUT) or (isinstance(cause, _OUR_CHECKS) and _raised_here(cause)):
             return _without_workers_traceback(cause)

@@ -5,11 +5,14 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from salvit.report.pictures import label_font
+
 _BOX = (320, 240)
 _NARROWEST = 190  # of a cell, however tall its picture, so that captions have room
 _GAP, _LINE = 10, 19
 _TITLE, _NOTE = "black", (95, 95, 95)
-_PER_ROW = 5
+PER_ROW = 5
+"""Cells of a row, at most."""
 
 
 class Cell(NamedTuple):
@@ -41,14 +44,17 @@ def reflow(cells: Sequence[Cell]) -> list[list[Cell]]:
     Args:
         cells: any number.
 
+    Returns:
+        Rows of at most `PER_ROW` cells; none if there is no cell.
+
     Example:
         >>> blank = Image.new("RGB", (1, 1))
         >>> [len(row) for row in reflow([Cell(blank, "", "")] * 11)]
         [4, 4, 3]
     """
-    rows = -(-len(cells) // _PER_ROW)
-    length = -(-len(cells) // rows)
-    return [list(cells[start : start + length]) for start in range(0, len(cells), length)]
+    rows = -(-len(cells) // PER_ROW)
+    length = -(-len(cells) // max(1, rows))
+    return [list(cells[start : start + length]) for start in range(0, len(cells), max(1, length))]
 
 
 def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
@@ -60,7 +66,7 @@ def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     Returns:
         An RGB picture on white.
     """
-    font = ImageFont.load_default(14)
+    font = label_font()
     width = max(_NARROWEST, *(cell.picture.width for row in rows for cell in row))
     captions = [[_caption(cell, font, width) for cell in row] for row in rows]
     tops = [max(len(lines) for lines in row) * _LINE for row in captions]
@@ -86,7 +92,7 @@ def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
 
 
 def _caption(
-    cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+    cell: Cell, font: ImageFont.FreeTypeFont, width: int
 ) -> list[tuple[str, str | tuple[int, int, int]]]:
     return [
         *((line, _TITLE) for line in _wrapped(cell.title, font, width)),
@@ -94,7 +100,7 @@ def _caption(
     ]
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Lines no wider than a cell; a word that is, is broken."""
     lines: list[str] = []
     for word in text.split():

@@ -1,5 +1,6 @@
 """An image as the model takes it and as a person sees it, and a map at either's size."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ class Photo(NamedTuple):
         size: native (height, width).
         pixels: float32 [3, H, W] in [0, 1], squashed to the model's input size.
         shown: float32 [3, h, w] in [0, 1], at its own proportions, for pictures.
+        sha256: of the file.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Photo(NamedTuple):
     size: Size
     pixels: Tensor
     shown: Tensor
+    sha256: str
 
 
 def read_photo(source: Input, size: Size) -> Photo:
@@ -55,8 +58,23 @@ def read_photo(source: Input, size: Size) -> Photo:
         ) from cause
     native = (image.height, image.width)
     return Photo(
-        source.name, source.path, native, to_tensor(image, size), to_tensor(image, picture_size(native))
+        name=source.name,
+        path=source.path,
+        size=native,
+        pixels=to_tensor(image, size),
+        shown=to_tensor(image, picture_size(native)),
+        sha256=file_hash(source.path),
     )
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file: 64 hexadecimal digits.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def picture_size(native: Size) -> Size:

@@ -1,18 +1,18 @@
-"""What was made: a row per map in a file, a row per image in the terminal."""
+"""What was made: a row per map, in a file that later runs add to."""
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from itertools import groupby
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
+from salvit.explain.folder import INDEX
 from salvit.files import atomic_write
 
-_SHOWN = 30
+_SECONDS = 5
+"""Between writing the file once and again; it may have thousands of rows, and is written whole."""
 
 
 @dataclass(frozen=True)
@@ -33,66 +33,93 @@ class Row:
     map: str
     overlay: str
     grid: str
+    image_sha256: str
 
 
-def write_index(path: Path, rows: Sequence[Row]) -> None:
-    """Write `explain.csv`.
-
-    Args:
-        path: of the file.
-        rows: of all maps so far.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
-
-
-def summary(rows: Sequence[Row], title: str) -> Table:
-    """A table for the terminal: what the model says of each image, what was explained, and its grid.
+class Index:
+    """The rows of `explain.csv`: those of earlier runs whose files are there, and those of this one.
 
     Args:
-        rows: of all maps.
-        title: above the table.
+        folder: of the results.
+
+    Raises:
+        ValueError: if the file there is of another form.
     """
-    images = [list(group) for _, group in groupby(rows, key=lambda row: row.name)]
-    table = Table(title=title, title_justify="left")
-    for column in ("image", "predicted", "explained", "files"):
-        table.add_column(column, overflow="fold")
-    for of_image in images[:_SHOWN]:
-        table.add_row(*(escape(cell) for cell in _cells(of_image)))
-    if len(images) > _SHOWN:
-        table.add_row(f"… and {len(images) - _SHOWN} more in explain.csv", "", "", "")
-    return table
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: dict[str, dict[str, Row]] = {}  # by image and map
+        self._written = monotonic()
+        for row in _read(folder / INDEX):
+            if (folder / row.map).is_file() and (folder / row.overlay).is_file():
+                grid = row.grid if (folder / row.grid).is_file() else ""
+                self._rows.setdefault(row.name, {})[row.map] = replace(row, grid=grid)
+
+    def of(self, name: str) -> dict[str, Row]:
+        """The rows of an image, by map."""
+        return dict(self._rows.get(name, {}))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no row."""
+        return not self._rows
+
+    def add(self, row: Row) -> None:
+        """Add a map whose files are written."""
+        self._rows.setdefault(row.name, {})[row.map] = row
+        if monotonic() - self._written > _SECONDS:
+            self.write()
+
+    def set_image(self, name: str, image: str) -> None:
+        """Say by which path an image was found this time."""
+        self._change(name, image=image)
+
+    def set_grid(self, name: str, grid: str) -> None:
+        """Add an image's grid, which is written."""
+        self._change(name, grid=grid)
+
+    def write(self) -> None:
+        """Write `explain.csv`."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for rows in self._rows.values() for row in rows.values())
+        with atomic_write(self.folder / INDEX) as file:
+            file.write(text.getvalue().encode())
+        self._written = monotonic()
+
+    def _change(self, name: str, **values: Any) -> None:
+        self._rows[name] = {key: replace(row, **values) for key, row in self.of(name).items()}
 
 
-def _cells(rows: Sequence[Row]) -> tuple[str, str, str, str]:
-    first = rows[0]
-    explained = dict.fromkeys(
-        _class(row.target, row.target_name, row.target_probability) for row in rows if row.target != ""
-    )
-    predicted = _class(first.predicted, first.predicted_name, first.probability)
-    return (
-        first.image,
-        predicted or "–",
-        "\n".join(explained) or "–",
-        f"{first.grid}, {len(rows)} map{'s' * (len(rows) > 1)}",
-    )
+_COLUMNS = [field.name for field in fields(Row)]
 
 
-def _class(index: int | str, name: str, probability: float | str) -> str:
-    if index == "":
-        return ""
-    return (f"{name} ({index})" if name else f"class {index}") + f", {shown_probability(probability)}"
+def _read(path: Path) -> Iterable[Row]:
+    if not path.is_file():
+        return
+    other = f"{path} is not a table of this version: take another --out, or delete the folder"
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != _COLUMNS:
+            raise ValueError(other)
+        try:
+            yield from map(_parsed, reader)
+        except (ValueError, TypeError) as error:
+            raise ValueError(other) from error
 
 
-def shown_probability(probability: float | str) -> str:
-    """A probability as shown: three decimals, and not 0 if it is only small.
+def _parsed(row: dict[str, str]) -> Row:
+    numbers = {
+        "height": int(row["height"]),
+        "width": int(row["width"]),
+        "predicted": _number(int, row["predicted"]),
+        "probability": _number(float, row["probability"]),
+        "target": _number(int, row["target"]),
+        "target_probability": _number(float, row["target_probability"]),
+    }
+    return Row(**{**row, **numbers})  # type: ignore[arg-type]
 
-    Example:
-        >>> shown_probability(0.8251), shown_probability(0.00004)
-        ('p = 0.825', 'p < 0.001')
-    """
-    return f"p = {float(probability):.3f}" if float(probability) >= 0.0005 else "p < 0.001"
+
+def _number(kind: Callable[[str], float], text: str) -> float | str:
+    return kind(text) if text else ""

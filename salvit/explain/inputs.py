@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from datamodules.folders import list_images
 from datamodules.image_folder import unique_names
+from salvit.explain.names import LONGEST, is_utf8, printable
 
 
 class Input(NamedTuple):
@@ -16,7 +17,7 @@ class Input(NamedTuple):
     path: Path
 
 
-def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> list[Input]:
+def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[list[Input], list[str]]:
     """List the images among files and folders, each once, in the order given.
 
     A name is the path below the folder given, as of `salvit predict`, or the file's own name; where two would
@@ -26,18 +27,27 @@ def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> list[Inp
         given: files, and folders to take with all below them.
         written: folders of results, whose pictures are no input when they lie in a folder given.
 
+    Returns:
+        The images, and why others have names that no result can go by, each beginning with the path.
+
     Raises:
-        FileNotFoundError: if one does not exist, or a folder has no image.
+        OSError: if one does not exist or cannot be looked at, or a folder has no image.
         ValueError: if two images would be named alike nonetheless.
     """
     found: dict[Path, tuple[Path, Path]] = {}
+    refused: dict[Path, str] = {}
     for path in given:
         for image, name in _images_of(path, written):
-            found.setdefault(image.resolve(), (image, name))
-    return [
-        Input(name, image)
-        for name, (image, _) in zip(_names(list(found), list(found.values())), found.values(), strict=True)
-    ]
+            if is_utf8(str(image)):
+                found.setdefault(image.resolve(), (image, name))
+            else:
+                refused[image] = f"{printable(str(image))}: the file's name is not UTF-8"
+    names = _names(list(found), list(found.values()))
+    inputs = [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
+    too_long = [one for one in inputs if len(f"{one.name}.png".encode()) > LONGEST]
+    for one in too_long:
+        refused[one.path] = f"{one.path}: its results would have a file name of more than {LONGEST} bytes"
+    return [one for one in inputs if one not in too_long], list(refused.values())
 
 
 def _images_of(path: Path, written: Sequence[Path]) -> list[tuple[Path, Path]]:
@@ -49,10 +59,10 @@ def _images_of(path: Path, written: Sequence[Path]) -> list[tuple[Path, Path]]:
             if results.isdisjoint(image.resolve().parents)
         ]
         if not images:
-            raise FileNotFoundError(f"no image in the folder {path}, nor below it")
+            raise FileNotFoundError(f"no image in the folder {printable(str(path))}, nor below it")
         return [(image, image.relative_to(path)) for image in images]
     if not path.exists():
-        raise FileNotFoundError(f"no image or folder {path}")
+        raise FileNotFoundError(f"no image or folder {printable(str(path))}")
     return [(path, Path(path.name))]
 
 

@@ -1,65 +1,57 @@
-"""What is computed for a batch of images: what the model says, and each method's map of each class."""
+"""What is computed for a batch of images: what the model says, and a method's map of a class."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from salvit.extractors import Extractor
-from salvit.vit import ViT
+from salvit.explain.task import Task
 
 
-class Maps(NamedTuple):
-    """A method's maps of a batch.
-
-    Attributes:
-        method: its name.
-        target: position of the class among the targets, or None for a method that explains no class.
-        saliency: float32 [B, h, w] on the CPU, at the method's own resolution.
-    """
-
-    method: str
-    target: int | None
-    saliency: Tensor
-
-
-def probabilities(vit: ViT, images: Tensor) -> Tensor | None:
+def probabilities(task: Task, images: Tensor) -> Tensor | None:
     """Return the model's class probabilities [B, C] on the CPU, or None for a model without a head.
 
     Args:
-        vit: a plain timm ViT in eval mode.
+        task: the model.
         images: [B, 3, H, W], normalised for the model.
+
+    Raises:
+        ValueError: if what the model says is not finite.
+        RuntimeError: if the device has not enough memory.
     """
-    if not vit.num_classes:
-        return None
-    with torch.no_grad():
-        logits: Tensor = vit(images)
-    return logits.float().softmax(dim=-1).cpu()
+    with torch.no_grad(), _enough_memory("the model", len(images)):
+        output: Tensor = task.vit(images).float().cpu()
+    if not output.isfinite().all():
+        raise ValueError(
+            f"{task.model} gives NaN or infinity, of which there is nothing to explain: are its weights whole?"
+        )
+    return output.softmax(dim=-1) if task.vit.num_classes else None
 
 
-def maps_of(
-    vit: ViT, images: Tensor, methods: Mapping[str, Extractor], targets: Sequence[Tensor]
-) -> Iterator[Maps]:
-    """Yield one map per image for every method, and for each of the targets if it explains a class.
+def saliency_of(task: Task, method: str, images: Tensor, target: Tensor | None) -> Tensor:
+    """Return one map per image, float32 [B, h, w] on the CPU, at the method's own resolution.
 
     Args:
-        vit: a plain timm ViT in eval mode.
+        task: the model and the methods.
+        method: label of one of them; the mean over its K maps is taken.
         images: [B, 3, H, W], normalised for the model.
-        methods: extractors by name; the mean over a method's K maps is taken.
-        targets: int64 [B] each.
+        target: int64 [B], or None for a method that explains no class.
 
     Raises:
         RuntimeError: if the device has not enough memory.
     """
-    for name, extractor in methods.items():
-        wanted = enumerate(targets) if extractor.class_specific else [(None, None)]
-        for position, target in wanted:
-            try:
-                saliency = extractor(vit, images, target)
-            except torch.OutOfMemoryError as error:
-                raise RuntimeError(
-                    f"{name} needs more memory than the device has for {len(images)} images at a time: "
-                    "lower --batch-size, or take --device cpu"
-                ) from error
-            yield Maps(name, position, saliency.float().mean(dim=1).cpu())
+    with _enough_memory(method, len(images)):
+        maps = task.methods[method](task.vit, images, target)
+    return maps.float().mean(dim=1).cpu()
+
+
+@contextmanager
+def _enough_memory(what: str, images: int) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise RuntimeError(
+            f"{what} needs more memory than the device has for {images} images at a time: "
+            "lower --batch-size, or take --device cpu"
+        ) from error

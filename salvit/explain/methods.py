@@ -1,55 +1,148 @@
 """Which methods to explain with: those named, or all that have a meaning for the model."""
 
 import difflib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from salvit.explain.method_options import make_method
+from salvit.explain.spec import Spec
 from salvit.extractors import METHODS, Extractor
 from salvit.extractors.choice import supported_methods
-from salvit.vit import ViT, input_size
+from salvit.vit import ViT, patch_grid
 
 ALL = "all"
+DEFAULT = Spec("agcam")
+
+_REFUSALS = (TypeError, ValueError, IndexError)
 
 
-def check_methods(names: Sequence[str]) -> None:
-    """Raise unless every name is one of a method, or "all".
+def check_methods(specs: Sequence[Spec]) -> None:
+    """Raise unless every method is one of `METHODS` with options it takes, or "all".
 
     Args:
-        names: as typed.
+        specs: as typed.
 
     Raises:
         ValueError: if one is not; the message has the closest name.
     """
-    for name in names:
-        if name == ALL or name in METHODS:
+    for spec in specs:
+        if spec == Spec(ALL):
             continue
-        closest = difflib.get_close_matches(name, [*METHODS, ALL], n=1)
-        hint = f'; did you mean "{closest[0]}"?' if closest else ""
-        if Path(name).exists():
-            hint = ", but a file or folder: put images before --method"
-        raise ValueError(f'no method "{name}"{hint}\nMethods: {ALL}, {", ".join(METHODS)}')
+        if spec.name not in METHODS:
+            raise ValueError(_unknown(spec))
+        make_method(spec)
 
 
-def choose_methods(names: Sequence[str], vit: ViT) -> tuple[dict[str, Extractor], dict[str, str]]:
+def choose_methods(
+    specs: Sequence[Spec], vit: ViT, size: tuple[int, int]
+) -> tuple[dict[str, Extractor], dict[str, str]]:
     """Make the extractors of the methods named.
 
     Args:
-        names: of methods, or "all".
+        specs: as typed; none for the default method.
         vit: the model.
+        size: (height, width) of its input in pixels.
 
     Returns:
-        Extractors by name, and why those that "all" has left out have no meaning for the model.
+        Extractors by label (`label_of`), and by name why those that "all" has left out have no meaning for the model.
 
     Raises:
-        TypeError: if a method that was named has none.
-        ValueError: likewise.
-        IndexError: likewise.
+        ValueError: if a method that was named, or the default one, has none.
     """
-    if ALL in names:
-        chosen, refused = supported_methods(vit, size=input_size(vit))
-        named = [name for name in names if name != ALL]
-    else:
-        chosen, refused, named = {name: METHODS[name]() for name in names}, {}, list(names)
-    for name in named:
-        METHODS[name]().check(vit)
-    return chosen, refused
+    chosen: dict[str, Extractor] = {}
+    left_out: dict[str, str] = {}
+    for spec in specs or [DEFAULT]:
+        if spec.name == ALL:
+            supported, refused = supported_methods(vit, size=size)
+            chosen |= supported
+            left_out = {
+                name: reason + _remedy(METHODS[name](), vit, size) for name, reason in refused.items()
+            }
+            continue
+        extractor = make_method(spec)
+        if reason := _refusal(extractor, vit, size):
+            remedy = _remedy(extractor, vit, size) if specs else f"; {_others(vit, size)}"
+            raise ValueError(reason + remedy)
+        chosen[label_of(extractor)] = extractor
+    return chosen, left_out
+
+
+def label_of(extractor: Extractor) -> str:
+    """A method as it is typed, with the options that are not the default ones.
+
+    Args:
+        extractor: of a class in `METHODS`.
+
+    Example:
+        >>> from salvit.extractors import RawAttention, Rollout
+        >>> label_of(Rollout()), label_of(RawAttention(block=[0, 1], per_head=True))
+        ('rollout', 'raw_attention:block=[0,1],per_head=true')
+    """
+    [name] = (name for name, method in METHODS.items() if method is type(extractor))
+    changed = extractor.changed_options()
+    return str(Spec(name, tuple((option, _typed(value)) for option, value in changed.items())))
+
+
+def file_label(label: str) -> str:
+    """A label without the colon, which some systems take in no file name.
+
+    Example:
+        >>> file_label("rollout:start_layer=1,rows=all")
+        'rollout,start_layer=1,rows=all'
+    """
+    return label.replace(":", ",")
+
+
+def _typed(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _unknown(spec: Spec) -> str:
+    if spec.name == ALL:
+        return (
+            f"{spec}: all takes every method with its default options; type options with a method's own name"
+        )
+    closest = difflib.get_close_matches(spec.name, [*METHODS, ALL], n=1)
+    hint = f'; did you mean "{closest[0]}"?' if closest else ""
+    if _exists(str(spec)):
+        hint = ", but a file or folder: put images before --method"
+    return f'no method "{spec.name}"{hint}\nMethods: {ALL}, {", ".join(METHODS)}'
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name can be
+        return False
+
+
+def _refusal(extractor: Extractor, vit: ViT, size: tuple[int, int]) -> str:
+    """Why a method has no meaning for the model; "" if it has."""
+    try:
+        extractor.check(vit)
+        extractor.check_grid(vit, patch_grid(vit, size))
+    except _REFUSALS as error:
+        return str(error)
+    return ""
+
+
+def _over_all_rows(extractor: Extractor, vit: ViT, size: tuple[int, int]) -> str:
+    """The label of a method with `rows="all"`, if it has a meaning for the model; else ""."""
+    options: Mapping[str, object] = extractor.options()
+    if options.get("rows", "all") == "all":
+        return ""
+    variant = type(extractor)(**{**options, "rows": "all"})
+    return "" if _refusal(variant, vit, size) else label_of(variant)
+
+
+def _remedy(extractor: Extractor, vit: ViT, size: tuple[int, int]) -> str:
+    variant = _over_all_rows(extractor, vit, size)
+    return f" (type --method {variant})" if variant else ""
+
+
+def _others(vit: ViT, size: tuple[int, int]) -> str:
+    supported, refused = supported_methods(vit, size=size)
+    variants = [_over_all_rows(METHODS[name](), vit, size) for name in refused]
+    known = ", ".join([*supported, *filter(None, variants)])
+    return f"this is the default method; --method takes others that have a meaning for the model: {known}"

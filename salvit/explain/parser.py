@@ -2,10 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
+
+from salvit.explain.spec import Spec, parse_spec
 
 _DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
 
@@ -19,18 +21,39 @@ _EPILOG = """methods:
   baselines         center_prior random
   Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and class.
 
-written under --out:
-  grids/NAME.png                   the image beside every method's overlay; a row per class if there are several
+options of methods, as in --method rollout:rows=all,start_layer=1 rise:masks=500 relevance_lrp:precision=double
+(docs/methods.md says what a method does, its class what an option does); a method may be named several times:
+  block             raw_attention attention_gradient token_gradcam salient_attention unsupervised_map
+  per_head          raw_attention rollout attention_gradient generic_attention attn_gradcam partial_lrp relevance_lrp
+                    tokentm
+  precision         full_lrp relevance_lrp
+  rows              raw_attention rollout norm_rollout attention_gradient generic_attention tokentm
+  start_layer       rollout norm_rollout relevance_lrp
+  others            center_prior: sigma; random: seed; rise: masks, cells, probability, batch_size, seed;
+                    salient_attention: k, rank, select, init, seed, max_iter, tol; unsupervised_map: mass, sigma
+
+written under --out, where NAME is the image's and METHOD has its options, if there are any, after a comma:
+  grids/NAME.png                   the image beside every overlay that the command asks for; of several classes, one
+                                   below the other, and once what is the same for all
   maps/NAME/METHOD[_CLASS].npy     float32, bilinear at the image's size (as of `salvit predict`), not normalised
   maps/NAME/METHOD[_CLASS].png     the overlay at the image's size, its longest side at most 1024 pixels; colours run
-                                   from the map's minimum to its maximum, or from 0 where it has negative values
-  explain.csv, explain.json        every map with its classes and files; command, model, versions
+                                   from the map's minimum to its maximum, or from 0 where it has negative values; of
+                                   methods with a value per pixel (full_lrp, input_gradient, input_x_gradient, rise)
+                                   to the 99th percentile, or a few pixels would leave all others black
+  explain.csv                      a row per map, of this command and of earlier ones: image, classes, files
+  explain.json                     the last command, model, versions
 
-Exit status: 0; 1 if anything failed, be it one image of many (the others are written); 2 for a wrong command line.
+Maps that are there already are not computed again: the same command goes on after an interrupt, and more images,
+methods and classes can be added. Other models, weights or input sizes need another --out, and so do images that have
+changed or have the names of others.
+
+Exit status: 0; 2 if the command line is wrong or does not fit the model, the files or the folder, before anything is
+computed; 1 if anything fails later, be it one image of many (the others are written); 130 after an interrupt.
 
 examples:
   salvit explain dog.jpg FOLDER --method agcam rollout relevance_lrp --model vit_base_patch16_224
   salvit explain dog.jpg --model vit_base_patch16_224 --target "bull mastiff" n02123045 282
+  salvit explain dog.jpg --method raw_attention:block=0 raw_attention:block=11 rollout:rows=all,start_layer=1
   salvit explain dog.jpg --method all --model deit_small_patch16_224 --weights deit_small.pth --out runs/dog"""
 
 
@@ -40,7 +63,7 @@ class Options:
 
     Attributes:
         images: files and folders.
-        methods: names of extractors; ("all",) for those that the model supports.
+        methods: with their options; `Spec("all")` for those that the model supports, none for the default one.
         targets: class indices, names or WordNet IDs as typed; none for each image's predicted class.
         model: timm name, weights file or "salvit_tiny".
         weights: local weights instead of the published ones.
@@ -52,7 +75,7 @@ class Options:
     """
 
     images: tuple[Path, ...]
-    methods: tuple[str, ...]
+    methods: tuple[Spec, ...]
     targets: tuple[str, ...]
     model: str
     weights: Path | None
@@ -81,9 +104,9 @@ def parse(arguments: Sequence[str]) -> Options:
         SystemExit: with status 2 if it is wrong, 0 after `--help`.
 
     Example:
-        >>> options = parse(["dog.jpg", "--method", "agcam", "rollout", "--image-size", "224"])
-        >>> options.methods, options.image_size
-        (('agcam', 'rollout'), (224, 224))
+        >>> options = parse(["dog.jpg", "--method", "agcam", "rollout:rows=all", "--image-size", "224"])
+        >>> [str(method) for method in options.methods], options.image_size
+        (['agcam', 'rollout:rows=all'], (224, 224))
     """
     typed = _parser().parse_args(arguments)
     return Options(
@@ -109,19 +132,34 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("images", nargs="+", type=Path, metavar="IMAGE", help="image files, and folders with all below them")
-    add("--method", nargs="+", default=["agcam"], metavar="NAME", help="one or more, or all; default: agcam")
+    add("images", nargs="+", type=_path, metavar="IMAGE", help="image files, and folders with all below them")
+    add(
+        "--method",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_described_by(parse_spec),
+        metavar="METHOD",
+        help="one or more, each NAME or NAME:OPTION=VALUE,OPTION=VALUE; or all, by default agcam",
+    )
     add(
         "--target",
         nargs="+",
+        action="extend",
         default=[],
+        type=_text,
         metavar="CLASS",
         help="class index, name or WordNet ID, one or more; default: each image's predicted class",
     )
-    add("--model", default="salvit_tiny", help="timm name or weights file; default: salvit_tiny (ten shapes)")
+    add(
+        "--model",
+        type=_text,
+        default="salvit_tiny",
+        help="timm name or weights file; default: salvit_tiny (ten shapes)",
+    )
     add(
         "--weights",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="local weights of the timm model, for use without a network",
     )
@@ -133,9 +171,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="side, or height and width, that images are squashed to; default: the model's",
     )
-    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto")
+    add(
+        "--device",
+        type=_text,
+        default="auto",
+        help="auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto",
+    )
     add("--batch-size", type=_positive, default=8, metavar="N", help="images at a time; default: 8")
-    add("--out", type=Path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
+    add("--out", type=_path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
     return parser
 
 
@@ -151,6 +194,28 @@ class _Size(argparse.Action):
         if len(values) > 2:
             parser.error(f"{option_string} takes a side, or a height and a width; got {len(values)} numbers")
         setattr(namespace, self.dest, values)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty argument; is a variable of the shell empty?")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+def _described_by(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The function, whose own message argparse would else replace."""
+
+    def described(text: str) -> Any:
+        try:
+            return parse(_text(text))
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return described
 
 
 def _positive(text: str) -> int:

@@ -1,93 +1,152 @@
-"""`salvit explain` from its options to its table: read, compute and write, one batch of images after the other."""
+"""`salvit explain` from its options to its table: check, then read, compute and write batch by batch."""
 
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 
 from datamodules.errors import CorruptFileError
-from datamodules.progress import track
-from salvit.explain.batch import explain_batch
-from salvit.explain.images import Photo, read_photo
-from salvit.explain.index import Row, summary, write_index
+from salvit.explain.batch import explain_batch, has_grid, missing_steps
+from salvit.explain.explained import grid_file
+from salvit.explain.folder import GRIDS, MAPS, make_folder
+from salvit.explain.images import Photo, file_hash, read_photo
+from salvit.explain.index import Index, Row
 from salvit.explain.inputs import Input, find_inputs
 from salvit.explain.methods import check_methods
 from salvit.explain.parser import Options
-from salvit.explain.task import Task, make_task, write_record
+from salvit.explain.progress import Bar
+from salvit.explain.record import join_record, make_record, write_record
+from salvit.explain.summary import summary
+from salvit.explain.task import Task, make_task
 from salvit.extractors import RISE
 
 
 @dataclass
-class Outcome:
-    """What came of the images.
+class Run:
+    """A command line that was checked, and what has come of it so far.
 
     Attributes:
-        rows: of the maps written, image by image.
-        failures: why the other images cannot be read, each beginning with the path.
+        options: the command line.
+        task: model, methods and classes.
+        inputs: the images.
+        index: what is in the folder of results.
+        failures: why other images cannot be read or named, each beginning with the path.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    options: Options
+    task: Task
+    inputs: Sequence[Input]
+    index: Index
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def rows(self) -> list[Row]:
+        """Of the maps asked for that are there, image by image."""
+        steps = self.task.steps
+        return [
+            rows[file]
+            for name, _ in self.inputs
+            for rows in [self.index.of(name)]
+            for file in (f"{self.task.stem(name, step)}.npy" for step in steps)
+            if file in rows
+        ]
 
-def explain(options: Options) -> Outcome:
-    """Do what a command line of `salvit explain` says.
+
+def prepare(options: Options) -> Run:
+    """Check all that can be checked before anything is computed.
 
     Args:
         options: the command line.
 
-    Returns:
-        What was written, and what could not be read.
-
     Raises:
-        ValueError: if an option does not fit the model or the others, or no image at all can be read.
-        OSError: if a file is missing, or the output folder cannot be made.
+        ValueError: if an option does not fit the model, the others, or what is in the output folder.
+        OSError: if a file is missing, or the output folder cannot be made or written to.
         RuntimeError: if there is no such device, or no weights.
     """
     check_methods(options.methods)
-    inputs = find_inputs(options.images, written=[options.out / "grids", options.out / "maps"])
-    _make_folder(options.out)
+    inputs, refused = find_inputs(options.images, written=[options.out / GRIDS, options.out / MAPS])
     task = make_task(options)
-    for name, reason in task.left_out.items():
-        print(f"left out: {name}: {reason}")
-    if isinstance(rise := task.methods.get("rise"), RISE):
-        print(f"rise takes {rise.masks} forward passes per image and class")
-    write_record(options.out / "explain.json", options, task)
-    outcome = Outcome()
-    steps = _steps(task, inputs, options, outcome)
-    for _ in track(steps, "maps", len(inputs) * task.maps_per_image):
-        pass
-    if not outcome.rows:
-        raise CorruptFileError("\n".join(["none of the images can be read:", *outcome.failures]))
-    title = f"{options.model}, input {task.size[0]}×{task.size[1]}: {', '.join(task.methods)}"
-    Console().print(summary(outcome.rows, title))
-    print(f"maps and pictures are in {options.out}; explain.csv lists them")
-    return outcome
+    make_folder(options.out)
+    index = Index(options.out)
+    record = make_record(options, task)
+    if not index.is_empty:
+        record = join_record(record, options.out)
+        _require_same_images(inputs, index)
+    write_record(record, options.out)
+    return Run(options, task, inputs, index, refused)
 
 
-def _make_folder(folder: Path) -> None:
+def explain(run: Run) -> None:
+    """Compute and write the maps that are missing, and print what there is.
+
+    Args:
+        run: the command line; its index and failures are added to.
+
+    Raises:
+        ValueError: if no image at all can be read, or what the model says is not finite.
+        OSError: if a file cannot be written.
+        RuntimeError: if the device has not enough memory.
+    """
+    _announce(run)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot make the folder --out {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"cannot write to the folder --out {folder}")
+        _compute(run)
+    except BaseException:
+        with suppress(OSError):  # the disk may be full, which is then said already
+            run.index.write()
+        raise
+    rows, task = run.rows, run.task
+    if not rows:
+        raise CorruptFileError("\n".join(["none of the images can be explained:", *run.failures]))
+    run.index.write()
+    title = f"{task.model}, input {task.size[0]}×{task.size[1]}: {', '.join(task.methods)}"
+    Console().print(summary(rows, title))
+    print(f"maps and pictures are in {run.options.out}; explain.csv lists them")
 
 
-def _steps(task: Task, inputs: Sequence[Input], options: Options, outcome: Outcome) -> Iterator[None]:
-    """Explain the images, yielding after each map; the index is complete after each batch."""
-    order = {source.name: position for position, source in enumerate(inputs)}
-    for start in range(0, len(inputs), options.batch_size):
-        photos = list(_readable(inputs[start : start + options.batch_size], task, outcome.failures))
-        rows: list[Row] = []
-        for row in explain_batch(task, photos, options.out) if photos else ():
-            rows.append(row)
-            yield
-        outcome.rows += sorted(rows, key=lambda row: order[row.name])
-        if rows:
-            write_index(options.out / "explain.csv", outcome.rows)
+def _require_same_images(inputs: Sequence[Input], index: Index) -> None:
+    """Raise if there are maps of another image, or of another version of an image, by the name of one of these."""
+    for name, path in inputs:
+        there = {row.image_sha256: row.image for row in index.of(name).values()}
+        with suppress(OSError):  # that it cannot be read is said when it is read
+            if there and {file_hash(path)} != set(there):
+                raise ValueError(
+                    f"{index.folder} has maps of another image than {path} by the name {name} (of "
+                    f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
+                    f"or delete {index.folder / MAPS / name}"
+                )
+
+
+def _announce(run: Run) -> None:
+    for name, reason in run.task.left_out.items():
+        print(f"left out: {name}: {reason}")
+    wanted = len(run.inputs) * len(run.task.steps)
+    if there := len(run.rows):
+        print(f"{there} of {wanted} maps are in {run.options.out} already")
+    for method, extractor in run.task.methods.items():
+        if isinstance(extractor, RISE) and there < wanted:
+            print(f"{method} takes {extractor.masks} forward passes per image and class")
+
+
+def _compute(run: Run) -> None:
+    task, index, options = run.task, run.index, run.options
+    missing = {name: len(missing_steps(task, name, index)) for name, _ in run.inputs}
+    with_grid = {name for name, _ in run.inputs if has_grid(task, name, index)}
+    unfinished = [one for one in run.inputs if missing[one.name] or one.name not in with_grid]
+    for name, path in run.inputs:
+        if index.of(name):
+            index.set_image(name, str(path))
+        if name in with_grid:
+            index.set_grid(name, grid_file(name))
+    with Bar(sum(missing.values())) as bar:
+        for start in range(0, len(unfinished), options.batch_size):
+            batch = unfinished[start : start + options.batch_size]
+            photos = list(_readable(batch, task, run.failures))
+            if photos:
+                explain_batch(task, photos, index, bar)
+            read = {photo.name for photo in photos}
+            bar.advance(sum(missing[name] for name, _ in batch if name not in read))
+        bar.say("maps")
 
 
 def _readable(inputs: Sequence[Input], task: Task, failures: list[str]) -> Iterator[Photo]:

@@ -1,22 +1,32 @@
 """What is the same for every image: the model, the methods and the classes, checked before anything is computed."""
 
-import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from datamodules.dataset import Size
-from salvit.callbacks.provenance import device_name, machine, versions
 from salvit.explain.classes import Classes, classes_of
-from salvit.explain.methods import choose_methods
+from salvit.explain.folder import MAPS
+from salvit.explain.methods import choose_methods, file_label
+from salvit.explain.names import printable
 from salvit.explain.parser import Options
 from salvit.extractors import Extractor
-from salvit.files import atomic_write
-from salvit.vit import ViT, input_size, load_vit, patch_grid, weights_hash
+from salvit.vit import ViT, input_size, load_vit, patch_grid
+
+
+class Step(NamedTuple):
+    """A map that every image gets.
+
+    Attributes:
+        method: its label.
+        position: of the class it explains among the classes to explain, or None if it explains none.
+    """
+
+    method: str
+    position: int | None
 
 
 @dataclass(frozen=True)
@@ -24,15 +34,17 @@ class Task:
     """What to do with each image.
 
     Attributes:
+        model: what the model is called, in messages.
         vit: the model, on its device.
         device: that device.
         size: (height, width) of its input.
         classes: its classes.
-        methods: extractors by name.
+        methods: extractors by label.
         left_out: why "all" has left out the other methods.
         targets: classes to explain; empty for each image's predicted class.
     """
 
+    model: str
     vit: ViT
     device: torch.device
     size: Size
@@ -42,10 +54,22 @@ class Task:
     targets: tuple[int, ...]
 
     @property
-    def maps_per_image(self) -> int:
-        """Number of maps of an image."""
-        per_class = max(1, len(self.targets))
-        return sum(per_class if method.class_specific else 1 for method in self.methods.values())
+    def steps(self) -> list[Step]:
+        """The maps of an image, method by method."""
+        positions = range(max(1, len(self.targets)))
+        return [
+            Step(method, position)
+            for method, extractor in self.methods.items()
+            for position in (positions if extractor.class_specific else [None])
+        ]
+
+    def stem(self, name: str, step: Step) -> str:
+        """Where a map of the image of a name is, relative to the output folder and without suffix.
+
+        The class is named if it was typed: the predicted one differs from image to image.
+        """
+        suffix = f"_{self.targets[step.position]}" if self.targets and step.position is not None else ""
+        return f"{MAPS}/{name}/{file_label(step.method)}{suffix}"
 
 
 def make_task(options: Options) -> Task:
@@ -65,35 +89,13 @@ def make_task(options: Options) -> Task:
     patch_grid(vit, size)
     classes = classes_of(vit)
     targets = tuple(dict.fromkeys(classes.find(text) for text in options.targets))
-    methods, left_out = choose_methods(options.methods, vit)
+    methods, left_out = choose_methods(options.methods, vit, size)
     if targets and not any(method.class_specific for method in methods.values()):
         raise ValueError(
             f"--target has no effect on {', '.join(methods)}, which explain no class: leave it out"
         )
-    return Task(vit, device, size, classes, methods, left_out, targets)
-
-
-def write_record(path: Path, options: Options, task: Task) -> None:
-    """Write `explain.json`: the command and all that its maps depend on.
-
-    Args:
-        path: of the file.
-        options: the command line.
-        task: what came of it.
-    """
-    record = {
-        "command": shlex.join(["salvit", *options.command]),
-        "model": options.model,
-        "weights_sha256": weights_hash(task.vit),
-        "input_size": task.size,
-        "methods": {name: repr(method) for name, method in task.methods.items()},
-        "left_out": task.left_out,
-        "machine": machine(),
-        "device": device_name(task.device),
-        "versions": versions(),
-    }
-    with atomic_write(path) as file:
-        file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+    model = options.model + (f" with the weights {options.weights}" if options.weights else "")
+    return Task(printable(model), vit, device, size, classes, methods, left_out, targets)
 
 
 def _device(name: str) -> torch.device:

@@ -1,9 +1,11 @@
 """Maps as pictures: colours, overlays, and rows of them with labels."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -105,11 +107,36 @@ def panel(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], height: 
 def _write_labels(
     canvas: Image.Image, labels: Sequence[str], first: Sequence[Image.Image], height: int
 ) -> None:
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(canvas), label_font()
     x = 0
     for label, picture in zip(labels, first, strict=True):
         draw.text((x + 2, 2), label, fill="black", font=font)
         x += max(1, picture.width * height // picture.height) + _MARGIN
+
+
+@cache
+def label_font() -> ImageFont.FreeTypeFont:
+    """The font of labels, matplotlib's DejaVu Sans: Pillow's own has ASCII alone."""
+    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 13)
+
+
+def capped(saliency: Tensor, percentile: float = 99) -> Tensor:
+    """A map whose few extreme values no longer make all the rest look dark.
+
+    Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017, section 3.1, for maps of gradients.
+
+    Args:
+        saliency: [H, W].
+        percentile: of the values, at which they are cut off; maps with fewer positive values than lie above it stay
+            as they are.
+
+    Example:
+        >>> import torch
+        >>> capped(torch.tensor([[1.0, 2.0, 3.0, 90.0]]), percentile=50)
+        tensor([[1.0000, 2.0000, 2.5000, 2.5000]])
+    """
+    limit = float(np.percentile(saliency.detach().float().cpu().numpy(), percentile))
+    return saliency.clamp(max=limit) if limit > 0 else saliency
 
 
 def _unit(saliency: Tensor) -> NDArray[np.float32]:

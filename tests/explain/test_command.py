@@ -1,6 +1,6 @@
 """`salvit explain` as people use it."""
 
-import csv
+import inspect
 import json
 import re
 import resource
@@ -15,61 +15,16 @@ from PIL import Image
 from torch.nn import functional as F
 
 import salvit
-from salvit.__main__ import main
-from salvit.explain import run as explain_run
 from salvit.explain.parser import parse
 from salvit.extractors import METHODS
 from salvit.vit import load_vit, normalize
 from tests.datamodules.data.images import truncate, write_image
+from tests.explaining import explain, failure, files, index
 
 THREE = ("agcam", "rollout", "relevance_lrp")
 
 
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path, monkeypatch):
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-
-
-@pytest.fixture
-def image():
-    return write_image(Path("dog.png"), (40, 60), 1)
-
-
-@pytest.fixture
-def shapes(vit_file):
-    """Options that name a tiny model of ten classes."""
-    return ("--model", vit_file())
-
-
-@pytest.fixture
-def imagenet(vit_file):
-    """Options that name a tiny model of ImageNet's thousand classes."""
-    return ("--model", vit_file(num_classes=1000))
-
-
-def explain(*arguments):
-    main(["explain", *(str(argument) for argument in arguments)])
-
-
-def failure(capsys, *arguments, status=1):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        explain(*arguments)
-    error = capsys.readouterr().err
-    assert exit_.value.code == status
-    assert error.count("salvit: error: ") == 1
-    assert "Traceback" not in error
-    return error.partition("salvit: error: ")[2]
-
-
-def index(out="runs/explain"):
-    with (Path(out) / "explain.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def files(out="runs/explain"):
-    return sorted(path.relative_to(out).as_posix() for path in Path(out).rglob("*") if path.is_file())
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 def expected_map(path, model, method, target=None):
@@ -104,8 +59,23 @@ def test_help_names_every_method_and_examples_that_parse(capsys):
     examples = re.findall(r"^  salvit explain (.*)$", printed, re.MULTILINE)
     assert len(examples) >= 3
     for example in examples:
-        named = set(parse(re.findall(r'"[^"]*"|\S+', example)).methods)
+        named = {method.name for method in parse(re.findall(r'"[^"]*"|\S+', example)).methods}
         assert named <= {*METHODS, "all"}
+
+
+def test_help_names_every_option_of_every_method(capsys):
+    with pytest.raises(SystemExit):
+        explain("--help")
+    table = capsys.readouterr().out.partition("may be named several times:\n")[2].partition("\n\n")[0]
+    lines = re.sub(r"\n {10,}", " ", table).splitlines()
+    by_option = {option: set(methods) for option, *methods in map(str.split, lines) if option != "others"}
+    others = {
+        method: set(options.split(", "))
+        for method, options in re.findall(r"(\w+): ([\w, ]+)", lines[-1].partition("others")[2])
+    }
+    for name, method in METHODS.items():
+        named = {option for option, methods in by_option.items() if name in methods} | others.get(name, set())
+        assert named == set(inspect.signature(method).parameters), name
 
 
 def test_several_methods(image, shapes, capsys):
@@ -269,7 +239,9 @@ def test_a_broken_file_among_others(image, shapes, capsys):
     broken = truncate(write_image(Path("broken.png"), (200, 300)))
     Path("notes.txt").write_text("no image")
     message = failure(capsys, broken, image, "notes.txt", "--method", "rollout", *shapes)
-    assert message.startswith("2 of 3 images cannot be read, the others are done:\n  broken.png: cannot read")
+    assert message.startswith(
+        "2 of 3 images cannot be explained, the others are done:\n  broken.png: cannot read"
+    )
     assert "notes.txt: cannot read the image (UnidentifiedImageError" in message
     assert [row["name"] for row in index()] == ["dog"]
     assert Path("runs/explain/grids/dog.png").is_file()
@@ -278,37 +250,10 @@ def test_a_broken_file_among_others(image, shapes, capsys):
 def test_nothing_but_broken_files(shapes, capsys):
     Path("notes.jpg").write_text("no image")
     message = failure(capsys, "notes.jpg", "--method", "rollout", *shapes)
-    assert message.startswith("none of the images can be read:\nnotes.jpg: ")
-
-
-def test_an_interrupt_keeps_what_is_done_and_a_rerun_completes(shapes, monkeypatch, capsys):
-    paths = [write_image(Path(f"{name}.png"), (20, 30)) for name in "abc"]
-    read = explain_run.read_photo
-
-    def interrupted(source, size):
-        if source.name == "c":
-            raise KeyboardInterrupt
-        return read(source, size)
-
-    command = (*paths, "--method", "rollout", *shapes, "--batch-size", "1")
-    with monkeypatch.context() as patch:
-        patch.setattr(explain_run, "read_photo", interrupted)
-        with pytest.raises(SystemExit) as exit_:
-            explain(*command)
-    assert exit_.value.code == 130
-    assert "interrupted; what is done is in runs/explain" in capsys.readouterr().err
-    assert [row["name"] for row in index()] == ["a", "b"]
-    assert {"grids/b.png", "maps/b/rollout.npy"} <= set(files())
-    explain(*command)
-    assert [row["name"] for row in index()] == ["a", "b", "c"]
+    assert message.startswith("none of the images can be explained:\nnotes.jpg: ")
 
 
 # Models that lack something
-
-
-@pytest.fixture
-def without_class_token(vit_file):
-    return ("--model", vit_file(class_token=False, global_pool="avg"))
 
 
 def test_all_leaves_out_what_the_model_does_not_support(image, without_class_token, monkeypatch, capsys):
@@ -324,17 +269,18 @@ def test_all_leaves_out_what_the_model_does_not_support(image, without_class_tok
 
 
 def test_a_method_that_was_named_is_refused_before_anything_is_computed(image, without_class_token, capsys):
-    message = failure(capsys, image, "--method", "random", "agcam", *without_class_token)
+    message = failure(capsys, image, "--method", "random", "agcam", *without_class_token, status=2)
     assert message.startswith("AGCAM() needs")
-    assert files() == []
+    assert not Path("runs").exists()
 
 
 def test_a_model_without_a_head(image, vit_file, capsys):
     headless = ("--model", vit_file(num_classes=0))
     explain(image, "--method", "rollout", *headless)
     assert (index()[0]["predicted"], index()[0]["probability"]) == ("", "")
-    assert "no classifier head" in failure(capsys, image, "--method", "agcam", *headless)
-    assert "knows no classes" in failure(capsys, image, "--method", "agcam", *headless, "--target", "3")
+    agcam = (image, "--method", "agcam", *headless)
+    assert "no classifier head" in failure(capsys, *agcam, status=2)
+    assert "knows no classes" in failure(capsys, *agcam, "--target", "3", status=2)
 
 
 # What people type wrongly
@@ -359,13 +305,15 @@ def test_a_model_without_a_head(image, vit_file, capsys):
 )
 def test_values_that_do_not_fit(image, shapes, capsys, arguments, said):
     Path("empty").mkdir()
-    message = failure(capsys, image, *arguments, *shapes)
+    message = failure(capsys, image, *arguments, *shapes, status=2)
     assert re.search(said, message.splitlines()[0]), message
-    assert not list(Path("runs").rglob("*.np*"))
+    assert not Path("runs").exists()
 
 
 def test_an_unknown_model(image, capsys):
-    assert "did you mean vit_base_patch16_224" in failure(capsys, image, "--model", "vit_bas_patch16_224")
+    assert "did you mean vit_base_patch16_224" in failure(
+        capsys, image, "--model", "vit_bas_patch16_224", status=2
+    )
 
 
 @pytest.mark.parametrize(
@@ -375,6 +323,11 @@ def test_an_unknown_model(image, capsys):
         (["a.jpg", "--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1"),
         (["a.jpg", "--image-size", "1", "2", "3"], "--image-size takes a side, or a height and a width"),
         (["a.jpg", "--metod", "agcam"], "unrecognized arguments: --metod"),
+        ([""], "argument IMAGE: an empty argument"),
+        (["a.jpg", "--out", ""], "argument --out: an empty argument"),
+        (["a.jpg", "--method", ""], "argument --method: an empty argument"),
+        (["a.jpg", "--target", ""], "argument --target: an empty argument"),
+        (["a.jpg", "--method", "rollout:rows"], "'rows' is no OPTION=VALUE"),
     ],
 )
 def test_wrong_options(capsys, arguments, said):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from salvit.report.pictures import grey, heat, overlay, panel, photo, row
+from salvit.report.pictures import capped, grey, heat, label_font, overlay, panel, photo, row
 
 
 def pixels(picture):
@@ -58,3 +58,24 @@ def test_a_panel_has_a_line_of_labels_above_its_rows():
 def test_a_panel_needs_as_many_pictures_as_labels(rows):
     with pytest.raises(ValueError, match="needs rows of 2 pictures"):
         panel(rows, ("a", "b"))
+
+
+def test_labels_in_other_alphabets_are_no_boxes():
+    """A font draws what it does not have as one and the same box."""
+    font = label_font()
+    boxes = bytes(font.getmask("\uffff"))
+    for letter in "aZäöüßéñøžğΩжЩ’…×":
+        assert bytes(font.getmask(letter)) != boxes, letter
+
+
+def test_a_few_extreme_values_are_cut_off_and_no_others():
+    saliency = torch.arange(1000.0).view(20, 50)
+    saliency[-1, -3:] = 1e6
+    assert capped(saliency).max() < 1000
+    assert (capped(saliency) == saliency).float().mean() == pytest.approx(0.99)
+
+
+def test_a_map_of_hardly_any_positive_values_keeps_them():
+    saliency = torch.zeros(20, 50)
+    saliency[3, 4] = 1
+    assert (capped(saliency) == saliency).all()

@@ -1,0 +1,106 @@
+"""Where each picture stands in the grid of an image, and what is legible there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from salvit.explain.classes import Classes
+from salvit.explain.explained import Explained
+from salvit.explain.images import Photo
+from salvit.explain.layout import layout
+from salvit.explain.task import Step
+from salvit.extractors import METHODS
+from tests.datamodules.data.images import write_image
+from tests.explaining import explain
+
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+
+
+def titles(specific, common, targets):
+    """The titles of a grid's cells, with the class of those that have one."""
+    photo = Photo("dog", Path("dog.png"), (4, 4), torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), "")
+    one = Explained(photo, torch.full((9,), 1 / 9), targets, Classes(9))
+    steps = [
+        *(Step(f"s{i}", position) for i in range(specific) for position in range(len(targets or [0]))),
+        *(Step(f"c{i}", None) for i in range(common)),
+    ]
+    one.overlays = dict.fromkeys(steps, Image.new("RGB", (1, 1)))
+    named = {f"class {target}, p = 0.111": f"@{target}" for target in range(9)}
+    return [[cell.title + named.get(cell.note, "") for cell in row] for row in layout(one, steps)]
+
+
+def test_of_one_class_all_stand_in_one_row():
+    assert titles(2, 1, []) == [["dog", "s0@0", "s1@0", "c0"]]
+    assert titles(2, 1, [4]) == [["dog", "s0@4", "s1@4", "c0"]]
+
+
+def test_of_one_class_rows_are_about_equally_long():
+    assert [len(row) for row in titles(6, 2, [4])] == [5, 4]
+    assert [len(row) for row in titles(5, 0, [4])] == [3, 3]
+
+
+def test_classes_stand_below_each_other_and_what_is_the_same_for_all_once():
+    assert titles(2, 1, [4, 7]) == [["dog", "s0@4", "s1@4", "c0"], ["dog", "s0@7", "s1@7"]]
+
+
+def test_what_is_the_same_for_all_has_rows_of_its_own_where_the_first_is_full():
+    assert titles(4, 1, [4, 7]) == [
+        ["dog", "s0@4", "s1@4", "s2@4", "s3@4"],
+        ["dog", "s0@7", "s1@7", "s2@7", "s3@7"],
+        ["c0"],
+    ]
+
+
+def test_the_row_of_a_class_is_broken_as_that_of_another():
+    rows = titles(6, 7, [4, 7])
+    assert rows == [
+        ["dog", "s0@4", "s1@4", "s2@4"],
+        ["s3@4", "s4@4", "s5@4"],
+        ["dog", "s0@7", "s1@7", "s2@7"],
+        ["s3@7", "s4@7", "s5@7"],
+        ["c0", "c1", "c2", "c3"],
+        ["c4", "c5", "c6"],
+    ]
+
+
+def test_a_model_without_a_head_has_no_class():
+    photo = Photo("dog", Path("dog.png"), (4, 4), torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), "")
+    one = Explained(photo, None, [], Classes(0))
+    step = Step("c", None)
+    one.overlays = {step: Image.new("RGB", (1, 1))}
+    [[image, cell]] = layout(one, [step])
+    assert (image.note, cell.note) == ("", "not class-specific")
+
+
+def test_all_methods_of_two_classes_are_no_strip(image, shapes, monkeypatch):
+    monkeypatch.setitem(METHODS, "rise", METHODS["random"])  # 4000 forward passes
+    explain(image, "--method", "all", *shapes, "--target", "1", "2")
+    with Image.open("runs/explain/grids/dog.png") as grid:
+        assert grid.width <= 5 * 330 + 10
+
+
+def test_grids_and_overlays_are_compressed_for_speed(image, shapes):
+    explain(image, "--method", "rollout", *shapes)
+    for name in ("grids/dog.png", "maps/dog/rollout.png"):
+        content = Path("runs/explain", name).read_bytes()
+        start = content.index(b"IDAT") + 4
+        assert content[start : start + 2] == b"\x78\x01"  # zlib's header of its fastest level
+
+
+@pytest.mark.parametrize(("patches", "coloured"), [(False, (0.4, 1.0)), (True, (0.0, 0.3))])
+def test_extreme_values_of_a_few_pixels_do_not_make_the_others_black(
+    in_an_empty_folder, shapes, monkeypatch, patches, coloured
+):
+    """As of full LRP and of input gradients; what is written for scores stays as it is."""
+    maps = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps[0, 0, 3, 4:8] = 1000
+    monkeypatch.setattr(METHODS["rollout"], "_maps", lambda *_: maps[..., :4, :8] if patches else maps)
+    explain(write_image(Path("dog.png"), (32, 32)), "--method", "rollout", *shapes)
+    with Image.open("runs/explain/maps/dog/rollout.png") as picture:
+        colours = np.asarray(picture).astype(int)
+    share = (colours.max(-1) - colours.min(-1) > 50).mean()
+    assert coloured[0] < share < coloured[1]
+    assert np.load("runs/explain/maps/dog/rollout.npy").max() == pytest.approx(1000, rel=0.01)

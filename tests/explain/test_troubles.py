@@ -1,0 +1,221 @@
+"""What goes wrong outside the program ends in one sentence, and does not stop what can go on."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from salvit.explain import batch as explain_batch
+from salvit.explain.progress import Bar
+from tests.datamodules.data.images import truncate, write_image
+from tests.explaining import explain, failure, files, index
+from tests.registry import nothing_computed
+
+pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def in_a_process(*arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+    command = [sys.executable, "-m", "salvit", "explain", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, **options)
+
+
+# The folder of results
+
+
+@pytest.mark.parametrize("blocked", ["runs", "runs/explain", "runs/explain/maps", "runs/explain/grids"])
+def test_a_file_in_the_place_of_a_folder(image, shapes, capsys, blocked):
+    Path(blocked).parent.mkdir(parents=True, exist_ok=True)
+    Path(blocked).write_text("in the way")
+    with nothing_computed():
+        message = failure(capsys, image, *shapes, status=2)
+    assert message.startswith("cannot make the folder")
+    assert "--out runs/explain" in message
+
+
+@pytest.mark.parametrize("blocked", ["explain.csv", "explain.json"])
+def test_a_folder_in_the_place_of_a_file(image, shapes, capsys, blocked):
+    (Path("runs/explain") / blocked).mkdir(parents=True)
+    with nothing_computed():
+        message = failure(capsys, image, *shapes, status=2)
+    assert message.startswith(f"cannot write runs/explain/{blocked}, which is a folder")
+
+
+def test_a_folder_that_may_not_be_written_to(image, shapes, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "maps")  # root may write anywhere
+    with nothing_computed():
+        message = failure(capsys, image, *shapes, status=2)
+    assert message.startswith("cannot write to the folder runs/explain/maps (--out)")
+
+
+def test_a_folder_whose_name_is_no_text(image, shapes, capsys):
+    message = failure(capsys, image, *shapes, "--out", os.fsdecode(b"Gr\xf6\xdfe"), status=2)
+    assert message.startswith(r"the name of the folder --out Gr\udcf6\udcdfe is not UTF-8")
+
+
+def test_a_full_disk(shapes):
+    write_image(Path("dog.png"), (300, 400))
+    limit = (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    process = in_a_process(
+        *("dog.png", "--method", "rollout", *shapes),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        stdout=subprocess.DEVNULL,
+    )
+    message = process.communicate()[1]
+    assert process.returncode == 1
+    assert "salvit: error: cannot write runs/explain/maps/dog/rollout.npy: " in message
+    assert "Traceback" not in message
+    assert not list(Path("runs").rglob(".*"))
+
+
+# The images
+
+
+def test_names_that_are_no_text_are_reported_and_the_others_done(image, shapes, capsys):
+    image.with_name(os.fsdecode(b"Gr\xf6\xdfe.png")).write_bytes(image.read_bytes())
+    folder = Path(os.fsdecode(b"\xff"))
+    folder.mkdir()
+    write_image(folder / "cat.png", (20, 30))
+    message = failure(capsys, ".", "--method", "rollout", *shapes)
+    assert message.startswith("2 of 3 images cannot be explained, the others are done:\n")
+    assert "\n  Gr\\udcf6\\udcdfe.png: the file's name is not UTF-8\n" in message
+    assert "\n  \\udcff/cat.png: the file's name is not UTF-8\n" in message
+    assert [row["name"] for row in index()] == ["dog"]
+
+
+def test_names_that_are_too_long_are_reported_and_the_others_done(image, shapes, capsys):
+    fits, long = "a" * 251, "b" * 200
+    image.with_name(f"{fits}.png").write_bytes(image.read_bytes())
+    write_image(Path(long) / f"{long}.png", (20, 30))
+    message = failure(capsys, ".", "--method", "rollout", *shapes)
+    [line] = message.splitlines()[1:]
+    assert line == f"  {long}/{long}.png: its results would have a file name of more than 255 bytes"
+    assert {row["name"] for row in index()} == {fits, "dog"}
+    assert f"grids/{fits}.png" in files()
+
+
+def test_no_image_with_a_name_that_will_do(shapes, capsys):
+    write_image(Path(os.fsdecode(b"\xff.png")), (20, 30))
+    message = failure(capsys, ".", "--method", "rollout", *shapes)
+    assert message.startswith(
+        "none of the images can be explained:\n\\udcff.png: the file's name is not UTF-8\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["x" * 300], ["dog.png", "--method", "x" * 300], ["dog.png", "--weights", "x" * 300]]
+)
+def test_arguments_that_are_longer_than_names_can_be(image, shapes, capsys, arguments):
+    assert "x" * 300 in failure(capsys, *arguments, *shapes, status=2)
+
+
+# The model
+
+
+@pytest.mark.parametrize("classes", [10, 0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_gives_no_numbers(image, vit_file, tmp_path, capsys, classes, value):
+    whole = Path(vit_file(num_classes=classes))
+    state = load_file(whole)
+    state["norm.bias"] += value
+    save_file(state, tmp_path / "broken.safetensors")
+    (tmp_path / "broken.json").write_text(whole.with_suffix(".json").read_text())
+    message = failure(capsys, image, "--method", "rollout", "--model", tmp_path / "broken.safetensors")
+    assert message.startswith(f"{tmp_path}/broken.safetensors gives NaN or infinity")
+    assert not list(Path("runs").rglob("*.np*"))
+
+
+def test_weights_of_another_architecture(image, tmp_path, capsys):
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "resnet.pth")
+    message = failure(
+        capsys, image, "--model", "vit_tiny_patch16_224", "--weights", tmp_path / "resnet.pth", status=2
+    )
+    assert message.startswith(
+        f"{tmp_path}/resnet.pth does not hold the weights of this VisionTransformer; missing: "
+    )
+    assert len(message.splitlines()[0]) < 300
+
+
+def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypatch):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA")
+
+    monkeypatch.setattr("timm.models.VisionTransformer.forward", out_of_memory)
+    message = failure(capsys, image, "--method", "rollout", *shapes)
+    assert message.startswith("the model needs more memory than the device has for 1 images at a time")
+
+
+# The terminal
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["dog.png", "--method", "rollout", "--model", "salvit_tiny"]]
+)
+def test_a_reader_that_has_seen_enough(image, arguments):
+    process = in_a_process(*arguments, stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read().replace("maps", "").strip(" ━0123456789:/·left\n") == ""
+    assert process.wait() in (0, 1)  # argparse itself takes no notice where the page is written at once
+
+
+def test_a_terminal_of_another_alphabet(shapes):
+    write_image(Path("кошка.png"), (20, 30))
+    command = ("кошка.png", "--method", "rollout", *shapes)
+    process = in_a_process(*command, stdout=subprocess.PIPE, env={"PYTHONIOENCODING": "ascii"})
+    printed, wrong = process.communicate()
+    assert process.returncode == 0, wrong
+    assert r"\u043a\u043e\u0448\u043a\u0430.png" in printed
+
+
+# How far it is
+
+
+def counts(capsys):
+    """The last state of the bar."""
+    return capsys.readouterr().err.split("━")[-1].split()[0]
+
+
+def test_the_bar_reaches_its_end_with_broken_images_among_others(image, shapes, capsys):
+    write_image(Path("a.png"), (20, 30))
+    truncate(write_image(Path("broken.png"), (200, 300)))
+    Path("broken.jpg").write_text("no image")
+    with pytest.raises(SystemExit):
+        explain(".", "--method", "rollout", "agcam", *shapes, "--batch-size", "2", "--target", "1", "2")
+    assert counts(capsys) == "12/12"
+
+
+def test_the_bar_counts_what_is_still_to_be_done(image, shapes, capsys):
+    explain(image, "--method", "rollout", *shapes)
+    capsys.readouterr()
+    explain(image, "--method", "rollout", "agcam", *shapes)
+    assert counts(capsys) == "1/1"
+
+
+def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image, shapes, monkeypatch):
+    events = []
+    monkeypatch.setattr(Bar, "__enter__", lambda bar: events.append("shown") or bar)
+    monkeypatch.setattr(Bar, "say", lambda bar, doing: events.append(doing))
+    read, saliency_of = explain_batch.normalize, explain_batch.saliency_of
+    monkeypatch.setattr(explain_batch, "normalize", lambda *a: events.append("model") or read(*a))
+    monkeypatch.setattr(explain_batch, "saliency_of", lambda *a: events.append("computed") or saliency_of(*a))
+    write_image(Path("a.png"), (20, 30))
+    explain(".", "--method", "rise:masks=2", "raw_attention:block=[0,1]", *shapes, "--target", "4")
+    rise = "rise:masks=2 of class 4 (2 forward passes)"
+    assert events == [
+        *("shown", "model"),
+        *(rise, "computed", rise, "computed"),  # an image at a time: each may take minutes
+        *("raw_attention:block=[0,1]", "computed"),
+        *("grids", "maps"),
+    ]
+
+
+def test_brackets_of_a_label_are_shown(capsys):
+    with Bar(1) as bar:
+        bar.say("raw_attention:block=[0]")
+    assert "raw_attention:block=[0]" in capsys.readouterr().err
