@@ -1,7 +1,9 @@
 """The image files of a folder, in the order people expect."""
 
+import os
 import re
 from pathlib import Path
+from typing import NoReturn
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -23,14 +25,27 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the image files of a folder in natural order; hidden files and folders are left out.
 
+    A link to a file that is missing is listed, so that it is missed when it is read and not passed over.
+
     Args:
         folder: where to look; one that does not exist has no images.
         recursive: look in its subfolders as well.
+
+    Raises:
+        PermissionError: if the folder, or one below it, cannot be read.
     """
-    found = folder.rglob("*") if recursive else folder.glob("*")
-    return sorted((path for path in found if _is_image(path, folder)), key=natural_key)
+    found: list[Path] = []
+    if folder.is_dir():
+        for parent, folders, names in os.walk(folder, onerror=_raise):
+            folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+            found += [path for path in (Path(parent, name) for name in names) if _is_image(path)]
+    return sorted(found, key=natural_key)
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+def _is_image(path: Path) -> bool:
+    is_visible_image = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return is_visible_image and (path.is_file() or path.is_symlink())
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

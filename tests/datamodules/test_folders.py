@@ -1,0 +1,57 @@
+"""Image files of folders, also of those that cannot be read."""
+
+import os
+
+import pytest
+
+from datamodules.folders import list_images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "i10.jpg",
+        "i2.PNG",
+        ".hidden.jpg",
+        "notes.txt",
+        "sub/i1.jpg",
+        ".cache/i3.jpg",
+        "x.jpg/i4.jpg",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(paths, folder):
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def test_visible_images_in_natural_order(folder):
+    assert names(list_images(folder), folder) == ["i2.PNG", "i10.jpg"]
+    assert names(list_images(folder, recursive=True), folder) == [
+        "i2.PNG", "i10.jpg", "sub/i1.jpg", "x.jpg/i4.jpg",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_missing_has_none(folder):
+    assert list_images(folder / "nowhere") == []
+    assert list_images(folder / "notes.txt") == []
+
+
+def test_links_are_listed_also_to_nothing(folder):
+    (folder / "link.jpg").symlink_to("sub/i1.jpg")
+    (folder / "lost.jpg").symlink_to("nowhere.jpg")
+    assert names(list_images(folder), folder) == ["i2.PNG", "i10.jpg", "link.jpg", "lost.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+@pytest.mark.parametrize("closed", ["", "sub"])
+def test_a_folder_that_cannot_be_read_is_an_error(folder, closed):
+    (folder / closed).chmod(0)
+    try:
+        with pytest.raises(PermissionError, match=str(folder / closed)):
+            list_images(folder, recursive=True)
+    finally:
+        (folder / closed).chmod(0o700)
