@@ -59,7 +59,7 @@ lint: $(INSTALLED) ## style, format and types
 	$(VENV)/bin/mypy
 
 bench: export OMP_NUM_THREADS ?= 1
-bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (quarter of an hour; ARGS="--device cuda")
+bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (half an hour; ARGS="--device cuda")
 	$(VENV)/bin/python -m pip install --quiet --editable '.[bench]'
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 

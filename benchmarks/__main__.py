@@ -2,11 +2,13 @@
 
 import argparse
 import platform
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
 import timm
 import torch
+from rich.progress import track
 
 import salvit
 from benchmarks import explanation, extractors, metrics, peers, precision
@@ -14,10 +16,11 @@ from salvit.files import atomic_write
 
 _PAGE = """# Performance
 
-Written by `make bench` ({command}) on {day}: {machine}; torch {torch}, timm {timm}, {threads} thread(s), random
-weights, seed 0. Times are ratios measured in turn within one run, the reference anew beside every measurement: the
-median of {rounds} rounds, and their range. On a CPU it is the process's own CPU time. On other machines the ratios
-differ a little, absolute times a lot.
+Written by `make bench` ({command}) on
+{day}: {machine}; torch {torch}, timm {timm}, {threads} thread(s),
+random weights, seed 0. Times are ratios measured in turn within one run, the reference anew beside every measurement:
+the median of {rounds} rounds, and their range. On a CPU it is the process's own CPU time. On other machines the
+ratios differ a little, absolute times a lot.
 
 ## Extractors
 
@@ -85,43 +88,55 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--batch", type=int, default=8, help="images at once")
-    parser.add_argument("--rounds", type=int, default=5, help="times that each pair is measured")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each pair is measured")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--out", type=Path, default=Path("docs/performance.md"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    page = measure(options)
-    with atomic_write(options.out) as file:
-        file.write(page.encode())
-    print(page)
+    found = dict.fromkeys(sections(options), "(not measured: the run was cut short)")
+    for name, measure in track(sections(options).items(), "sections of the page"):
+        found[name] = measure()
+        # Written anew after each, so that what fails or is interrupted takes nothing along.
+        with atomic_write(options.out) as file:
+            file.write(page(options, found).encode())
+    print(page(options, found))
 
 
-def measure(options: argparse.Namespace) -> str:
-    """Run all benchmarks; returns the page."""
-    model, size, rounds = options.model, options.size, options.rounds
+def sections(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
+    """What is measured, the quick and the fragile first: peers may be missing or broken."""
+    model, small, size, rounds = options.model, options.small_model, options.size, options.rounds
+    few = min(options.batch, 4)
+    return {
+        "scores": lambda: metrics.table(rounds),
+        "peers": lambda: peers.table(model, size, few, rounds),
+        "other_make": lambda: extractors.other_make(size, few, rounds, options.device),
+        "batch32": lambda: extractors.large_batch(model, size, options.device),
+        "explanation": lambda: explanation.table(small, size, options.batch, rounds, options.device),
+        "precision": lambda: precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
+        "precision_random": lambda: _random_precision(small, size),
+        "extractors": lambda: extractors.table(model, size, options.batch, rounds, options.device),
+    }
+
+
+def page(options: argparse.Namespace, found: Mapping[str, str]) -> str:
+    """The page with what was found by section."""
     return _PAGE.format(
-        command=f"--model {model} --size {size} --batch {options.batch} --rounds {rounds} --device {options.device}",
+        command=f"--model {options.model} --size {options.size} --batch {options.batch} --rounds {options.rounds} "
+        f"--device {options.device}",
         day=date.today().isoformat(),
         machine=_machine(options.device),
         torch=torch.__version__,
         timm=timm.__version__,
         threads=options.threads,
-        rounds=rounds,
-        model=model,
-        size=size,
+        rounds=options.rounds,
+        model=options.model,
+        size=options.size,
         batch=options.batch,
         device=options.device.upper(),
-        extractors=extractors.table(model, size, options.batch, rounds, options.device),
-        other_make=extractors.other_make(size, min(options.batch, 4), rounds, options.device),
-        batch32=extractors.large_batch(model, size, options.device),
-        precision=precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
-        precision_random=_random_precision(options.small_model, size),
         explained=options.small_model,
-        explanation=explanation.table(options.small_model, size, options.batch, rounds, options.device),
         peer_batch=min(options.batch, 4),
-        peers=peers.table(model, size, min(options.batch, 4), rounds),
-        scores=metrics.table(rounds),
+        **found,
     )
 
 

@@ -19,7 +19,7 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
         ['a.jpg', 'i2.jpg', 'i10.jpg']
     """
     pieces = re.split(r"([0-9]+)", path.as_posix())
-    return [(1, int(piece), piece) if piece.isdigit() else (0, 0, piece) for piece in pieces]
+    return [(1, int(piece), piece) if place % 2 else (0, 0, piece) for place, piece in enumerate(pieces)]
 
 
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:

@@ -130,7 +130,7 @@ def _recorded_pass(vit: ViT, images: Tensor, blocks: Sequence[int]) -> tuple[Rec
         with record(vit, blocks, gradients=True) as recording:
             logits = vit(images)
         return recording, logits
-    with fused_attention(vit, blocks), inputs_of([vit.blocks[last]]) as entering:
+    with fused_attention(vit), inputs_of([vit.blocks[last]]) as entering:
         with record(vit, blocks, gradients=True, values=True, stop=True) as recording:
             vit(images)
         row = _replay_block(vit, entering[vit.blocks[last]][:, :read], recording, last)
@@ -174,7 +174,7 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
         torch.Size([1, 3, 1, 5])
     """
     blocks = range(first, len(vit.blocks))
-    with differentiable(), fused_attention(vit, blocks):
+    with differentiable(), fused_attention(vit):
         with torch.no_grad():
             recording, entry, exit_tokens = _plain_pass(vit, outside_graph(images), blocks)
         attention = [recording.attention[block].requires_grad_() for block in blocks]
@@ -186,14 +186,13 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
 
 
 @contextmanager
-def fused_attention(vit: ViT, blocks: Sequence[int]) -> Iterator[None]:
-    """Let blocks use fused attention inside the `with` block, whose values can be recorded.
+def fused_attention(vit: ViT) -> Iterator[None]:
+    """Let a model use fused attention inside the `with` block, whose values can be recorded.
 
     Args:
         vit: a plain timm ViT.
-        blocks: block indices.
     """
-    modules: list[Any] = [module for block in blocks for module in attention_modules(vit, block)]
+    modules: list[Any] = [module for module in vit.modules() if hasattr(module, "fused_attn")]
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:

@@ -1,5 +1,6 @@
 """A model, and the thread that runs it, the same after a call as before it."""
 
+import sys
 import threading
 import traceback
 from types import TracebackType
@@ -45,6 +46,7 @@ class untouched:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self.handling = sys.exc_info()[1]
         self.grad = torch.is_grad_enabled()
         self.flushing = flushing()
         self.function_modes = _get_current_function_mode_stack()
@@ -59,7 +61,7 @@ class untouched:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        interrupt = _interrupt_behind(error)
+        interrupt = _interrupt_behind(error, self.handling)
         if interrupt is not None:
             # Guards of gradient modes may still live in the frames that were left, and undo what is restored here.
             traceback.clear_frames(interrupt.__traceback__)
@@ -94,8 +96,13 @@ def _keep(hooks: dict[int, Any], before: dict[int, Any]) -> None:
         del hooks[key]
 
 
-def _interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The interrupt that an error is, or came of, as when a mode no longer finds itself on torch's stack."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _interrupt_behind(error: BaseException | None, handled: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that an error is, or came of, as when a mode no longer finds itself on torch's stack.
+
+    One that was being handled before, in whose `except` or `finally` the error was raised, is not it.
+    """
+    while error is not None and error is not handled:
+        if isinstance(error, KeyboardInterrupt):
+            return error
         error = error.__context__
-    return error
+    return None

@@ -67,13 +67,16 @@ def has_grid(task: Task, name: str, index: Index) -> bool:
     """Whether the grid of the image of a name shows what this run is to show."""
     try:
         with Image.open(index.folder / grid_file(name)) as picture:
-            return picture.info.get(_SHOWS) == _shows(task, name)
+            return picture.info.get(_SHOWS) == _shows(task, name, index)
     except OSError:  # missing, or no picture
         return False
 
 
-def _shows(task: Task, name: str) -> str:
-    return " ".join(Path(task.stem(name, step)).name for step in task.steps)
+def _shows(task: Task, name: str, index: Index) -> str:
+    """The maps of a grid, and of which model and version of the image they are."""
+    images = {row.image_sha256 for row in index.of(name).values()}
+    maps = [Path(task.stem(name, step)).name for step in task.steps]
+    return " ".join([task.model, str(task.size), *sorted(images), *maps])
 
 
 def _parts(positions: Sequence[int], task: Task, step: Step) -> Iterator[list[int]]:
@@ -114,7 +117,7 @@ def _write_grid(one: Explained, task: Task, index: Index) -> None:
             with Image.open(index.folder / f"{task.stem(name, step)}.png") as picture:
                 one.overlays[step] = thumbnail(picture)
     about = PngImagePlugin.PngInfo()
-    about.add_text(_SHOWS, _shows(task, name))
+    about.add_text(_SHOWS, _shows(task, name, index))
     with atomic_write(index.folder / one.grid_file) as file:
         grid(layout(one, task.steps)).save(file, format="PNG", compress_level=_COMPRESSION, pnginfo=about)
     index.set_grid(name, one.grid_file)

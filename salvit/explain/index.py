@@ -101,11 +101,11 @@ def _read(path: Path) -> Iterable[Row]:
     other = f"{path} is not a table of this version: take another --out, or delete the folder"
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != _COLUMNS:
-            raise ValueError(other)
         try:
+            if reader.fieldnames != _COLUMNS:
+                raise ValueError("other columns")
             yield from map(_parsed, reader)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, csv.Error) as error:
             raise ValueError(other) from error
 
 

@@ -39,7 +39,7 @@ def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[li
     for path in given:
         for image, name in _images_of(path, written):
             if is_utf8(str(image)):
-                found.setdefault(image.resolve(), (image, name))
+                found.setdefault(_real(image), (image, name))
             else:
                 refused[image] = f"{printable(str(image))}: the file's name is not UTF-8"
     names = _names(list(found), list(found.values()))
@@ -52,11 +52,9 @@ def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[li
 
 def _images_of(path: Path, written: Sequence[Path]) -> list[tuple[Path, Path]]:
     if path.is_dir():
-        results = {folder.resolve() for folder in written}
+        results = {_real(folder) for folder in written}
         images = [
-            image
-            for image in list_images(path, recursive=True)
-            if results.isdisjoint(image.resolve().parents)
+            image for image in list_images(path, recursive=True) if results.isdisjoint(_real(image).parents)
         ]
         if not images:
             raise FileNotFoundError(f"no image in the folder {printable(str(path))}, nor below it")
@@ -64,6 +62,11 @@ def _images_of(path: Path, written: Sequence[Path]) -> list[tuple[Path, Path]]:
     if not path.exists():
         raise FileNotFoundError(f"no image or folder {printable(str(path))}")
     return [(path, Path(path.name))]
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads; unlike `Path.resolve` it takes links that lead back to themselves, which cannot be read."""
+    return Path(os.path.realpath(path))
 
 
 def _names(resolved: list[Path], found: list[tuple[Path, Path]]) -> list[str]:

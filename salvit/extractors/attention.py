@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.rows import check_rows
 from salvit.recording import Rows, read_attention
 from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens, require_class_token
 
@@ -41,8 +42,7 @@ class RawAttention(Extractor):
     def __init__(
         self, block: int | list[int] | Literal["all"] = -1, rows: Rows = "class", per_head: bool = False
     ) -> None:
-        if rows not in ("class", "all"):
-            raise ValueError(f'rows must be "class" or "all"; got {rows!r}')
+        check_rows(rows)
         if isinstance(block, str) and block != "all":
             raise ValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
         if isinstance(block, list) and not block:

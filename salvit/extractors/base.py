@@ -157,7 +157,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
             f"target must be None, a class index or [B] integers; got {target!r} "
             "(`salvit explain --target` takes names)"
         ) from None
-    if classes.is_floating_point() or classes.dtype == torch.bool:
+    if classes.dtype.is_floating_point or classes.dtype.is_complex or classes.dtype == torch.bool:
         raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")
     if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):
         raise ValueError(

@@ -74,7 +74,8 @@ class RelevanceLRP(_LRP):
     Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the explained class's logit with
     respect to the attention A and R_A the relevance of A; the map is the class row of ∏ (M + I), over the
     blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
-    tokens, the row is the mean over the tokens averaged. Relevance starts as 1 at the logit; linear layers and
+    tokens, the row is the mean over the tokens averaged; of a distilled model, whose two classifiers both pass
+    relevance on, it is the class token's. Relevance starts as 1 at the logit; linear layers and
     additions share it by the rules of `salvit.lrp.rules.TRANSFORMER`, products of two activations halve it,
     and normalisation, activation, softmax and LayerScale pass it on. Where the source has no rule, those are
     extended: RoPE is a linear layer, the two factors of a gated MLP take half each, a position bias takes its
@@ -83,9 +84,10 @@ class RelevanceLRP(_LRP):
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
     the maps is the fused one. Autocast has no effect, and about a GiB of activations is kept at a time.
 
-    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum now and then changes
-    a map, of about one photograph in fifty (docs/performance.md); "double" computes in float64, at twice
-    the cost on CPUs and data-centre GPUs, and many times it on others.
+    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: no
+    photograph's with the embedded ViT, but many an image's with random weights (docs/results.md,
+    docs/performance.md). "double" computes in float64, at twice the cost on CPUs and data-centre GPUs, many
+    times it on others, and with a copy of the weights.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
     section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
@@ -217,8 +219,8 @@ class FullLRP(_LRP):
 
     Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast has no effect. The rules divide by sums
     that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block: in
-    float32 most maps of photographs are rounding error (docs/performance.md), so the default is float64, at
-    twice the cost on CPUs and data-centre GPUs, and many times it on others.
+    float32 most maps of photographs are rounding error (docs/results.md), so the default is float64, at twice the
+    cost on CPUs and data-centre GPUs, many times it on others, and with a copy of the weights.
 
     Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
     Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.

@@ -89,7 +89,7 @@ def _shares(vit: ViT, images: Tensor, blocks: range) -> list[Tensor]:
         return lengths / lengths.sum(dim=-1, keepdim=True)
 
     with (
-        fused_attention(vit, blocks),
+        fused_attention(vit),
         inputs_of(vit.blocks[index] for index in blocks) as entering,
         record(vit, blocks, values=True, reduce=reduce, stop=True) as recording,
     ):

@@ -84,7 +84,7 @@ def _transformations(
     """‖e‖ [B, N] of the first block, and per block (∂y/∂A)⁺ ⊙ A diag w [B, H, N, N] and the MLP's w [B, 1, N]."""
     blocks = range(len(vit.blocks))
     read = [*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm]
-    with differentiable(), fused_attention(vit, blocks), inputs_of(read) as inputs:
+    with differentiable(), fused_attention(vit), inputs_of(read) as inputs:
         with record(vit, blocks, gradients=True, values=True) as recording:
             logits = vit(outside_graph(images))
         gradients = recording.gradients(target_logits(logits, target), blocks)

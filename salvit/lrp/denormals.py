@@ -31,4 +31,4 @@ def flushing() -> bool:
         False
     """
     # torch can set the processor's flag but not read it.
-    return bool((torch.tensor(1e-310, dtype=torch.float64) * 2).item() == 0)
+    return bool((torch.tensor(1e-310, dtype=torch.float64, device="cpu") * 2).item() == 0)

@@ -2,13 +2,16 @@
 
 import copy
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from salvit.vit import ViT
 
 
 def in_double(vit: ViT) -> ViT:
-    """Return a copy of a model whose floating-point weights are float64.
+    """Return a copy of a model whose floating-point weights are float64, or the model if they are already.
+
+    The copy's weights take twice the memory of the model's. Hooks of the model are called by the copy as well.
 
     Args:
         vit: a plain timm ViT.
@@ -19,11 +22,16 @@ def in_double(vit: ViT) -> ViT:
         >>> next(in_double(vit).parameters()).dtype, next(vit.parameters()).dtype
         (torch.float64, torch.float32)
     """
-    doubles: dict[int, Tensor] = {}
+    if all(parameter.dtype == torch.float64 for parameter in vit.parameters()):
+        return vit
+    kept: dict[int, object] = {}
     for parameter in vit.parameters():
-        doubles[id(parameter)] = nn.Parameter(parameter.detach().double(), requires_grad=False)
+        kept[id(parameter)] = nn.Parameter(parameter.detach().double(), requires_grad=False)
     for buffer in vit.buffers():
         if buffer.is_floating_point():
-            doubles[id(buffer)] = buffer.double()
+            kept[id(buffer)] = buffer.double()
     # What is in the memo already is taken as it is, so no weight is copied in its old precision first.
-    return copy.deepcopy(vit, memo=dict(doubles))
+    for module in vit.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            kept |= {id(hook): hook for hook in hooks.values()}
+    return copy.deepcopy(vit, memo=kept)

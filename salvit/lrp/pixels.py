@@ -4,9 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from salvit.lrp.rules import STABILIZER
 from salvit.vit import ViT
-
-_STABILIZER = 1e-9
 
 
 def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
@@ -39,6 +38,6 @@ def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
         (images.amax((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(max=0), -1.0),
     )
     total = torch.stack([sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms]).sum(0)
-    share = relevance.mT.reshape(total.shape) / (total + _STABILIZER)
+    share = relevance.mT.reshape(total.shape) / (total + STABILIZER)
     shares = [sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms]
     return torch.stack(shares).sum((0, 2)).unsqueeze(1)

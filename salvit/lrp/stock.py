@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from salvit.gradients import attention_gradients, fused_attention
+from salvit.gradients import attention_gradients, fused_attention, outside_graph
 from salvit.hooks import in_this_thread
 from salvit.lrp.rules import STABILIZER, Attended, RuleSet, add_plain, bilinear, divide
+from salvit.lrp.tape import require_finite
 from salvit.vit import ViT, attention_modules
 
 
@@ -120,16 +121,17 @@ def _propagate(
 ) -> _Passed:
     mode = _RelevanceMode(rules)
     with torch.enable_grad(), ExitStack() as stack:
-        stack.enter_context(fused_attention(vit, range(len(vit.blocks))))
+        stack.enter_context(fused_attention(vit))
         begun = stack.enter_context(beginning)
         for block in blocks:
             for module in attention_modules(vit, block):
                 stack.callback(module.register_forward_pre_hook(mode.enter(block)).remove)
                 stack.callback(module.register_forward_hook(mode.leave()).remove)
         with mode:
-            logits = vit(images)
-    if not logits.isfinite().all():
-        raise ValueError("the model gives NaN or infinity: weights are damaged, or activations overflow")
+            logits = vit(outside_graph(images))
+    require_finite(logits)
+    if not _has_tokens([logits]):
+        raise ValueError(f"LRP cannot follow tokens to the logits of this {type(vit).__name__}")
     classes = logits.argmax(-1) if target is None else target
     seed = F.one_hot(classes, vit.num_classes).to(logits.dtype)
     [relevance] = torch.autograd.grad(logits, begun, seed)
@@ -218,8 +220,8 @@ class _RelevanceMode(TorchFunctionMode):
             return _multiply(func, *args, **kwargs)
         if func in _SUMS:
             return _sum(func, *args, **kwargs)
-        output = func(*args, **kwargs)
-        if isinstance(output, Tensor):
+        output = None if func is torch.Tensor.__setitem__ else func(*args, **kwargs)
+        if output is None or _has_numbers(output):  # None of what changes a token in place
             raise ValueError(
                 f"LRP has no relevance rule for {resolve_name(func) or func}, which this model uses"
             )
@@ -301,13 +303,14 @@ def _multiply(func: Any, left: Any, right: Any) -> Tensor:
     return _share(lambda x: func(left, x), _pass_on, right)
 
 
-def _sum(func: Any, x: Tensor, dim: int, **kwargs: Any) -> Tensor:
+def _sum(func: Any, x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
     """A sum or mean shares relevance among what it adds up, as `rules.average` does."""
 
     def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-        return [inputs[0] * divide(relevance, inputs[0].sum(dim)).unsqueeze(dim)]
+        relevance = relevance if keepdim else relevance.unsqueeze(dim)
+        return [inputs[0] * divide(relevance, inputs[0].sum(dim, keepdim=True))]
 
-    return _share(lambda x: func(x, dim, **kwargs), share, x)
+    return _share(lambda x: func(x, dim, keepdim=keepdim), share, x)
 
 
 def _pass_on(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
@@ -329,6 +332,12 @@ def _has_tokens(values: Sequence[Any]) -> bool:
         _has_tokens(value) if isinstance(value, list | tuple) else hasattr(value, "salvit_token")
         for value in values
     )
+
+
+def _has_numbers(output: Any) -> bool:
+    if isinstance(output, list | tuple):
+        return any(map(_has_numbers, output))
+    return isinstance(output, Tensor) and output.is_floating_point()
 
 
 def _share(compute: Callable[..., Tensor], share: _Share, *inputs: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
+from salvit.gradients import require_differentiable
 from salvit.vit import ViT
 
 
@@ -26,19 +27,25 @@ def is_standard(vit: ViT) -> bool:
     """
     if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
         return False
+    if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
+        return False
     heads = [vit.head, vit.head_dist] if isinstance(vit, VisionTransformerDistilled) else [vit.head]
     return all(type(head) is nn.Linear for head in heads) and all(map(_is_standard_block, vit.blocks))
 
 
 def require_lrp_rules(vit: ViT, what: str) -> None:
-    """Raise unless relevance can be propagated through the model.
+    """Raise unless relevance can be propagated through the model as far as its make tells.
+
+    An operation without a rule, in a module that is none of timm's, shows only when the model runs
+    (`salvit.lrp.stock`).
 
     Args:
         vit: a plain timm ViT.
         what: what needs the rules, for the message.
 
     Raises:
-        ValueError: if the classifier pools tokens in a way without a rule, or the weights are of less than 32 bits.
+        ValueError: if the classifier pools tokens in a way without a rule, the weights are of less than 32 bits, or
+            the model recomputes activations and is not standard.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -51,6 +58,8 @@ def require_lrp_rules(vit: ViT, what: str) -> None:
         raise ValueError(
             f"{what} needs float32 or float64 weights, and this model's are {dtype}: call vit.float()"
         )
+    if not is_standard(vit):
+        require_differentiable(vit)
 
 
 def require_reading_row(vit: ViT, what: str) -> None:

@@ -97,10 +97,21 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         if index >= start:
             tapes.append(tape)
         x = tape.between + scaled(block.ls2, tape.output)
-    if not x.isfinite().all():
-        # The rules make every quotient finite, so that it would not show in the map.
-        raise ValueError("the model gives NaN or infinity: weights are damaged, or activations overflow")
+    require_finite(x)
     return x, tapes
+
+
+def require_finite(output: Tensor) -> None:
+    """Raise if a model's output is not finite: the rules make every quotient finite, so it would not show in the map.
+
+    Args:
+        output: any shape.
+
+    Raises:
+        ValueError: if it has NaN or infinity.
+    """
+    if not output.isfinite().all():
+        raise ValueError("the model gives NaN or infinity: weights are damaged, or activations overflow")
 
 
 def _run_block(block: Block, x: Tensor, read: int) -> BlockTape:

@@ -208,10 +208,11 @@ def test_a_constant_of_every_token_takes_its_share_and_a_bias_none():
     torch.testing.assert_close(biased, torch.ones(1, 1, 2))
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
 @pytest.mark.parametrize("pool", [torch.sum, torch.mean, torch.Tensor.mean])
-def test_sums_and_means_share_in_proportion(pool):
+def test_sums_and_means_share_in_proportion(pool, keepdim):
     x = torch.tensor([[[1.0], [3.0]]])
-    found = OneOperation(lambda x: pool(x, dim=1)).relevance(x, torch.ones_like)
+    found = OneOperation(lambda x: pool(x, dim=1, keepdim=keepdim)).relevance(x, torch.ones_like)
     torch.testing.assert_close(found, torch.tensor([[[0.25], [0.75]]]))
 
 
@@ -247,9 +248,51 @@ def test_what_has_no_rule_is_named(images):
         RelevanceLRP()(vit, images)
 
 
+def test_several_results_without_a_rule_are_refused_like_one(images):
+    class Standardized(nn.Module):
+        def forward(self, x):
+            variance, mean = torch.var_mean(x, -1, keepdim=True)
+            return (x - mean) / variance
+
+    class Doubled(nn.Module):
+        def forward(self, x):
+            x[:, 0] = 2 * x[:, 0]
+            return x
+
+    for module, name in ((Standardized(), "torch.var_mean"), (Doubled(), "torch.Tensor.__setitem__")):
+        vit = spread(VisionTransformer(**SIZE))
+        vit.blocks[1].mlp = nn.Sequential(vit.blocks[1].mlp, module).eval()
+        with pytest.raises(ValueError, match=f"no relevance rule for {name}"):
+            RelevanceLRP()(vit, images)
+
+
+def test_tokens_that_do_not_reach_the_logits_are_noticed(images):
+    class Constant(nn.Module):
+        def forward(self, x):
+            return torch.ones(x.shape[0], 5, dtype=x.dtype)
+
+    vit = spread(VisionTransformer(**SIZE, mlp_layer=GluMlp))
+    vit.head = Constant().eval()
+    with pytest.raises(ValueError, match="cannot follow tokens to the logits"):
+        FullLRP()(vit, images)
+
+
+def test_a_model_that_recomputes_its_activations_is_refused(images):
+    vit = spread(VisionTransformer(**SIZE, mlp_layer=GluMlp))
+    vit.set_grad_checkpointing(True)
+    for extractor in EXTRACTORS:
+        with pytest.raises(ValueError, match="set_grad_checkpointing"):
+            extractor(vit, images)
+
+
 def test_attention_pooling_has_pixels_but_no_row(images):
     vit = spread(VisionTransformer(**SIZE, class_token=False, global_pool="map"))
-    assert FullLRP()(vit, images).shape == (3, 1, 32, 48)
+    assert not is_standard(vit)
+    maps = FullLRP()(vit, images, 1)
+    vit.attn_pool.latent.mul_(-1)
+    others = FullLRP()(vit, images, 1)
+    assert maps.shape == others.shape == (3, 1, 32, 48)
+    assert not torch.allclose(maps, others, rtol=1e-2)
     with pytest.raises(ValueError, match="classifies from neither"):
         RelevanceLRP()(vit, images)
 
