@@ -2,13 +2,13 @@
 
 import argparse
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
 import timm
 import torch
-from rich.progress import track
 
 import salvit
 from benchmarks import explanation, extractors, metrics, peers, precision
@@ -95,7 +95,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = dict.fromkeys(sections(options), "(not measured: the run was cut short)")
-    for name, measure in track(sections(options).items(), "sections of the page"):
+    for name, measure in sections(options).items():
+        print(f"measuring: {name}", file=sys.stderr)
         found[name] = measure()
         # Written anew after each, so that what fails or is interrupted takes nothing along.
         with atomic_write(options.out) as file:
