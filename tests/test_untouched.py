@@ -4,6 +4,7 @@ import time
 
 import pytest
 import torch
+from timm.layers import GluMlp
 from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
@@ -60,6 +61,11 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(extractor):
     assert not wrong
 
 
+def build_gated_vit(**options):
+    """A model whose blocks are not standard, so that LRP runs it as timm wrote it."""
+    return build_vit(mlp_layer=GluMlp, **options)
+
+
 HOOKED = [
     *(
         METHODS[name]()
@@ -71,9 +77,13 @@ HOOKED = [
 ]
 
 
-@pytest.mark.parametrize("extractor", HOOKED, ids=repr)
-def test_a_model_in_use_by_another_thread_is_explained_all_the_same(extractor):
-    vit = build_vit()
+@pytest.mark.parametrize(
+    ("extractor", "build"),
+    [*((extractor, build_vit) for extractor in HOOKED), (METHODS["relevance_lrp"](), build_gated_vit)],
+    ids=repr,
+)
+def test_a_model_in_use_by_another_thread_is_explained_all_the_same(extractor, build):
+    vit = build()
     images, others = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
     expected, logits = extractor(vit, images, 1), vit(others)
     done, wrong = threading.Event(), []
@@ -108,6 +118,24 @@ def test_other_errors_are_left_alone():
         raise RuntimeError("as it was")
 
 
+def _fail_while_an_interrupt_is_handled():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with untouched(nn.Linear(2, 2)), untouched(nn.Linear(2, 2)):
+            raise RuntimeError("as it was") from None
+
+
+def test_an_error_while_an_interrupt_is_handled_is_left_alone():
+    with pytest.raises(RuntimeError, match="as it was"):
+        _fail_while_an_interrupt_is_handled()
+
+
+def test_the_default_device_does_not_matter():
+    with torch.device("meta"), untouched(nn.Linear(2, 2)):
+        pass
+
+
 class _InterruptAt:
     """Raises KeyboardInterrupt at the n-th Python call, as Ctrl-C may at any."""
 
@@ -140,18 +168,22 @@ def _state(vit):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    ("name", "places"),
+    ("name", "build", "places"),
     [
-        *((name, 40) for name in ("generic_attention", "legrad", "input_gradient", "relevance_lrp")),
         *(
-            pytest.param(name, 2000, marks=pytest.mark.slow)
+            (name, build_vit, 40)
+            for name in ("generic_attention", "legrad", "input_gradient", "relevance_lrp")
+        ),
+        *((name, build_gated_vit, 40) for name in ("relevance_lrp", "full_lrp")),
+        *(
+            pytest.param(name, build_vit, 2000, marks=pytest.mark.slow)
             for name in METHODS
             if name not in ("rise", "salient_attention")
         ),
     ],
 )
-def test_an_interrupt_at_any_call_leaves_nothing(name, places):
-    vit, extractor = build_vit(depth=2), METHODS[name]()
+def test_an_interrupt_at_any_call_leaves_nothing(name, build, places):
+    vit, extractor = build(depth=2), METHODS[name]()
     images = torch.randn(1, 3, 32, 32, dtype=torch.float64)
     before = _state(vit)
     calls = _python_calls(lambda: extractor(vit, images, 1))

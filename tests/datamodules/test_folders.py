@@ -35,6 +35,13 @@ def test_visible_images_in_natural_order(folder):
     ]  # fmt: skip
 
 
+def test_digits_of_other_kinds_are_letters(tmp_path):
+    for name in ("1²2.jpg", "1٣.jpg", "10.jpg", "9.jpg"):
+        (tmp_path / name).touch()
+    assert set(names(list_images(tmp_path), tmp_path)) == {"1²2.jpg", "1٣.jpg", "10.jpg", "9.jpg"}
+    assert names(list_images(tmp_path), tmp_path)[-2:] == ["9.jpg", "10.jpg"]
+
+
 def test_a_folder_that_is_missing_has_none(folder):
     assert list_images(folder / "nowhere") == []
     assert list_images(folder / "notes.txt") == []

@@ -247,6 +247,18 @@ def test_a_broken_file_among_others(image, shapes, capsys):
     assert Path("runs/explain/grids/dog.png").is_file()
 
 
+def test_links_to_nothing_and_to_themselves_among_others(image, shapes, capsys):
+    Path("folder").mkdir()
+    write_image(Path("folder/cat.png"), (20, 30))
+    Path("folder/lost.png").symlink_to("nowhere.png")
+    Path("folder/loop.png").symlink_to("loop.png")
+    message = failure(capsys, "folder", "--method", "rollout", *shapes)
+    assert message.startswith("2 of 3 images cannot be explained, the others are done:")
+    assert "folder/loop.png: cannot read" in message
+    assert "folder/lost.png: cannot read" in message
+    assert [row["name"] for row in index()] == ["cat"]
+
+
 def test_nothing_but_broken_files(shapes, capsys):
     Path("notes.jpg").write_text("no image")
     message = failure(capsys, "notes.jpg", "--method", "rollout", *shapes)

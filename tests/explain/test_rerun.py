@@ -266,6 +266,34 @@ def test_an_image_that_has_changed(images, shapes, capsys, computed):
     assert computed == [("rollout", 1)]
 
 
+def test_a_grid_of_the_image_as_it_was_is_not_kept(images, shapes, monkeypatch):
+    """Not even if the run that has computed the new maps was interrupted before it wrote the grid."""
+    command = [images[1], "--method", "rollout", *shapes]
+    explain(*command)
+    write_image(images[1], (20, 30), seed=9)
+    for path in Path("runs/explain/maps/b").iterdir():
+        path.unlink()
+
+    def interrupted_grid(*_):
+        raise KeyboardInterrupt
+
+    before = Path("runs/explain/grids/b.png").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(explain_batch, "grid", interrupted_grid)
+        interrupt(*command)
+    assert Path("runs/explain/grids/b.png").read_bytes() == before
+    explain(*command)
+    assert Path("runs/explain/grids/b.png").read_bytes() != before
+
+
+@pytest.mark.parametrize("content", [b"image,name\n\0\n", b"\xff\xfe,", b'image,"' + b"x" * 200_000])
+def test_a_file_that_is_no_table(images, shapes, capsys, content):
+    explain(images[0], "--method", "rollout", *shapes)
+    Path("runs/explain/explain.csv").write_bytes(content)
+    message = failure(capsys, images[0], "--method", "rollout", *shapes, status=2)
+    assert message.startswith("runs/explain/explain.csv is not a table of this version")
+
+
 def test_another_image_of_the_same_name(shapes, capsys):
     one, two = (write_image(Path(folder) / "dog.png", (20, 30), seed) for seed, folder in enumerate("xy"))
     explain(one, "--method", "rollout", *shapes)

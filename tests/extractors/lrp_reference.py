@@ -20,6 +20,7 @@ class Reference:
         self.w = {name: value.detach().clone() for name, value in vit.state_dict().items()}
         self.prefix = vit.num_prefix_tokens
         self.distilled = "dist_token" in self.w
+        self.heads = next(module.num_heads for module in vit.modules() if hasattr(module, "num_heads"))
         with torch.enable_grad():
             self.logits = self._forward()
 
@@ -44,7 +45,7 @@ class Reference:
         ]
         self.patches = torch.stack(rows) + self.w.get("patch_embed.proj.bias", 0.0)
         prefix = [self.w[name][0] for name in ("cls_token", "dist_token", "reg_token") if name in self.w]
-        if self.vit.no_embed_class:
+        if getattr(self.vit, "no_embed_class", False):
             x = torch.cat([*prefix, self.patches + self.w["pos_embed"][0]])
         else:
             x = torch.cat([*prefix, self.patches]) + self.w["pos_embed"][0]
@@ -53,26 +54,41 @@ class Reference:
 
     def _block(self, x: Tensor, name: str) -> tuple[Tensor, dict[str, Tensor]]:
         act = {"x": x}
-        heads = self.vit.blocks[0].attn.num_heads
         act["n1"] = self._norm(x, name + "norm1")
-        act["qkv"] = self._linear(act["n1"], name + "attn.qkv")
-        q, k, v = act["qkv"].view(len(x), 3, heads, -1).permute(1, 2, 0, 3)
-        act["q"], act["k"], act["v"] = (
-            self._norm(q, name + "attn.q_norm"),
-            self._norm(k, name + "attn.k_norm"),
-            v,
+        act["o"] = self._norm(
+            self._attend(act, self._linear(act["n1"], name + "attn.qkv"), name + "attn."), name + "attn.norm"
         )
-        act["scores"] = act["q"] @ act["k"].transpose(1, 2)
-        attention = torch.softmax(act["scores"] / q.shape[-1] ** 0.5, dim=-1)
-        act["A"] = attention if attention.requires_grad else attention.requires_grad_()
-        act["AV"] = act["A"] @ v
-        act["o"] = self._norm(act["AV"].transpose(0, 1).reshape(len(x), -1), name + "attn.norm")
         act["branch1"] = self._linear(act["o"], name + "attn.proj") * self.w.get(name + "ls1.gamma", 1.0)
         act["mid"] = x + act["branch1"]
         act["n2"] = self._norm(act["mid"], name + "norm2")
-        act["h"] = self._norm(F.gelu(self._linear(act["n2"], name + "mlp.fc1")), name + "mlp.norm")
+        act["h"] = self._hidden(act, name + "mlp.")
         act["branch2"] = self._linear(act["h"], name + "mlp.fc2") * self.w.get(name + "ls2.gamma", 1.0)
         return act["mid"] + act["branch2"], act
+
+    def _attend(self, act: dict[str, Tensor], qkv: Tensor, name: str) -> Tensor:
+        """Queries, keys and values side by side [N, 3D] → what attention gives [N, D]."""
+        q, k, act["v"] = qkv.view(len(qkv), 3, self.heads, -1).permute(1, 2, 0, 3)
+        act["q before"], act["k before"] = self._norm(q, name + "q_norm"), self._norm(k, name + "k_norm")
+        act["q"], act["k"] = self._turned(act["q before"]), self._turned(act["k before"])
+        root = q.shape[-1] ** 0.5
+        act["scores"] = act["q"] @ act["k"].transpose(1, 2) + root * self._bias(name)
+        attention = torch.softmax(act["scores"] / root, dim=-1)
+        act["A"] = attention if attention.requires_grad else attention.requires_grad_()
+        act["AV"] = act["A"] @ act["v"]
+        return act["AV"].transpose(0, 1).reshape(len(qkv), -1)
+
+    # What models of other makes do here
+
+    def _turned(self, x: Tensor) -> Tensor:
+        return x
+
+    def _bias(self, name: str) -> Tensor | float:
+        return 0.0
+
+    def _hidden(self, act: dict[str, Tensor], name: str) -> Tensor:
+        return self._norm(F.gelu(self._linear(act["n2"], name + "fc1")), name + "norm")
+
+    # What the classifier makes of it
 
     def _classify(self) -> Tensor:
         if self.distilled:
@@ -84,7 +100,7 @@ class Reference:
     def _pool(self) -> slice:
         if self.vit.global_pool == "token":
             return slice(0, 1)
-        return slice(0 if self.vit.pool_include_prefix else self.prefix, None)
+        return slice(0 if getattr(self.vit, "pool_include_prefix", False) else self.prefix, None)
 
     def _linear(self, x: Tensor, name: str) -> Tensor:
         return x @ self.w[name + ".weight"].T + self.w.get(name + ".bias", 0.0)
@@ -140,19 +156,30 @@ class Reference:
 
     def _relevance_of_block(self, act: dict[str, Tensor], name: str, relevance: Tensor) -> Tensor:
         past, branch = self.add(act["mid"], act["branch2"], relevance)
-        branch = self.linear(act["n2"], name + "mlp.fc1", self.linear(act["h"], name + "mlp.fc2", branch))
+        branch = self._before_hidden(act, name + "mlp.", self.linear(act["h"], name + "mlp.fc2", branch))
         relevance = act["mid"] * (sd(past, act["mid"]) + sd(branch, act["mid"]))
         past, branch = self.add(act["x"], act["branch1"], relevance)
-        branch = self.linear(act["o"], name + "attn.proj", branch)
-        branch = branch.view(len(branch), len(act["A"]), -1).transpose(0, 1)
-        share = sd(branch, act["AV"])
+        branch = self._before_attention(act, self.linear(act["o"], name + "attn.proj", branch))
+        branch = self.linear(act["n1"], name + "attn.qkv", branch)
+        return act["x"] * (sd(past, act["x"]) + sd(branch, act["x"]))
+
+    def _before_attention(self, act: dict[str, Tensor], relevance: Tensor) -> Tensor:
+        """Relevance of what attention gives [N, D] → that of queries, keys and values side by side [N, 3D]."""
+        share = sd(relevance.view(len(relevance), self.heads, -1).transpose(0, 1), act["AV"])
         act["R_A"] = act["A"] * (share @ act["v"].transpose(1, 2)) / 2
         of_v = act["v"] * (act["A"].transpose(1, 2) @ share) / 2
         share = sd(act["R_A"], act["scores"])
         of_q, of_k = act["q"] * (share @ act["k"]) / 2, act["k"] * (share.transpose(1, 2) @ act["q"]) / 2
-        joint = torch.stack([of_q, of_k, of_v]).permute(2, 0, 1, 3).reshape(len(act["x"]), -1)
-        branch = self.linear(act["n1"], name + "attn.qkv", joint)
-        return act["x"] * (sd(past, act["x"]) + sd(branch, act["x"]))
+        of_q, of_k = (
+            self._before_turn(act[f"{x} before"], act[x], of) for x, of in (("q", of_q), ("k", of_k))
+        )
+        return torch.stack([of_q, of_k, of_v]).permute(2, 0, 1, 3).reshape(len(relevance), -1)
+
+    def _before_turn(self, x: Tensor, turned: Tensor, relevance: Tensor) -> Tensor:
+        return relevance
+
+    def _before_hidden(self, act: dict[str, Tensor], name: str, relevance: Tensor) -> Tensor:
+        return self.linear(act["n2"], name + "fc1", relevance)
 
 
 def read(reference: Reference, matrices: Tensor) -> Tensor:
@@ -163,8 +190,10 @@ def read(reference: Reference, matrices: Tensor) -> Tensor:
     return matrices[..., pool, :].mean(-2)[..., reference.prefix :].unflatten(-1, (height, width))
 
 
-def relevance_lrp(vit, image: Tensor, target: int, start_layer: int, per_head: bool = False) -> Tensor:
-    reference = Reference(vit, image, "transformer")
+def relevance_lrp(
+    vit, image: Tensor, target: int, start_layer: int, per_head: bool = False, kind=Reference
+) -> Tensor:
+    reference = kind(vit, image, "transformer")
     reference.explain(target)
     factors = [(act["grad_A"] * act["R_A"]).clamp(min=0).detach() for act in reference.acts]
     identity = torch.eye(factors[0].shape[-1], dtype=image.dtype)
@@ -175,15 +204,15 @@ def relevance_lrp(vit, image: Tensor, target: int, start_layer: int, per_head: b
     return read(reference, (last + identity) @ product)
 
 
-def partial_lrp(vit, image: Tensor, target: int, per_head: bool = False) -> Tensor:
-    reference = Reference(vit, image, "original")
+def partial_lrp(vit, image: Tensor, target: int, per_head: bool = False, kind=Reference) -> Tensor:
+    reference = kind(vit, image, "original")
     reference.explain(target)
     relevance = reference.acts[-1]["R_A"].clamp(min=0)
     return read(reference, relevance if per_head else relevance.mean(0, keepdim=True))
 
 
-def full_lrp(vit, image: Tensor, target: int) -> Tensor:
-    reference = Reference(vit, image, "original")
+def full_lrp(vit, image: Tensor, target: int, kind=Reference) -> Tensor:
+    reference = kind(vit, image, "original")
     relevance = reference.explain(target)
     prefix = reference.prefix
     relevance = (reference.patches * sd(relevance[prefix:], reference.embedded[prefix:])).detach()

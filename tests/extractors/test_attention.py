@@ -251,6 +251,7 @@ def test_targets(vit, images):
         (torch.tensor([0, -1, 0]), r"class -1 is outside"),
         (torch.tensor([0, 1]), r"one per image, \[3\]; got \[2\]"),
         (torch.tensor([0.0, 1.0, 2.0]), "integers"),
+        (torch.tensor(2 + 1j), "integers"),
         ([1, None, 2], r"integers; got \[1, None, 2\]"),
         (["disc", "ring", "disc"], "takes names"),
         ("disc", "takes names"),

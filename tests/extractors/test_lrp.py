@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import GluMlp
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import DiffAttention, VisionTransformer
 from torch import nn
@@ -177,6 +179,24 @@ def test_a_model_in_double_is_a_copy(vit):
     assert not any(p.requires_grad for p in double.parameters())
 
 
+def test_a_model_in_double_shares_hooks_that_cannot_be_copied(vit):
+    class Counter:
+        def __init__(self):
+            self.lock, self.calls = threading.Lock(), 0
+
+        def count(self, module, args):
+            self.calls += 1
+
+    counter = Counter()
+    vit.float().blocks[0].register_forward_pre_hook(counter.count)
+    in_double(vit)(torch.zeros(1, 3, 32, 48, dtype=torch.float64))
+    assert counter.calls == 1
+
+
+def test_a_model_that_is_in_double_is_not_copied(vit):
+    assert in_double(vit) is vit
+
+
 @pytest.mark.parametrize("extractor", ALL, ids=repr)
 def test_a_batch_equals_its_single_images(vit, images, extractor, monkeypatch):
     targets = torch.tensor([3, 0, 2])
@@ -214,8 +234,9 @@ def test_pixel_maps_of_other_sizes():
 
 
 @pytest.mark.parametrize("extractor", ALL, ids=repr)
-def test_full_precision_under_autocast_and_in_inference_mode(vit, images, extractor):
-    vit, images = vit.float(), images.float()
+@pytest.mark.parametrize("options", [{}, {"mlp_layer": GluMlp}], ids=["standard", "other make"])
+def test_full_precision_under_autocast_and_in_inference_mode(images, extractor, options):
+    vit, images = build(seed=5, **options).float().requires_grad_(True), images.float()
     expected = extractor(vit, images, 1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         maps = extractor(vit, images, 1)

@@ -20,7 +20,9 @@ from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
 from salvit.lrp import standard, stock
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER
 from salvit.lrp.support import is_standard
+from tests.extractors import lrp_reference as slow
 from tests.extractors.test_lrp import BESIDE, build, close, load_golden
+from tests.lrp.other_makes import OfEva, OfRelativePositions, WithParallelMlp, WithPostNorm
 
 EXTRACTORS = [RelevanceLRP(0), RelevanceLRP(per_head=True), PartialLRP(per_head=True), FullLRP()]
 SIZE = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
@@ -121,6 +123,56 @@ def test_a_model_of_another_make_that_computes_the_same_has_the_same_maps(images
     assert not is_standard(vit)
     torch.testing.assert_close(vit(images), source(images), rtol=1e-9, atol=1e-9)
     close(extractor(vit, images, 2), extractor(source, images, 2), relative=3e-5)
+
+
+SPELLED_OUT = {
+    "rotated, gated": (
+        OfEva,
+        lambda: Eva(
+            **SIZE,
+            use_rot_pos_emb=True,
+            mlp_ratio=2,
+            swiglu_mlp=True,
+            scale_mlp=True,
+            init_values=0.5,
+            global_pool="token",
+        ),
+    ),
+    "rotated, gated, tokens' mean": (
+        OfEva,
+        lambda: Eva(**SIZE, use_rot_pos_emb=True, swiglu_mlp=True, scale_mlp=True, num_reg_tokens=2),
+    ),
+    "position bias": (
+        OfRelativePositions,
+        lambda: VisionTransformerRelPos(
+            **SIZE, class_token=True, global_pool="token", rel_pos_type="bias", init_values=0.5
+        ),
+    ),
+    "post-norm": (WithPostNorm, lambda: VisionTransformer(**SIZE, block_fn=ResPostBlock)),
+    "MLP beside attention": (
+        WithParallelMlp,
+        lambda: VisionTransformer(**SIZE, block_fn=ParallelScalingBlock, qk_norm=True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "make"), SPELLED_OUT.values(), ids=SPELLED_OUT)
+def test_it_agrees_with_a_slow_reference_of_the_model(images, kind, make):
+    vit, targets = spread(make()), (1, 4, 0)
+    assert not is_standard(vit)
+    logits = torch.stack([kind(vit, image, "original").logits.detach() for image in images])
+    torch.testing.assert_close(logits, vit(images), rtol=1e-9, atol=1e-9)
+    for extractor, reference, options in (
+        (RelevanceLRP(0), slow.relevance_lrp, {"start_layer": 0}),
+        (RelevanceLRP(per_head=True), slow.relevance_lrp, {"start_layer": 1, "per_head": True}),
+        (PartialLRP(per_head=True), slow.partial_lrp, {"per_head": True}),
+        (FullLRP(), slow.full_lrp, {}),
+    ):
+        expected = [
+            reference(vit, image, target, kind=kind, **options)
+            for image, target in zip(images, targets, strict=True)
+        ]
+        close(extractor(vit, images, torch.tensor(targets)), torch.stack(expected), relative=3e-5)
 
 
 PARTS = {
