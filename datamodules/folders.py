@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    {".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 """Endings, in lower case, by which a file counts as an image."""
 
@@ -25,7 +25,8 @@ def natural_key(path: Path) -> list[tuple[int, int, str]]:
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the image files of a folder in natural order; hidden files and folders are left out.
 
-    A link to a file that is missing is listed, so that it is missed when it is read and not passed over.
+    Linked folders count as folders, each once. A link to a file that is missing is listed, so that it is missed when
+    it is read and not passed over.
 
     Args:
         folder: where to look; one that does not exist has no images.
@@ -36,10 +37,20 @@ def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """
     found: list[Path] = []
     if folder.is_dir():
-        for parent, folders, names in os.walk(folder, onerror=_raise):
-            folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        entered = {os.path.realpath(folder)}
+        for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+            folders[:] = [name for name in sorted(folders) if recursive and _is_new(parent, name, entered)]
             found += [path for path in (Path(parent, name) for name in names) if _is_image(path)]
     return sorted(found, key=natural_key)
+
+
+def _is_new(parent: str, name: str, entered: set[str]) -> bool:
+    """Whether a folder is to be looked into, and has not been by another way: links may lead in circles."""
+    place = os.path.realpath(Path(parent, name))
+    if name.startswith(".") or place in entered:
+        return False
+    entered.add(place)
+    return True
 
 
 def _is_image(path: Path) -> bool:

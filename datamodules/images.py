@@ -34,19 +34,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
+def _eight_bit(image: Image.Image, path: Path, file_format: str | None) -> Image.Image:
     """Grey image of more than 8 bits on the 8-bit scale: Pillow would clip it at 255."""
     values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+    # Of 32-bit integers 255 may be white or nearly black; Pillow opens 16 bits as such from PNG and PPM alone.
+    wide = image.mode == "I" and file_format not in ("PNG", "PPM")
+    if wide or image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise CorruptFileError(
             f"{path}: pixels of mode {image.mode!r} have no defined range; expected an image of 8 or 16 bits."
         )
     return Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
-def _rgb(image: Image.Image, path: Path) -> Image.Image:
+def _rgb(image: Image.Image, path: Path, file_format: str | None) -> Image.Image:
     if image.mode[0] in "IF":
-        image = _eight_bit(image, path)
+        image = _eight_bit(image, path, file_format)
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(canvas, image.convert("RGBA"))
@@ -67,7 +69,7 @@ def read_image(path: Path, upright: bool = True) -> Image.Image:
         CorruptFileError: if the file is missing, truncated, too large or no image; names its path.
     """
     with _opened(path) as image:
-        return _rgb(ImageOps.exif_transpose(image) if upright else image, path)
+        return _rgb(ImageOps.exif_transpose(image) if upright else image, path, image.format)
 
 
 def read_size(path: Path, upright: bool = True) -> Size:

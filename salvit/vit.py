@@ -199,9 +199,13 @@ def require_plain_vit(vit: ViT) -> ViT:
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
     if not isinstance(vit, ViT):
+        parts = vit.named_children() if isinstance(vit, nn.Module) else ()
+        for name, module in parts:
+            if isinstance(module, ViT):
+                raise TypeError(f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its .{name}")
         raise TypeError(
-            f"{type(vit).__name__} is not a plain timm ViT (VisionTransformer, VisionTransformerRelPos, Beit, "
-            f"Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
+            f"{type(vit).__name__} is not a plain timm ViT (timm's VisionTransformer, VisionTransformerRelPos, "
+            f"Beit, Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
         )
     return vit
 
@@ -223,12 +227,16 @@ def require_frozen_vit(vit: ViT) -> None:
 
     Raises:
         TypeError: if it is not a plain timm ViT, or is compiled.
-        ValueError: if it or a part of it is in training mode.
+        ValueError: if it or a part of it is in training mode, or it was made in inference mode.
     """
     require_plain_vit(vit)
     if any(module.training for module in vit.modules()):
         raise ValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
+        )
+    if any(parameter.is_inference() for parameter in vit.parameters()):
+        raise ValueError(
+            "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )
 
 
@@ -407,23 +415,41 @@ def _patch_embedding(vit: ViT) -> Any:
     return vit.embeds if isinstance(vit, NaFlexVit) else vit.patch_embed
 
 
+def in_channels(vit: ViT) -> int:
+    """Return how many channels the model's images have; 3 for all of timm's weights.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return int(getattr(vit, "in_chans", 3))
+
+
 def normalize(vit: ViT, images: Tensor) -> Tensor:
     """Normalise RGB images with the mean and standard deviation the model was trained with.
 
     Args:
         vit: a plain timm ViT.
-        images: float [..., 3, H, W] in [0, 1].
+        images: float [..., 3, H, W] in [0, 1], or of as many channels as the model takes.
 
     Returns:
         A tensor of the same shape, dtype and device.
 
     Raises:
-        TypeError: if the images are not floats.
+        TypeError: if the images are not a tensor of floats.
+        ValueError: if they have another number of channels than the model's input.
     """
-    if not images.is_floating_point():
-        raise TypeError(f"images must be floats in [0, 1]; got {images.dtype} (divide 8-bit values by 255)")
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images must be floats in [0, 1]; got {kind} (divide 8-bit values by 255)")
+    channels = in_channels(vit)
+    if images.ndim < 3 or images.shape[-3] != channels:
+        raise ValueError(f"images must have shape [..., {channels}, H, W]; got {list(images.shape)}")
     config = resolve_model_data_config(vit)
-    mean, std = (images.new_tensor(config[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    if len(config["mean"]) < channels:
+        raise ValueError(
+            f"the model's configuration has no mean and standard deviation of {channels} channels"
+        )
+    mean, std = (images.new_tensor(config[key][:channels]).view(-1, 1, 1) for key in ("mean", "std"))
     return (images - mean) / std
 
 

@@ -30,4 +30,8 @@ def index(out="runs/explain"):
 
 
 def files(out="runs/explain"):
-    return sorted(path.relative_to(out).as_posix() for path in Path(out).rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(out).as_posix()
+        for path in Path(out).rglob("*")
+        if path.is_file() and path.name != ".lock"
+    )

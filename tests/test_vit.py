@@ -339,6 +339,37 @@ def test_foreign_models_are_refused():
         vits.require_plain_vit(torch.nn.Linear(2, 2))
 
 
+def test_wrappers_of_plain_vits_are_refused_with_the_way_in():
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1)
+    with pytest.raises(
+        TypeError, match=r"^DataParallel is the wrapper of a plain timm ViT: pass its \.module$"
+    ):
+        vits.require_plain_vit(torch.nn.DataParallel(vit))
+    features = timm.create_model("vit_tiny_patch16_224", img_size=32, features_only=True)
+    with pytest.raises(TypeError, match=r"^FeatureGetterNet is the wrapper .* pass its \.model$"):
+        vits.require_plain_vit(features)
+
+
+def test_a_model_made_in_inference_mode_is_refused():
+    with torch.inference_mode():
+        vit = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1).eval()
+    with pytest.raises(ValueError, match=r"made in torch\.inference_mode"):
+        vits.require_frozen_vit(vit)
+
+
+def test_what_cannot_be_normalised():
+    grey = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, in_chans=1)
+    assert vits.normalize(grey, torch.rand(2, 1, 32, 32)).shape == (2, 1, 32, 32)
+    five = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, in_chans=5)
+    for vit, images, error, message in (
+        (grey, torch.rand(2, 3, 32, 32), ValueError, r"shape \[\.\.\., 1, H, W\]; got \[2, 3, 32, 32\]"),
+        (five, torch.rand(2, 5, 32, 32), ValueError, "no mean and standard deviation of 5 channels"),
+        (grey, [0.5], TypeError, "floats in .* got list"),
+    ):
+        with pytest.raises(error, match=message):
+            vits.normalize(vit, images)
+
+
 def test_naflexvit():
     """Its patch embedding holds the class token and takes any size; the size it was built for is that of its grid."""
     name, options = (

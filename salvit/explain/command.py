@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from salvit.explain.parser import Options, parse
@@ -43,10 +44,11 @@ def _run(options: Options) -> None:
         from salvit.callbacks.failure import one_clear_error  # heavy, and not needed for help
         from salvit.explain.run import explain, prepare
 
-        with one_clear_error(status=2):
-            run = prepare(options)
-        with one_clear_error():
-            explain(run)
+        with ExitStack() as closing:
+            with one_clear_error(status=2):
+                run = prepare(options, closing)
+            with one_clear_error():
+                explain(run)
     except KeyboardInterrupt:
         print(f"\nsalvit: interrupted; {_state(run)}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -1,12 +1,17 @@
 """The folder of results: what it is checked for before anything is computed."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from salvit.explain.names import is_utf8, printable
 
 GRIDS, MAPS = "grids", "maps"
 INDEX, RECORD = "explain.csv", "explain.json"
+_LOCK = ".lock"
 
 
 def make_folder(out: Path) -> None:
@@ -26,6 +31,29 @@ def make_folder(out: Path) -> None:
     for file in (out / INDEX, out / RECORD):
         if file.is_dir():
             raise IsADirectoryError(f"cannot write {file}, which is a folder: take another --out")
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of the folder: each would write tables without the other's maps.
+
+    Args:
+        out: the folder, which is there.
+
+    Raises:
+        RuntimeError: if another run is in it.
+    """
+    lock = FileLock(out / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RuntimeError(
+            f"another run is writing to {out}: wait until it is done, or take another --out"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _make_writable(folder: Path, out: Path) -> None:

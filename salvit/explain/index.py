@@ -59,6 +59,13 @@ class Index:
         """The rows of an image, by map."""
         return dict(self._rows.get(name, {}))
 
+    def name_of(self, sha256: str | None) -> str | None:
+        """The name of the image whose file has a hash."""
+        names = (
+            name for name, rows in self._rows.items() if sha256 in {row.image_sha256 for row in rows.values()}
+        )
+        return next(names, None)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is no row."""

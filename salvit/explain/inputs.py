@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from datamodules.folders import list_images
 from datamodules.image_folder import unique_names
+from salvit.explain.folder import GRIDS, MAPS, RECORD
 from salvit.explain.names import LONGEST, is_utf8, printable
 
 
@@ -17,15 +18,15 @@ class Input(NamedTuple):
     path: Path
 
 
-def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[list[Input], list[str]]:
+def find_inputs(given: Sequence[Path]) -> tuple[list[Input], list[str]]:
     """List the images among files and folders, each once, in the order given.
 
     A name is the path below the folder given, as of `salvit predict`, or the file's own name; where two would
-    agree, it is the path below the folder that all images have in common.
+    agree, it is the path below the folder that all images have in common. Pictures that this command has written
+    are no input when they lie in a folder given.
 
     Args:
         given: files, and folders to take with all below them.
-        written: folders of results, whose pictures are no input when they lie in a folder given.
 
     Returns:
         The images, and why others have names that no result can go by, each beginning with the path.
@@ -37,11 +38,13 @@ def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[li
     found: dict[Path, tuple[Path, Path]] = {}
     refused: dict[Path, str] = {}
     for path in given:
-        for image, name in _images_of(path, written):
+        for image, name in _images_of(path):
             if is_utf8(str(image)):
                 found.setdefault(_real(image), (image, name))
             else:
                 refused[image] = f"{printable(str(image))}: the file's name is not UTF-8"
+    for image in [image for image, (_, name) in found.items() if set(name.stem) <= {"."}]:
+        refused[image] = f"{found.pop(image)[0]}: the file has no name to call its results by"
     names = _names(list(found), list(found.values()))
     inputs = [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
     too_long = [one for one in inputs if len(f"{one.name}.png".encode()) > LONGEST]
@@ -50,18 +53,23 @@ def find_inputs(given: Sequence[Path], written: Sequence[Path] = ()) -> tuple[li
     return [one for one in inputs if one not in too_long], list(refused.values())
 
 
-def _images_of(path: Path, written: Sequence[Path]) -> list[tuple[Path, Path]]:
+def _images_of(path: Path) -> list[tuple[Path, Path]]:
     if path.is_dir():
-        results = {_real(folder) for folder in written}
-        images = [
-            image for image in list_images(path, recursive=True) if results.isdisjoint(_real(image).parents)
-        ]
+        found = list_images(path, recursive=True)
+        images = [image for image in found if not _is_result(image)]
         if not images:
-            raise FileNotFoundError(f"no image in the folder {printable(str(path))}, nor below it")
+            but = ", but what salvit explain has written" if found else ""
+            raise FileNotFoundError(f"no image in the folder {printable(str(path))}, nor below it{but}")
         return [(image, image.relative_to(path)) for image in images]
     if not path.exists():
         raise FileNotFoundError(f"no image or folder {printable(str(path))}")
     return [(path, Path(path.name))]
+
+
+def _is_result(image: Path) -> bool:
+    return any(
+        folder.name in (GRIDS, MAPS) and (folder.parent / RECORD).is_file() for folder in _real(image).parents
+    )
 
 
 def _real(path: Path) -> Path:

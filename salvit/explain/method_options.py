@@ -1,16 +1,10 @@
 """Options of a method from the text that was typed for them."""
 
 import inspect
-from argparse import ArgumentError
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from jsonargparse import ArgumentParser
 
 from salvit.explain.spec import Spec
 from salvit.extractors import METHODS, Extractor
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
+from salvit.extractors.options import parsed_option
 
 
 def make_method(spec: Spec) -> Extractor:
@@ -33,30 +27,7 @@ def make_method(spec: Spec) -> Extractor:
             raise ValueError(
                 f"{spec}: {spec.name} has no option {option}; it has {', '.join(known) or 'none at all'}"
             )
-    options = {option: _value(spec, option, text) for option, text in spec.options}
     try:
-        return method(**options)
+        return method(**{option: parsed_option(method, option, text) for option, text in spec.options})
     except ValueError as error:
         raise ValueError(f"{spec}: {error}") from error
-
-
-def _value(spec: Spec, option: str, text: str) -> Any:
-    method = METHODS[spec.name]
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(method)
-    try:
-        return parser.parse_args([f"--{option}={text}"])[option]
-    except ArgumentError as error:
-        expected = _described(get_type_hints(method.__init__)[option])
-        raise ValueError(f"{spec}: {option} should be {expected}; got {text}") from error
-
-
-def _described(annotation: Any) -> str:
-    """What a person may type for a type."""
-    if get_origin(annotation) is Literal:
-        return " or ".join(map(str, get_args(annotation)))
-    if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(map(_described, get_args(annotation)))
-    if get_origin(annotation) is list:
-        return f"a list such as [0,1] ({_described(get_args(annotation)[0])} each)"
-    return _KINDS.get(annotation, str(annotation))

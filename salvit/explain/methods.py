@@ -14,8 +14,6 @@ from salvit.vit import ViT, patch_grid
 ALL = "all"
 DEFAULT = Spec("agcam")
 
-_REFUSALS = (TypeError, ValueError, IndexError)
-
 
 def check_methods(specs: Sequence[Spec]) -> None:
     """Raise unless every method is one of `METHODS` with options it takes, or "all".
@@ -122,7 +120,9 @@ def _refusal(extractor: Extractor, vit: ViT, size: tuple[int, int]) -> str:
     try:
         extractor.check(vit)
         extractor.check_grid(vit, patch_grid(vit, size))
-    except _REFUSALS as error:
+    except IndexError as error:  # says which block, but not of what
+        return f"{label_of(extractor)}: {error}"
+    except (TypeError, ValueError) as error:
         return str(error)
     return ""
 

@@ -44,8 +44,8 @@ written under --out, where NAME is the image's and METHOD has its options, if th
   explain.json                     the last command, model, versions
 
 Maps that are there already are not computed again: the same command goes on after an interrupt, and more images,
-methods and classes can be added. Other models, weights or input sizes need another --out, and so do images that have
-changed or have the names of others.
+methods and classes can be added, one command at a time. Other models, weights or input sizes need another --out, and
+so do images that have changed or have the names of others.
 
 Exit status: 0; 2 if the command line is wrong or does not fit the model, the files or the folder, before anything is
 computed; 1 if anything fails later, be it one image of many (the others are written); 130 after an interrupt.
@@ -90,6 +90,8 @@ class _Parser(argparse.ArgumentParser):
     """argparse without the page of usage above every error."""
 
     def error(self, message: str) -> Never:
+        if message.endswith("required: IMAGE"):
+            message += ", before the options, which take all that follows them"
         print(f"salvit: error: {message}\n(`{self.prog} --help` lists the options.)", file=sys.stderr)
         raise SystemExit(2)
 

@@ -19,6 +19,7 @@ class Bar:
 
     Args:
         total: number of maps.
+        even: whether they take about the same time each, so that the time left can be told.
 
     Example:
         >>> with Bar(2) as bar:
@@ -26,7 +27,8 @@ class Bar:
         ...     bar.advance(2)
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, even: bool = True) -> None:
+        left = (TextColumn("·"), TimeRemainingColumn(), TextColumn("left")) if even else ()
         self._progress = Progress(
             SpinnerColumn(),
             # Labels of methods may have brackets, which are markup.
@@ -34,9 +36,7 @@ class Bar:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("·"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            *left,
             console=Console(stderr=True),
         )
         self._task = self._progress.add_task("reading images", total=total)

@@ -1,15 +1,16 @@
 """`salvit explain` from its options to its table: check, then read, compute and write batch by batch."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 
 from datamodules.errors import CorruptFileError
 from salvit.explain.batch import explain_batch, has_grid, missing_steps
 from salvit.explain.explained import grid_file
-from salvit.explain.folder import GRIDS, MAPS, make_folder
+from salvit.explain.folder import MAPS, alone, make_folder
 from salvit.explain.images import Photo, file_hash, read_photo
 from salvit.explain.index import Index, Row
 from salvit.explain.inputs import Input, find_inputs
@@ -53,25 +54,28 @@ class Run:
         ]
 
 
-def prepare(options: Options) -> Run:
+def prepare(options: Options, closing: ExitStack) -> Run:
     """Check all that can be checked before anything is computed.
 
     Args:
         options: the command line.
+        closing: keeps other runs out of the output folder until it is closed.
 
     Raises:
         ValueError: if an option does not fit the model, the others, or what is in the output folder.
         OSError: if a file is missing, or the output folder cannot be made or written to.
-        RuntimeError: if there is no such device, or no weights.
+        RuntimeError: if there is no such device, or no weights, or another run writes to the output folder.
     """
     check_methods(options.methods)
-    inputs, refused = find_inputs(options.images, written=[options.out / GRIDS, options.out / MAPS])
+    inputs, refused = find_inputs(options.images)
     task = make_task(options)
     make_folder(options.out)
+    closing.enter_context(alone(options.out))
     index = Index(options.out)
     record = make_record(options, task)
     if not index.is_empty:
         record = join_record(record, options.out)
+        inputs = _named_as_before(inputs, index)
         _require_same_images(inputs, index)
     write_record(record, options.out)
     return Run(options, task, inputs, index, refused)
@@ -104,17 +108,38 @@ def explain(run: Run) -> None:
     print(f"maps and pictures are in {run.options.out}; explain.csv lists them")
 
 
+def _named_as_before(inputs: Sequence[Input], index: Index) -> list[Input]:
+    """Call images what their maps are called: a name depends on which others it must differ from."""
+    taken = {name for name, _ in inputs}
+    named: list[Input] = []
+    for name, path in inputs:
+        before = index.name_of(_hash(path))
+        if before is not None and before not in taken:
+            taken.add(before)
+            name = before
+        named.append(Input(name, path))
+    return named
+
+
 def _require_same_images(inputs: Sequence[Input], index: Index) -> None:
     """Raise if there are maps of another image, or of another version of an image, by the name of one of these."""
     for name, path in inputs:
         there = {row.image_sha256: row.image for row in index.of(name).values()}
-        with suppress(OSError):  # that it cannot be read is said when it is read
-            if there and {file_hash(path)} != set(there):
-                raise ValueError(
-                    f"{index.folder} has maps of another image than {path} by the name {name} (of "
-                    f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
-                    f"or delete {index.folder / MAPS / name}"
-                )
+        found = _hash(path) if there else None
+        if found is not None and {found} != set(there):
+            raise ValueError(
+                f"{index.folder} has maps of another image than {path} by the name {name} (of "
+                f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
+                f"or delete {index.folder / MAPS / name}"
+            )
+
+
+def _hash(path: Path) -> str | None:
+    """Of a file that can be read; that another cannot is said when it is read."""
+    try:
+        return file_hash(path)
+    except OSError:
+        return None
 
 
 def _announce(run: Run) -> None:
@@ -138,7 +163,8 @@ def _compute(run: Run) -> None:
             index.set_image(name, str(path))
         if name in with_grid:
             index.set_grid(name, grid_file(name))
-    with Bar(sum(missing.values())) as bar:
+    even = not any(isinstance(extractor, RISE) for extractor in task.methods.values())
+    with Bar(sum(missing.values()), even) as bar:
         for start in range(0, len(unfinished), options.batch_size):
             batch = unfinished[start : start + options.batch_size]
             photos = list(_readable(batch, task, run.failures))

@@ -14,7 +14,7 @@ from salvit.explain.methods import choose_methods, file_label
 from salvit.explain.names import printable
 from salvit.explain.parser import Options
 from salvit.extractors import Extractor
-from salvit.vit import ViT, input_size, load_vit, patch_grid
+from salvit.vit import ViT, in_channels, input_size, load_vit, patch_grid
 
 
 class Step(NamedTuple):
@@ -85,6 +85,8 @@ def make_task(options: Options) -> Task:
     """
     device = _device(options.device)
     vit = load_vit(options.model, weights=options.weights, img_size=options.image_size).to(device)
+    if in_channels(vit) != 3:
+        raise ValueError(f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB")
     size = options.image_size or input_size(vit)
     patch_grid(vit, size)
     classes = classes_of(vit)

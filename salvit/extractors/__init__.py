@@ -18,6 +18,7 @@ from salvit.extractors.gradient import AttentionGradient, GenericAttention
 from salvit.extractors.legrad import LeGrad
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.norm_rollout import NormRollout
+from salvit.extractors.options import checked_options
 from salvit.extractors.rise import RISE
 from salvit.extractors.rollout import Rollout
 from salvit.extractors.salient import SalientAttention
@@ -97,7 +98,7 @@ def extract(
         Maps [B, K, h, w] over the patch grid, or [B, K, H, W] at pixel resolution; see the method's class.
 
     Raises:
-        ValueError: if there is no such method, or it has no such option.
+        ValueError: if there is no such method, or it has no such option or value of an option.
 
     Example:
         >>> import torch
@@ -106,7 +107,7 @@ def extract(
         >>> salvit.extract(vit, torch.rand(1, 3, 32, 32), method="raw_attention", block=0).shape
         torch.Size([1, 1, 2, 2])
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         closest = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
         hint = f'did you mean "{closest[0]}"? ' if closest else ""
         raise ValueError(f'unknown method "{method}"; {hint}Methods: {", ".join(METHODS)}')
@@ -115,7 +116,7 @@ def extract(
         raise ValueError(
             f"{method} has no option {', '.join(unknown)}; its options: {', '.join(known) or 'none'}"
         )
-    return METHODS[method](**options)(vit, images, target)
+    return METHODS[method](**checked_options(METHODS[method], options))(vit, images, target)
 
 
 def name_of(extractor: Extractor) -> str:

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from salvit.options import HasOptions
 from salvit.untouched import lock_of, untouched
-from salvit.vit import ViT, num_prefix_tokens, patch_grid, require_attention_maps, require_frozen_vit
+from salvit.vit import (
+    ViT,
+    in_channels,
+    num_prefix_tokens,
+    patch_grid,
+    require_attention_maps,
+    require_frozen_vit,
+)
 
 
 class Extractor(HasOptions, ABC):
@@ -106,7 +113,7 @@ def check_images(vit: ViT, images: Tensor) -> None:
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"images must be a float tensor, normalised for the model; got {kind}")
-    channels = getattr(vit, "in_chans", 3)
+    channels = in_channels(vit)
     if images.ndim != 4 or images.shape[1] != channels or not len(images):
         raise ValueError(f"images must have shape [B, {channels}, H, W] with B ≥ 1; got {list(images.shape)}")
     weight = next(vit.parameters())
@@ -168,6 +175,19 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     if len(outside):
         raise ValueError(f"target class {int(outside[0])} is outside 0 … {vit.num_classes - 1}")
     return classes
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless random numbers can be drawn with a seed on every machine.
+
+    Args:
+        seed: the option.
+
+    Raises:
+        ValueError: if it is negative, or has more than 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")
 
 
 def patches_to_grid(vit: ViT, images: Tensor, tokens: Tensor) -> Tensor:

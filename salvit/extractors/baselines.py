@@ -1,13 +1,16 @@
 """What a method should beat: chance, the image's centre, and the gradient of the pixels."""
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
 
-from salvit.extractors.base import Extractor
+from salvit.extractors.base import Extractor, check_seed
 from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.vit import ViT, patch_grid
+
+_NARROWEST = 1e-9
 
 
 class RandomMap(Extractor):
@@ -17,6 +20,9 @@ class RandomMap(Extractor):
 
     Args:
         seed: of the noise.
+
+    Raises:
+        ValueError: if `seed` is negative, or has more than 63 bits.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -28,6 +34,7 @@ class RandomMap(Extractor):
     reads_attention = False
 
     def __init__(self, seed: int = 0) -> None:
+        check_seed(seed)
         self.seed = seed
 
     def num_channels(self, vit: ViT) -> int:
@@ -58,7 +65,7 @@ class CenterPrior(Extractor):
         sigma: standard deviation as a share of each side.
 
     Raises:
-        ValueError: if `sigma` is not positive.
+        ValueError: if `sigma` is below 1e-9 or not finite.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -71,8 +78,10 @@ class CenterPrior(Extractor):
     reads_attention = False
 
     def __init__(self, sigma: float = 0.25) -> None:
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive, as a share of the image's sides; got {sigma}")
+        if not _NARROWEST <= sigma < math.inf:
+            raise ValueError(
+                f"sigma must be {_NARROWEST} or more, as a share of the image's sides; got {sigma}"
+            )
         self.sigma = sigma
 
     def num_channels(self, vit: ViT) -> int:

@@ -113,9 +113,9 @@ class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
     R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit; the
-    map is the class token's row of R, or with `rows="all"` the mean row over the patches. Only that one row is
-    carried, from the last block down. With `per_head` the last block's heads are kept apart over the fused
-    lower blocks; the maps' mean is the map without it.
+    map is the class token's row of R, or with `rows="all"` the mean row over the patches, without what I alone
+    gives, the same for every patch. Only that one row is carried, from the last block down. With `per_head` the
+    last block's heads are kept apart over the fused lower blocks; the maps' mean is the map without it.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
     Encoder-Decoder Transformers", ICCV 2021, equations 5 and 6.
@@ -144,8 +144,7 @@ class GenericAttention(AttentionTimesGradient):
         *lower, last = [(a * gradient).clamp(min=0) for a, gradient in zip(*recorded, strict=True)]
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
-        identity = torch.eye(row.shape[-1], dtype=row.dtype, device=row.device)
-        row = row + select_row(vit, identity, self.rows)
+        identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)
         for factor in reversed(lower):
-            row = row + carry(row, factor.mean(dim=1))
+            row = row + carry(identity + row, factor.mean(dim=1))
         return patches_to_grid(vit, images, row)

@@ -74,7 +74,8 @@ class RelevanceLRP(_LRP):
     Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the explained class's logit with
     respect to the attention A and R_A the relevance of A; the map is the class row of ∏ (M + I), over the
     blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
-    tokens, the row is the mean over the tokens averaged; of a distilled model, whose two classifiers both pass
+    tokens, the row is the mean over the tokens averaged, without what I alone gives, which is the same for all and
+    in float32 would take the digits of all else; of a distilled model, whose two classifiers both pass
     relevance on, it is the class token's. Relevance starts as 1 at the logit; linear layers and
     additions share it by the rules of `salvit.lrp.rules.TRANSFORMER`, products of two activations halve it,
     and normalisation, activation, softmax and LayerScale pass it on. Where the source has no rule, those are
@@ -143,12 +144,12 @@ class RelevanceLRP(_LRP):
             vit, images, target, TRANSFORMER, self._first_block(vit), gradients=True
         )
         last = next(flows)
-        rows = reading_row(vit, last.relevance)
+        identity = reading_row(vit, last.relevance)
         if self.per_head:
-            rows = rows.expand(-1, num_heads(vit), -1)
-        rows = rows + _through_factor(rows, last, fused=not self.per_head)
+            identity = identity.expand(-1, num_heads(vit), -1)
+        rows = _through_factor(identity, last, fused=not self.per_head)
         for flow in flows:
-            rows = rows + _through_factor(rows, flow, fused=True)
+            rows = rows + _through_factor(identity + rows, flow, fused=True)
         return patches_to_grid(vit, images, rows)
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from salvit.extractors.base import Extractor
+from salvit.extractors.base import Extractor, check_seed
 from salvit.vit import ViT
 
 
@@ -53,6 +53,7 @@ class RISE(Extractor):
             )
         if not 0 < probability < 1:
             raise ValueError(f"probability must be between 0 and 1; got {probability}")
+        check_seed(seed)
         self.masks = masks
         self.cells = cells
         self.probability = probability

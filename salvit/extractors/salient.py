@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.cp import cp_als
-from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.base import Extractor, check_seed, patches_to_grid
 from salvit.recording import read_attention
 from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
 
@@ -23,7 +23,8 @@ class SalientAttention(Extractor):
     of its strongest position, (1/heads) Σ_n 𝒜[n, argmax_q |a²_q|]: probabilities, what went to prefix tokens
     dropped. Modes may share a position, and then their maps are the same. With `select="components"` a map
     is the mode's own spatial part, λ a³ ⊗ a⁴; the fit is unconstrained, so it may be negative in places,
-    but a³ and a⁴ each have a non-negative sum.
+    but a³ and a⁴ each have a non-negative sum. Where two positions or modes are nearly alike, the rounding of
+    float32, which differs between batch sizes, may decide between them.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
     section 4. It says neither how heads are combined nor that positions are distinct; both are read plainly.
@@ -65,6 +66,7 @@ class SalientAttention(Extractor):
             raise ValueError(f'select must be "locations" or "components"; got {select!r}')
         if not 1 <= k <= (k if rank is None else rank):
             raise ValueError(f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}")
+        check_seed(seed)
         self.k = k
         self.rank = rank
         self.select = select

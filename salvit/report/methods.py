@@ -97,8 +97,9 @@ _INTRODUCTION = """\
 Written by `make methods`; change the docstrings or `salvit/report/methods.py` instead.
 
 A method is named in `salvit.extract(vit, images, method=…)`, its class in `--model.extractor`. All of them take a
-batch, and the maps of an image do not depend on what else is in it. A method that has no meaning for a model says so
-before it computes anything.
+batch, and the maps of an image do not depend on what else is in it but for rounding: torch sums a larger batch in
+another order. In float32 that may change which position a mode of salient attention is strongest at, in float64 it
+does not. A method that has no meaning for a model says so before it computes anything.
 """
 _SUPPORT = """\
 ✓: works. all: works with the option `rows="all"`, which takes the mean over the patches' rows in place of the class

@@ -53,6 +53,18 @@ def test_links_are_listed_also_to_nothing(folder):
     assert names(list_images(folder), folder) == ["i2.PNG", "i10.jpg", "link.jpg", "lost.jpg"]
 
 
+def test_linked_folders_are_looked_into_once(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "far.jpg").touch()
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "one").symlink_to(elsewhere)
+    (folder / "two").symlink_to(elsewhere)
+    (folder / "sub/up").symlink_to("..")
+    assert [path.name for path in list_images(folder, recursive=True)] == [
+        "i2.PNG", "i10.jpg", "far.jpg", "i1.jpg", "i4.jpg",
+    ]  # fmt: skip
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 @pytest.mark.parametrize("closed", ["", "sub"])
 def test_a_folder_that_cannot_be_read_is_an_error(folder, closed):

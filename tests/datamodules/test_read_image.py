@@ -71,6 +71,20 @@ def test_pixels_without_a_range_are_refused(tmp_path):
         read_image(path)
 
 
+def test_integers_of_32_bits_are_refused(tmp_path):
+    """255 may be white in such a file, or nearly black."""
+    path = tmp_path / "image.tif"
+    Image.new("I", (4, 4), 255).save(path)
+    with pytest.raises(CorruptFileError, match="mode 'I'"):
+        read_image(path)
+
+
+def test_pgm_of_16_bits(tmp_path):
+    path = tmp_path / "image.pgm"
+    Image.new("I;16", (4, 4), 51400).save(path)
+    assert read_image(path).getpixel((0, 0)) == (200, 200, 200)
+
+
 @pytest.mark.parametrize(
     "damage", [truncate, lambda path: path.write_bytes(b"no image"), lambda path: path.unlink()]
 )

@@ -259,6 +259,31 @@ def test_links_to_nothing_and_to_themselves_among_others(image, shapes, capsys):
     assert [row["name"] for row in index()] == ["cat"]
 
 
+def test_a_name_of_dots(image, shapes, capsys):
+    write_image(Path("cat.jpg"), (20, 30)).rename("..jpg")
+    message = failure(capsys, image, "..jpg", "--method", "rollout", *shapes)
+    assert "..jpg: the file has no name to call its results by" in message
+    assert {Path(file).parts[0] for file in files()} == {"explain.csv", "explain.json", "grids", "maps"}
+    assert [row["name"] for row in index()] == ["dog"]
+
+
+def test_options_before_images(image, shapes, capsys):
+    message = failure(capsys, "--method", "rollout", image, *shapes, status=2)
+    assert "required: IMAGE, before the options" in message
+
+
+def test_a_model_of_grey_images(image, vit_file, capsys):
+    message = failure(capsys, image, "--model", vit_file(in_chans=1), status=2)
+    assert "takes images of 1 channels, not RGB" in message
+
+
+def test_which_method_has_no_such_block(image, shapes, capsys):
+    message = failure(
+        capsys, image, "--method", "rollout:start_layer=1", "rollout:start_layer=99", *shapes, status=2
+    )
+    assert message.startswith("rollout:start_layer=99: there is no block 99")
+
+
 def test_nothing_but_broken_files(shapes, capsys):
     Path("notes.jpg").write_text("no image")
     message = failure(capsys, "notes.jpg", "--method", "rollout", *shapes)

@@ -294,6 +294,33 @@ def test_a_file_that_is_no_table(images, shapes, capsys, content):
     assert message.startswith("runs/explain/explain.csv is not a table of this version")
 
 
+def test_a_name_does_not_change_when_another_image_comes(shapes, computed):
+    write_image(Path("photos/a.jpg"), (20, 30), 1)
+    explain("photos", "--method", "rollout", *shapes)
+    write_image(Path("photos/a.png"), (20, 30), 2)
+    explain("photos", "--method", "rollout", *shapes)
+    assert computed == [("rollout", 1), ("rollout", 1)]
+    assert [(row["name"], row["image"]) for row in index()] == [
+        ("a", "photos/a.jpg"),
+        ("a_png", "photos/a.png"),
+    ]
+
+
+def test_pictures_of_other_runs_are_no_images(shapes):
+    write_image(Path("a.jpg"), (20, 30), 1)
+    explain(".", "--method", "rollout", "--out", "runs/a", *shapes)
+    explain(".", "--method", "agcam", "--out", "runs/b", *shapes)
+    assert [row["image"] for row in index("runs/b")] == ["a.jpg"]
+
+
+def test_nothing_but_pictures_of_a_run(images, shapes, capsys):
+    explain(images[0], "--method", "rollout", *shapes)
+    message = failure(capsys, "runs", "--out", "others", *shapes, status=2)
+    assert message.startswith(
+        "no image in the folder runs, nor below it, but what salvit explain has written"
+    )
+
+
 def test_another_image_of_the_same_name(shapes, capsys):
     one, two = (write_image(Path(folder) / "dog.png", (20, 30), seed) for seed, folder in enumerate("xy"))
     explain(one, "--method", "rollout", *shapes)

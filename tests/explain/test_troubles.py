@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from salvit.explain import batch as explain_batch
+from salvit.explain.folder import alone
 from salvit.explain.progress import Bar
 from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, files, index
@@ -27,6 +28,16 @@ def in_a_process(*arguments, **options):
 
 
 # The folder of results
+
+
+def test_a_folder_that_another_run_is_writing_to(image, shapes, capsys):
+    Path("runs/explain").mkdir(parents=True)
+    with alone(Path("runs/explain")):
+        with nothing_computed():
+            message = failure(capsys, image, "--method", "rollout", *shapes, status=2)
+        assert message.startswith("another run is writing to runs/explain: wait until it is done")
+        assert files() == []
+    explain(image, "--method", "rollout", *shapes)
 
 
 @pytest.mark.parametrize("blocked", ["runs", "runs/explain", "runs/explain/maps", "runs/explain/grids"])
@@ -71,7 +82,7 @@ def test_a_full_disk(shapes):
     assert process.returncode == 1
     assert "salvit: error: cannot write runs/explain/maps/dog/rollout.npy: " in message
     assert "Traceback" not in message
-    assert not list(Path("runs").rglob(".*"))
+    assert not list(Path("runs").rglob(".part-*"))
 
 
 # The images

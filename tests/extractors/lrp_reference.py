@@ -201,7 +201,7 @@ def relevance_lrp(
     for factor in factors[start_layer:-1]:
         product = (factor.mean(0) + identity) @ product
     last = factors[-1] if per_head else factors[-1].mean(0, keepdim=True)
-    return read(reference, (last + identity) @ product)
+    return read(reference, (last + identity) @ product - identity)
 
 
 def partial_lrp(vit, image: Tensor, target: int, per_head: bool = False, kind=Reference) -> Tensor:

@@ -290,6 +290,31 @@ def test_unknown_option(vit, images):
 
 
 @pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("raw_attention", {"block": None}, r"block should be a whole number or a list .* or all; got None"),
+        ("raw_attention", {"block": True}, r"block should be .*; got True"),
+        ("center_prior", {"sigma": "a"}, r"sigma should be a number; got 'a'"),
+        ("center_prior", {"sigma": 1e-30}, "sigma must be 1e-09 or more"),
+        ("rise", {"masks": 1.5}, r"masks should be a whole number; got 1\.5"),
+        ("salient_attention", {"k": 2.5}, r"k should be a whole number; got 2\.5"),
+        ("random", {"seed": -1}, "seed must be between"),
+        ("rise", {"seed": 2**63}, "seed must be between"),
+        ("relevance_lrp", {"precision": "float64"}, "precision should be model or double; got 'float64'"),
+        (["agcam", "rollout"], {}, "unknown method"),
+    ],
+)
+def test_options_that_a_method_does_not_take(vit, images, method, options, message):
+    with pytest.raises(ValueError, match=message):
+        extract(vit, images, method=method, **options)
+
+
+def test_options_as_a_command_line_has_them(vit, images):
+    maps = extract(vit, images, "raw_attention", block=(0, 1), per_head="false")
+    torch.testing.assert_close(maps, RawAttention([0, 1])(vit, images))
+
+
+@pytest.mark.parametrize(
     "extractor",
     [
         RawAttention([0, 1.5]),

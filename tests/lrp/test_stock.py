@@ -16,6 +16,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
 import salvit.extractors.lrp as lrp
+from salvit.extractors.gradient import GenericAttention
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
 from salvit.lrp import standard, stock
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER
@@ -347,6 +348,18 @@ def test_attention_pooling_has_pixels_but_no_row(images):
     assert not torch.allclose(maps, others, rtol=1e-2)
     with pytest.raises(ValueError, match="classifies from neither"):
         RelevanceLRP()(vit, images)
+
+
+@pytest.mark.parametrize("extractor", [RelevanceLRP(0), GenericAttention(rows="all")], ids=repr)
+def test_maps_of_averaged_tokens_keep_their_digits_in_float32(extractor):
+    """Of weights as timm draws them factors are so small that one added to them would leave nothing of them."""
+    torch.manual_seed(0)
+    vit = timm.create_model("eva02_tiny_patch14_224", img_size=56, depth=2, num_classes=5).eval()
+    images = torch.randn(2, 3, 56, 56)
+    found, exact = extractor(vit, images, 1), extractor(vit.double(), images.double(), 1)
+    for one, other in zip(found, exact, strict=True):
+        assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 0.999
+        assert one.std() > 0.01 * one.mean()
 
 
 def test_rotated_queries_and_swish_of_a_real_family():
