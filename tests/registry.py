@@ -19,6 +19,7 @@ OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
 
 def small_vit(architecture: str) -> ViT:
     """Two blocks of random weights, as narrow as the architecture lets one ask for."""
+    torch.manual_seed(0)
     options: dict[str, Any] = {**SMALL, "img_size": side(architecture)}
     if "sapiens2" in architecture:  # heads are grouped by block, for as many blocks as it has
         options["num_kv_heads"] = 2

@@ -88,7 +88,9 @@ def check_method(name, extractor, vit, images) -> bool:
     assert torch.isfinite(maps).all()
     assert maps.any() or "gradcam" in name  # of which nothing may be left above zero
     singles = torch.cat([extractor(vit, images[i : i + 1], target[i : i + 1]) for i in range(2)])
-    torch.testing.assert_close(maps, singles, rtol=0, atol=1e-10 * float(maps.abs().max()), msg=name)
+    # Where a sum that LRP divides by nearly vanishes, even the rounding of float64 grows: batches round otherwise.
+    tolerance = 1e-7 if name.endswith("lrp") else 1e-10
+    torch.testing.assert_close(maps, singles, rtol=0, atol=tolerance * float(maps.abs().max()), msg=name)
     return True
 
 

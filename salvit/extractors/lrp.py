@@ -85,9 +85,9 @@ class RelevanceLRP(_LRP):
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
     the maps is the fused one. Autocast has no effect, and about a GiB of activations is kept at a time.
 
-    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: no
-    photograph's with the embedded ViT, but many an image's with random weights (docs/results.md,
-    docs/performance.md). "double" computes in float64, at twice the cost on CPUs and data-centre GPUs, many
+    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
+    the embedded ViT no photograph's (docs/results.md), and of displays one in a hundred (docs/performance.md).
+    "double" computes in float64, at twice the cost on CPUs and data-centre GPUs, many
     times it on others, and with a copy of the weights.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
