@@ -317,7 +317,7 @@ class _AttentionMode(TorchFunctionMode):
         with torch.autocast(query.device.type, enabled=False):
             query, key = _at_least_float32(query), _at_least_float32(key)
             scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-2, -1)
-            scores = _masked(scores, attn_mask)
+            scores = masked(scores, attn_mask)
             attention = scores.softmax(dim=-1)
         return self._keep(scores, attention)
 
@@ -335,7 +335,13 @@ def _side_by_side(maps: list[Tensor]) -> Tensor:
     return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
 
-def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+def masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Apply an attention's mask, as `torch.nn.functional.scaled_dot_product_attention` does.
+
+    Args:
+        scores: [..., N, N], scaled, before the softmax.
+        mask: what is added to them, or of booleans which to keep; None for neither.
+    """
     if mask is None:
         return scores
     if mask.dtype == torch.bool:

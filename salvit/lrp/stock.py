@@ -17,6 +17,7 @@ from salvit.gradients import attention_gradients, fused_attention, outside_graph
 from salvit.hooks import in_this_thread
 from salvit.lrp.rules import STABILIZER, Attended, RuleSet, add_plain, bilinear, divide
 from salvit.lrp.tape import require_finite
+from salvit.recording import masked
 from salvit.vit import ViT, attention_modules
 
 
@@ -269,12 +270,7 @@ class _RelevanceMode(TorchFunctionMode):
         found.append(query)  # until the backward pass comes by
 
         def scores(query: Tensor, key: Tensor) -> Tensor:
-            product = (query * scale) @ key.mT
-            if attn_mask is None:
-                return product
-            if attn_mask.dtype == torch.bool:
-                return product.masked_fill(~attn_mask, -torch.inf)
-            return product + attn_mask
+            return masked((query * scale) @ key.mT, attn_mask)
 
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
             query, key, value = inputs
