@@ -10,11 +10,14 @@ from timm.models import is_model_in_modules
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from salvit import vit as vits
+from salvit.extractors import Extractor
 from salvit.vit import ViT, load_vit
 
 SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
 ARCHITECTURES = timm.list_models(module=list(vits._TIMM_MODULES))
 OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
+OPTIONS: dict[str, dict[str, Any]] = {"rise": {"masks": 4}, "salient_attention": {"k": 3, "max_iter": 5}}
+"""Of methods that would take long with their defaults."""
 
 
 def small_vit(architecture: str) -> ViT:
@@ -35,6 +38,14 @@ def side(architecture: str) -> int:
     return 56 if "patch14" in architecture else 64
 
 
+def images_for(vit: ViT, architecture: str) -> torch.Tensor:
+    """Two images, not square if the model takes such."""
+    height = width = side(architecture)
+    if not getattr(getattr(vit, "patch_embed", None), "strict_img_size", False):
+        width = 3 * height // 2
+    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
 def randomize(vit: torch.nn.Module) -> Any:
     """Peaked instead of nearly uniform attention, so that a wrong scale, bias or rotation shows."""
     generator = torch.Generator().manual_seed(0)
@@ -43,6 +54,15 @@ def randomize(vit: torch.nn.Module) -> Any:
             if ".backbone." not in name:
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
     return vit.eval()
+
+
+def why_not(extractor: Extractor, vit: ViT) -> str:
+    """What a method says of a model it has no meaning for, or nothing."""
+    try:
+        extractor.check(vit)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @contextmanager

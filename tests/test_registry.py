@@ -9,9 +9,17 @@ from salvit.extractors import METHODS
 from salvit.recording import record
 from salvit.report.methods import FAMILIES, methods_page
 from salvit.vit import has_class_token, load_vit, num_heads, num_prefix_tokens, patch_grid, require_plain_vit
-from tests.registry import ARCHITECTURES, OTHERS, SMALL, nothing_computed, side, small_vit
+from tests.registry import (
+    ARCHITECTURES,
+    OPTIONS,
+    OTHERS,
+    SMALL,
+    images_for,
+    nothing_computed,
+    small_vit,
+    why_not,
+)
 
-OPTIONS = {"rise": {"masks": 4}, "salient_attention": {"k": 3, "max_iter": 5}}
 NEEDS_TOKEN = {"raw_attention", "rollout", "unsupervised_map"}
 NEEDS_READOUT = {"agcam", "attention_gradient", "attn_gradcam", "generic_attention"}
 NEEDS_READING_ROW = {"relevance_lrp", "partial_lrp"}
@@ -19,14 +27,6 @@ NEEDS_NO_MAP = {"center_prior", "input_gradient", "input_x_gradient", "random", 
 ANY_MODEL = {*NEEDS_NO_MAP, "legrad", "salient_attention"}
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
 KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]
-
-
-def images_for(vit, architecture) -> torch.Tensor:
-    """Two images, not square if the model takes such."""
-    height = width = side(architecture)
-    if not getattr(getattr(vit, "patch_embed", None), "strict_img_size", False):
-        width = 3 * height // 2
-    return torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
 def is_differential(vit) -> bool:
@@ -50,14 +50,6 @@ def expected_to_work(name: str, vit) -> bool | None:
     if name in NEEDS_READING_ROW:
         return vit.global_pool in ("token", "avg")
     return None
-
-
-def why_not(extractor, vit) -> str:
-    try:
-        extractor.check(vit)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def check_recording(vit, images) -> None:

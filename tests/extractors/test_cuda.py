@@ -1,0 +1,111 @@
+"""The same maps on a GPU as on the CPU; skipped where there is none."""
+
+import threading
+
+import pytest
+import torch
+
+from salvit.extractors import METHODS
+from tests.extractors.conftest import build_vit
+from tests.registry import ARCHITECTURES, OPTIONS, images_for, small_vit, why_not
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+every = pytest.mark.parametrize("name", METHODS)
+
+
+def make(name):
+    return METHODS[name](**OPTIONS.get(name, {}))
+
+
+def tolerance(name):
+    """In float64; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
+    return 1e-7 if name.endswith("lrp") else 1e-10
+
+
+def close(maps, expected, relative):
+    maps, expected = maps.cpu().double(), expected.cpu().double()
+    torch.testing.assert_close(maps, expected, rtol=0, atol=relative * float(expected.abs().max()))
+
+
+def correlation(one, other):
+    return torch.corrcoef(torch.stack([part.flatten().cpu().double() for part in (one, other)]))[0, 1]
+
+
+@every
+def test_maps_of_the_cpu(vit, images, name):
+    expected = make(name)(vit, images, 2)
+    maps = make(name)(vit.cuda(), images.cuda(), 2)
+    assert maps.is_cuda
+    assert maps.dtype == torch.float64
+    close(maps, expected, tolerance(name))
+
+
+@every
+def test_a_batch_equals_its_single_images(vit, images, name):
+    vit, images, target = vit.cuda(), images.cuda(), torch.tensor([2, 0, 4])
+    maps = make(name)(vit, images, target)
+    singles = [make(name)(vit, images[i : i + 1], target[i : i + 1]) for i in range(3)]
+    close(torch.cat(singles), maps, tolerance(name))
+
+
+@every
+def test_float32_and_bfloat16_autocast(vit, images, name):
+    exact = make(name)(vit, images, 2)
+    vit, images = vit.float().cuda(), images.float().cuda()
+    single = make(name)(vit, images, 2)
+    with torch.autocast("cuda", torch.bfloat16):
+        mixed = make(name)(vit, images, 2)
+    assert single.dtype == mixed.dtype == torch.float32
+    if name != "random":  # a function of the image's bytes
+        assert correlation(single, exact) > 0.9999
+    if name.endswith("lrp"):
+        assert torch.equal(mixed, single)
+    elif name != "salient_attention":  # whose locations rounding may choose otherwise
+        assert correlation(mixed, single) > 0.99
+
+
+@every
+def test_a_model_on_another_device_is_refused(vit, images, name):
+    with pytest.raises(
+        ValueError, match=r"images are on cuda:0, the model on cpu: move one with \.to\(device\)"
+    ):
+        make(name)(vit, images.cuda(), 2)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("center_prior", "random")])
+def test_threads_do_not_disturb_each_other(images, name):
+    vits = [build_vit(seed=seed).cuda() for seed in (1, 2)]
+    images = images.cuda()
+    expected = [make(name)(vit, images, 1) for vit in vits]
+    found: list[list[torch.Tensor]] = [[], []]
+
+    def work(index):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(5):
+                found[index].append(make(name)(vits[index], images, 1))
+            torch.cuda.current_stream().synchronize()
+
+    torch.cuda.synchronize()
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for maps, reference in zip(found, expected, strict=True):
+        assert len(maps) == 5
+        for each in maps:
+            close(each, reference, tolerance(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_model(architecture):
+    vit = small_vit(architecture).double()
+    images, target = images_for(vit, architecture).double(), torch.tensor([3, 1])
+    working = [name for name in METHODS if not why_not(make(name), vit)]
+    assert working
+    expected = {name: make(name)(vit, images, target) for name in working}
+    vit, images = vit.cuda(), images.cuda()
+    for name in working:
+        close(make(name)(vit, images, target), expected[name], tolerance(name))
