@@ -15,8 +15,9 @@ def scores():
 def test_agrees_with_scipy(scores):
     expected = bootstrap((scores.double().numpy(),), lambda x, axis: x.mean(axis), method="percentile")
     low, high = bootstrap_interval(scores, resamples=9999)
-    assert low == pytest.approx(expected.confidence_interval.low, abs=0.002)
-    assert high == pytest.approx(expected.confidence_interval.high, abs=0.002)
+    # Both are draws, scipy's unseeded: an end of either has a standard error of 0.0006, and the interval is 0.08 wide.
+    assert low == pytest.approx(expected.confidence_interval.low, abs=0.004)
+    assert high == pytest.approx(expected.confidence_interval.high, abs=0.004)
 
 
 def test_ninety_five_of_a_hundred_intervals_cover_the_mean():
