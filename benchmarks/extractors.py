@@ -52,6 +52,8 @@ def table(model: str, size: int, batch: int, rounds: int, device: str, memory: b
     rows = ratios(forward, limited, OFTEN * rounds, device) | ratios(forward, runs, rounds, device)
     peaks: dict[str, float] = {}
     if memory:
+        if device == "cuda":
+            torch.cuda.empty_cache()  # each method is measured in another process
         measured = [name for name in ("forward", *rows) if name != _RECORDING]
         for name in track(measured, "peak memory", transient=True):
             peaks[name] = (

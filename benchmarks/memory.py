@@ -18,7 +18,7 @@ def peak_mib(model: str, size: int, batch: int, device: str, method: str, **opti
     """Peak memory in MiB beyond the model and its input; `method` "forward" is the model alone."""
     arguments = [model, str(size), str(batch), device, method, json.dumps(options)]
     command = [sys.executable, "-m", "benchmarks.memory", *arguments]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def main(model: str, size: str, batch: str, device: str, method: str, options: str = "{}") -> None:

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from salvit.tf32 import without_tf32
+
 # Nearly parallel terms make a Gram matrix singular to rounding. Damping towards the current factor keeps it
 # positive definite and, unlike a ridge towards zero, moves no fixed point. It also bounds what the rounding of
 # the contractions, eps, can do to the weights: with less of it, terms of a constant tensor grow and cancel.
@@ -92,8 +94,8 @@ def cp_als(
     _check(tensor, rank, init, max_iter, tol)
     norms = torch.linalg.vector_norm(tensor.flatten(1), dim=1, dtype=torch.float64)
     scale = norms.where(norms > 0, 1.0)
-    # A caller's autocast would run the contractions in half precision.
-    with torch.autocast(tensor.device.type, enabled=False):
+    # A caller's autocast would run the contractions in half precision, TF32 with more rounding than is damped.
+    with torch.autocast(tensor.device.type, enabled=False), without_tf32():
         tensor = tensor / scale.to(tensor.dtype).view(-1, *[1] * (tensor.ndim - 1))
         problem = _as_problem(tensor)
         fit = _initial_fit(_initial_factors(tensor, rank, init, seed))
@@ -127,13 +129,18 @@ def _initial_factors(tensor: Tensor, rank: int, init: str, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same columns on every device
     factors = []
     for mode, size in enumerate(tensor.shape[1:]):
-        factor = torch.randn(size, rank, generator=generator, dtype=torch.float64).to(tensor.device)
+        factor = _gaussian(size, rank, generator).to(tensor.device)
         factor = _unit_columns(factor.expand(len(tensor), -1, -1))
         # The first update overwrites the first factor unread.
         if init == "svd" and mode > 0:
             factor = _with_singular_vectors(factor, tensor.movedim(mode + 1, 1).flatten(2), generator)
         factors.append(factor)
     return torch.cat(factors, dim=1)
+
+
+def _gaussian(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    # On the CPU, where the generator is, whatever torch's default device.
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def _with_singular_vectors(factor: Tensor, unfolding: Tensor, generator: torch.Generator) -> Tensor:
@@ -159,7 +166,7 @@ def _range_basis(unfolding: Tensor, count: int, generator: torch.Generator) -> T
     batch, size, _ = unfolding.shape
     if size <= count:
         return torch.eye(size, dtype=unfolding.dtype, device=unfolding.device).expand(batch, -1, -1)
-    sketch = torch.randn(size, count, generator=generator, dtype=torch.float64).to(unfolding)
+    sketch = _gaussian(size, count, generator).to(unfolding)
     basis = sketch.expand(batch, -1, -1)
     for _ in range(_POWER_STEPS):
         basis = torch.linalg.qr(unfolding @ (unfolding.mT @ basis)).Q

@@ -38,6 +38,12 @@ def side(architecture: str) -> int:
     return 56 if "patch14" in architecture else 64
 
 
+def square_images(architecture: str) -> torch.Tensor:
+    """Two images of the size that a small model is made for."""
+    size = side(architecture)
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
 def images_for(vit: ViT, architecture: str) -> torch.Tensor:
     """Two images, not square if the model takes such."""
     height = width = side(architecture)

@@ -335,6 +335,13 @@ def test_a_run_repeats_itself(saliency):
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_only_training_multiplies_in_tf32(saliency):
+    call("fit", *saliency, *popout_arguments())
+    assert torch.get_float32_matmul_precision() == "high"
+    call("test", *saliency, *popout_arguments())
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 # Checkpoints
 
 

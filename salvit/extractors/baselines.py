@@ -44,7 +44,9 @@ class RandomMap(Extractor):
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         height, width = patch_grid(vit, images)
         dtype = torch.promote_types(images.dtype, torch.float32)
-        maps = [torch.rand(1, height, width, generator=self._generator(image)) for image in images]
+        maps = [
+            torch.rand(1, height, width, generator=self._generator(image), device="cpu") for image in images
+        ]
         return torch.stack(maps).to(images.device, dtype)
 
     def _generator(self, image: Tensor) -> torch.Generator:

@@ -17,6 +17,7 @@ from salvit.lrp.pixels import pixels_relevance
 from salvit.lrp.readout import reading_row
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER, Attended
 from salvit.lrp.support import is_standard, require_lrp_rules, require_pixel_rules, require_reading_row
+from salvit.tf32 import without_tf32
 from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid
 
 Precision = Literal["model", "double"]
@@ -83,7 +84,7 @@ class RelevanceLRP(_LRP):
     share of a score's relevance away, and a sum is shared as an average is.
 
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
-    the maps is the fused one. Autocast has no effect, and about a GiB of activations is kept at a time.
+    the maps is the fused one. Autocast and TF32 have no effect, and about a GiB of activations is kept at a time.
 
     The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
     the embedded ViT no photograph's (docs/results.md), and of displays one in a hundred (docs/performance.md).
@@ -160,8 +161,8 @@ class PartialLRP(_LRP):
     the mean row over the tokens averaged. Relevance starts as 1 at the explained class's logit and is shared
     by the rules of `salvit.lrp.rules.ORIGINAL`.
 
-    Maps are non-negative. Autocast has no effect; the few sums that the last block divides by keep their digits
-    in float32.
+    Maps are non-negative. Autocast and TF32 have no effect; the few sums that the last block divides by keep their
+    digits in float32.
 
     Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the
     Rest Can Be Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
@@ -218,9 +219,9 @@ class FullLRP(_LRP):
     `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.pixels`), then summed
     over colours. What falls to prefix tokens and position embeddings is dropped.
 
-    Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast has no effect. The rules divide by sums
-    that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block: in
-    float32 most maps of photographs are rounding error (docs/results.md), so the default is float64, at twice the
+    Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast and TF32 have no effect. The rules divide
+    by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block:
+    in float32 most maps of photographs are rounding error (docs/results.md), so the default is float64, at twice the
     cost on CPUs and data-centre GPUs, many times it on others, and with a copy of the weights.
 
     Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
@@ -281,11 +282,12 @@ def _check_precision(precision: str) -> None:
 
 @contextmanager
 def _plain_arithmetic(device: str) -> Iterator[None]:
-    """No autocast, no denormal numbers, and no gradient or inference mode around what is computed."""
+    """No autocast, no TF32, no denormal numbers, and no gradient or inference mode around what is computed."""
     with (
         torch.inference_mode(False),
         torch.no_grad(),
         torch.autocast(device, enabled=False),
+        without_tf32(),
         flush_denormals(),
     ):
         yield

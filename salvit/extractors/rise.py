@@ -78,20 +78,24 @@ class RISE(Extractor):
             count = min(self.batch_size, self.masks - start)
             masks = torch.stack([self._mask(image.shape[-2:], generator) for _ in range(count)])
             masks = masks[:, None].to(image.device, dtype)
-            scores = vit((image * masks).to(image.dtype)).to(dtype).softmax(dim=-1)[:, index]
-            total += (scores[:, None, None, None] * masks).sum(dim=0)
+            scores = (
+                vit((image * masks).to(image.dtype)).to(dtype).softmax(dim=-1).index_select(1, index[None])
+            )
+            total += (scores[:, :, None, None] * masks).sum(dim=0)
         return total / (self.masks * self.probability)
 
     def _mask(self, size: torch.Size, generator: torch.Generator) -> Tensor:
         height, width = size
         cell_height, cell_width = -(-height // self.cells), -(-width // self.cells)
-        grid = torch.rand(1, 1, self.cells, self.cells, generator=generator, dtype=torch.float64)
+        grid = torch.rand(
+            1, 1, self.cells, self.cells, generator=generator, dtype=torch.float64, device="cpu"
+        )
         enlarged = F.interpolate(
             (grid < self.probability).double(),
             size=((self.cells + 1) * cell_height, (self.cells + 1) * cell_width),
             mode="bilinear",
             align_corners=False,
         )[0, 0]
-        top = int(torch.randint(cell_height, (), generator=generator))
-        left = int(torch.randint(cell_width, (), generator=generator))
+        top = int(torch.randint(cell_height, (), generator=generator, device="cpu"))
+        left = int(torch.randint(cell_width, (), generator=generator, device="cpu"))
         return enlarged[top : top + height, left : left + width]

@@ -7,7 +7,7 @@ import torch
 
 from salvit.extractors import METHODS
 from tests.extractors.conftest import build_vit
-from tests.registry import ARCHITECTURES, OPTIONS, images_for, small_vit, why_not
+from tests.registry import ARCHITECTURES, OPTIONS, small_vit, square_images, why_not
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -33,7 +33,9 @@ def correlation(one, other):
 
 
 @every
-def test_maps_of_the_cpu(vit, images, name):
+def test_maps_of_the_cpu(images, name):
+    # Of the images' size: timm resamples position embeddings in float32, and GPUs round that otherwise.
+    vit = build_vit(img_size=(32, 48))
     expected = make(name)(vit, images, 2)
     maps = make(name)(vit.cuda(), images.cuda(), 2)
     assert maps.is_cuda
@@ -102,10 +104,12 @@ def test_threads_do_not_disturb_each_other(images, name):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_model(architecture):
     vit = small_vit(architecture).double()
-    images, target = images_for(vit, architecture).double(), torch.tensor([3, 1])
+    # Of the model's own size, so that only those resample positions that always do, in float32: mixed RoPE and NaFlex.
+    images, target = square_images(architecture).double(), torch.tensor([3, 1])
+    resamples = "mixed" in architecture or "naflex" in architecture
     working = [name for name in METHODS if not why_not(make(name), vit)]
     assert working
     expected = {name: make(name)(vit, images, target) for name in working}
     vit, images = vit.cuda(), images.cuda()
     for name in working:
-        close(make(name)(vit, images, target), expected[name], tolerance(name))
+        close(make(name)(vit, images, target), expected[name], 1e-2 if resamples else tolerance(name))
