@@ -12,6 +12,7 @@ from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, Tok
 from salvit.lrp.denormals import flushing
 from salvit.untouched import untouched
 from tests.extractors.conftest import build_vit
+from tests.registry import OPTIONS
 
 
 def _interrupted(model):
@@ -134,6 +135,16 @@ def test_an_error_while_an_interrupt_is_handled_is_left_alone():
 def test_the_default_device_does_not_matter():
     with torch.device("meta"), untouched(nn.Linear(2, 2)):
         pass
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_default_device_matters_to_no_method(name):
+    vit, extractor = build_vit(), METHODS[name](**OPTIONS.get(name, {}))
+    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    expected = extractor(vit, images, 1)
+    with torch.device("meta"):
+        maps = extractor(vit, images, 1)
+    assert torch.equal(maps, expected)
 
 
 class _InterruptAt:

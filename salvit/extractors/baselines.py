@@ -102,7 +102,7 @@ class CenterPrior(Extractor):
 
 
 def _centres(size: int) -> Tensor:
-    return (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    return (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
 
 
 class InputGradient(Extractor):
