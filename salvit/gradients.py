@@ -192,7 +192,7 @@ def fused_attention(vit: ViT) -> Iterator[None]:
     Args:
         vit: a plain timm ViT.
     """
-    modules: list[Any] = [module for module in vit.modules() if hasattr(module, "fused_attn")]
+    modules: list[Any] = [module for module in vit.modules() if "fused_attn" in vars(module)]
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:

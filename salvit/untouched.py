@@ -4,7 +4,7 @@ import sys
 import threading
 import traceback
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import torch
@@ -31,15 +31,15 @@ class untouched:
     """Leave a model's hooks and fused attention, and the thread's modes, as they were, whatever happens inside.
 
     Contexts inside remove what they add themselves; this one also covers an interrupt that reaches them while they
-    do. An interrupt may reach this one, too, in the moment before it begins to restore, so nest two of them: only
-    one can be skipped.
+    do. An interrupt may reach this one, too, in the moment before it begins to restore, so enter it twice: only
+    one exit can be skipped.
 
     Args:
         model: any module.
 
     Example:
         >>> model = nn.Linear(2, 2)
-        >>> with untouched(model), untouched(model):
+        >>> with untouched(model) as guard, guard:
         ...     _ = model.register_forward_hook(print)
         >>> len(model._forward_hooks)
         0
@@ -55,8 +55,8 @@ class untouched:
             for module in model.modules()
         ]
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None

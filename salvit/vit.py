@@ -212,10 +212,12 @@ def require_plain_vit(vit: ViT) -> ViT:
 
 def _is_compiled(module: nn.Module) -> bool:
     """Whether it is the wrapper that torch.compile makes, was compiled in place, or had its forward compiled."""
+    # Not by hasattr on the module, which costs as much as a small layer where there is no such attribute.
+    own = vars(module)
     return (
-        hasattr(module, "_orig_mod")
-        or getattr(module, "_compiled_call_impl", None) is not None
-        or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable")
+        "_orig_mod" in module._modules
+        or own.get("_compiled_call_impl") is not None
+        or ("forward" in own and hasattr(own["forward"], "_torchdynamo_orig_callable"))
     )
 
 
@@ -230,11 +232,12 @@ def require_frozen_vit(vit: ViT) -> None:
         ValueError: if it or a part of it is in training mode, or it was made in inference mode.
     """
     require_plain_vit(vit)
-    if any(module.training for module in vit.modules()):
+    modules = list(vit.modules())
+    if any(module.training for module in modules):
         raise ValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
         )
-    if any(parameter.is_inference() for parameter in vit.parameters()):
+    if any(p is not None and p.is_inference() for module in modules for p in module._parameters.values()):
         raise ValueError(
             "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )
@@ -317,7 +320,7 @@ def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
         vit: a plain timm ViT.
         block: index, negative ones counting from the last block.
     """
-    return [module for module in vit.blocks[block].modules() if hasattr(module, "fused_attn")]
+    return [module for module in vit.blocks[block].modules() if "fused_attn" in vars(module)]
 
 
 def require_attention_maps(vit: ViT, what: str) -> None:

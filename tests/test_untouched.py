@@ -123,7 +123,7 @@ def _fail_while_an_interrupt_is_handled():
     try:
         raise KeyboardInterrupt
     except KeyboardInterrupt:
-        with untouched(nn.Linear(2, 2)), untouched(nn.Linear(2, 2)):
+        with untouched(nn.Linear(2, 2)) as guard, guard:
             raise RuntimeError("as it was") from None
 
 

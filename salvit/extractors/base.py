@@ -56,7 +56,7 @@ class Extractor(HasOptions, ABC):
         check_images(vit, images)
         self.check_grid(vit, patch_grid(vit, images))
         classes = check_target(vit, images, target) if self.class_specific else None
-        with lock_of(vit), untouched(vit), untouched(vit), torch.no_grad():
+        with lock_of(vit), untouched(vit) as guard, guard, torch.no_grad():
             maps = self._maps(vit, images, classes)
         _require_finite(self, maps)
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
