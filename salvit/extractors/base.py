@@ -40,7 +40,7 @@ class Extractor(HasOptions, ABC):
             vit: a plain timm ViT in eval mode, on the device of the images.
             images: [B, 3, H, W], normalised for the model (`salvit.vit.normalize`).
             target: the class explained: None for each image's predicted class, one class index for all
-                images, or a [B] tensor of integers; ignored unless `class_specific`.
+                images, or a [B] tensor of integers; of no effect, but checked, unless `class_specific`.
 
         Returns:
             Maps [B, K, h, w] over the patch grid, K = `num_channels(vit)`, without gradient; float32, or
@@ -55,9 +55,9 @@ class Extractor(HasOptions, ABC):
         self.check(vit)
         check_images(vit, images)
         self.check_grid(vit, patch_grid(vit, images))
-        classes = check_target(vit, images, target) if self.class_specific else None
+        classes = check_target(vit, images, target)
         with lock_of(vit), untouched(vit) as guard, guard, torch.no_grad():
-            maps = self._maps(vit, images, classes)
+            maps = self._maps(vit, images, classes if self.class_specific else None)
         _require_finite(self, maps)
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
@@ -145,7 +145,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     """Return the target classes as one index per image.
 
     Args:
-        vit: a plain timm ViT with a classifier head.
+        vit: a plain timm ViT.
         images: [B, 3, H, W].
         target: None, a class index, or a [B] tensor of integers.
 
@@ -153,10 +153,12 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
         int64 [B] on the images' device, or None for the predicted classes.
 
     Raises:
-        ValueError: if the targets have the wrong length, dtype or range.
+        ValueError: if the targets have the wrong length, dtype or range, or the model has no classes.
     """
     if target is None:
         return None
+    if vit.num_classes < 1:
+        raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
     try:
         classes = torch.as_tensor(target, device=images.device)
     except (TypeError, ValueError, RuntimeError):

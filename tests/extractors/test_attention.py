@@ -258,13 +258,21 @@ def test_targets(vit, images):
     ],
 )
 def test_bad_targets(vit, images, target, message):
-    with pytest.raises(ValueError, match=message):
-        ClassSpecific()(vit, images, target)
+    for extractor in (ClassSpecific(), RawAttention()):
+        with pytest.raises(ValueError, match=message):
+            extractor(vit, images, target)
+
+
+def test_a_target_changes_nothing_where_no_class_is_explained(vit, images):
+    torch.testing.assert_close(RawAttention()(vit, images, 3), RawAttention()(vit, images), rtol=0, atol=0)
 
 
 def test_no_classifier(make_vit, images):
+    vit = make_vit(num_classes=0)
     with pytest.raises(ValueError, match="no classifier head"):
-        ClassSpecific()(make_vit(num_classes=0), images)
+        ClassSpecific()(vit, images)
+    with pytest.raises(ValueError, match="no classifier head: leave target out"):
+        RawAttention()(vit, images, 0)
 
 
 def test_extract_by_name(vit, images):
