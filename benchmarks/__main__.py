@@ -32,7 +32,8 @@ input, each method in a process of its own. Methods with a limit are measured {o
 
 The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations.
 Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
-products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`.
+products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`, and
+5.2 where the forward pass is in float64, which on this CPU takes two of float32.
 Models whose blocks are not standard (RoPE, gated MLPs, BEiT, …) are run as timm wrote them, with the memory of a whole
 graph: {other_make}
 
@@ -40,18 +41,19 @@ graph: {other_make}
 
 ## Precision of LRP
 
-Its rules divide by sums that may nearly vanish, and in float32 what such a sum leaves is rounding. Maps in float32
-beside those in float64 of the same weights, image by image; a map below .999 is another map. `salvit_tiny` on 128
+Its rules divide by sums that may nearly vanish, and in float32 what such a sum leaves is rounding. Maps of a float32
+model beside those of the same weights in float64, image by image; a map below .999 is another map. `salvit_tiny` on 128
 displays of PopOut:
 
 {precision}
 
-{explained} with random weights, whose attention is nearly uniform and its sums nearly zero, on 8 images of noise:
+{explained} with random weights, whose attention is nearly uniform and its sums nearly zero, on 48 images of noise:
 
 {precision_random}
 
-So `FullLRP` computes in float64 unless told otherwise (`precision="model"`), and `RelevanceLRP` and `PartialLRP` in the
-model's precision; take `RelevanceLRP(precision="double")` where single maps matter. On photographs:
+What is lost is lost in the forward pass. `precision="double"` runs that in float64, and lets relevance flow in float32
+beside it. It is the default of `FullLRP`; `RelevanceLRP` and `PartialLRP` compute in the model's precision, so take
+`RelevanceLRP(precision="double")` where single maps matter, or weights are not trained. On photographs:
 `python -m benchmarks.precision --images FOLDER --size 240 320`.
 
 ## Scoring explanations
@@ -145,7 +147,7 @@ def page(options: argparse.Namespace, found: Mapping[str, str]) -> str:
 def _random_precision(model: str, size: int) -> str:
     torch.manual_seed(0)
     vit = salvit.load_vit(model, pretrained=False, img_size=size)
-    return precision.table(vit, torch.rand(8, 3, size, size))
+    return precision.table(vit, torch.rand(48, 3, size, size))
 
 
 def _machine(device: str) -> str:

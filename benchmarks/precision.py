@@ -1,4 +1,4 @@
-"""How many digits LRP keeps in float32: `python -m benchmarks.precision --images FOLDER --size 240 320`."""
+"""How many digits LRP keeps of float32 models: `python -m benchmarks.precision --images FOLDER --size 240 320`."""
 
 import argparse
 from pathlib import Path
@@ -16,26 +16,28 @@ from salvit.vit import ViT, normalize
 _AGREES = 0.999
 _METHODS: dict[str, Extractor] = {
     "relevance_lrp": RelevanceLRP(),
+    "relevance_lrp precision=double": RelevanceLRP(precision="double"),
     "partial_lrp": PartialLRP(),
-    "full_lrp": FullLRP(precision="model"),
+    "full_lrp precision=model": FullLRP(precision="model"),
+    "full_lrp": FullLRP(),
 }
 
 
 def table(vit: ViT, images: Tensor) -> str:
-    """A Markdown table of how well each method's float32 maps correlate with its float64 maps, image by image.
+    """A Markdown table of how well each method's maps correlate with those of the model in float64, image by image.
 
     Args:
         vit: a float32 model.
         images: RGB in [0, 1], [B, 3, H, W].
     """
     normed, exact = normalize(vit, images), in_double(vit)
-    lines = ["| method in float32 | median correlation | least | maps below .999 |", "|---|---|---|---|"]
+    lines = ["| method | median correlation | least | maps below .999 |", "|---|---|---|---|"]
     for name, method in _METHODS.items():
         agreement = torch.cat(
             [_correlations(method(vit, part), method(exact, part.double())) for part in normed.split(8)]
         )
         share = (agreement < _AGREES).double().mean()
-        lines.append(f"| {name} | {agreement.median():.6f} | {agreement.min():.3f} | {100 * share:.0f} % |")
+        lines.append(f"| {name} | {agreement.median():.6f} | {agreement.min():.6f} | {100 * share:.0f} % |")
     return "\n".join(lines)
 
 

@@ -50,8 +50,7 @@ def test_precision_counts_maps_that_rounding_has_changed(monkeypatch):
     monkeypatch.setattr(precision, "_correlations", lambda maps, exact: torch.tensor([1.0, 0.9]).double())
     rows = precision.table(vit, images).splitlines()[2:]
     assert [row.split("|")[1:5] for row in rows] == [
-        [f" {name} ", " 0.900000 ", " 0.900 ", " 50 % "]
-        for name in ("relevance_lrp", "partial_lrp", "full_lrp")
+        [f" {name} ", " 0.900000 ", " 0.900000 ", " 50 % "] for name in precision._METHODS
     ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.lrp import standard, stock
 from salvit.lrp.denormals import flush_denormals
-from salvit.lrp.double import in_double
+from salvit.lrp.double import in_double, require_double
 from salvit.lrp.pixels import pixels_relevance
 from salvit.lrp.readout import reading_row
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER, Attended
@@ -40,22 +40,24 @@ class _LRP(Extractor):
 
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, has weights of less than 32 bits, or pools tokens in a way that
-                no rule covers.
+            ValueError: if it is in training mode, has weights of less than 32 bits, pools tokens in a way that no
+                rule covers, or is to run in float64 on a device without.
         """
         super().check(vit)
         require_lrp_rules(vit, repr(self))
+        if self.precision == "double":
+            require_double(vit, repr(self))
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         with _plain_arithmetic(images.device.type):
             dtype = next(vit.parameters()).dtype
-            vit = in_double(vit) if self.precision == "double" else vit
-            images = images.to(next(vit.parameters()).dtype)
+            exact = in_double(vit) if self.precision == "double" else vit
+            images = images.to(next(exact.parameters()).dtype)
             size = _images_at_once(vit, images, self._first_block(vit))
             # Cloned: tensors made in inference mode must not enter a graph.
             targets = [None] * len(images) if target is None else target.clone().split(size)
             maps = [
-                self._explain(vit, part, classes)
+                self._explain(vit, exact, part, classes)
                 for part, classes in zip(images.split(size), targets, strict=False)
             ]
             return torch.cat(maps).to(dtype)
@@ -65,8 +67,8 @@ class _LRP(Extractor):
         """Return the index of the lowest block that relevance reaches."""
 
     @abstractmethod
-    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        """Return the maps of images few enough to be kept on tape at once."""
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        """Return the maps of images few enough to be kept on tape at once; `exact` runs forward, `vit` or its copy."""
 
 
 class RelevanceLRP(_LRP):
@@ -87,9 +89,12 @@ class RelevanceLRP(_LRP):
     the maps is the fused one. Autocast and TF32 have no effect, and about a GiB of activations is kept at a time.
 
     The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
-    the embedded ViT no photograph's (docs/results.md), and of displays one in a hundred (docs/performance.md).
-    "double" computes in float64, at twice the cost on CPUs and data-centre GPUs, many
-    times it on others, and with a copy of the weights.
+    the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
+    four (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
+    relevance flow in the weights' precision beside it, which agrees with float64 throughout to 1e-5 of the maximum. It
+    costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy of the weights,
+    and is not to be had on devices without float64. Of models whose blocks are not standard, all but the products of
+    linear layers and the gradient is in float64.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
     section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
@@ -98,7 +103,7 @@ class RelevanceLRP(_LRP):
         start_layer: lowest block that contributes, negative ones counting from the last; the source's
             evaluations use 1, its notebooks 0.
         per_head: one map per head of the last block instead of their mean.
-        precision: "model", that of the weights, or "double".
+        precision: of the forward pass: "model", that of the weights, or "double".
 
     Raises:
         ValueError: if `precision` is neither.
@@ -140,9 +145,9 @@ class RelevanceLRP(_LRP):
     def _first_block(self, vit: ViT) -> int:
         return block_indices(vit, [self.start_layer])[0]
 
-    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         flows = _engine(vit).attended(
-            vit, images, target, TRANSFORMER, self._first_block(vit), gradients=True
+            vit, exact, images, target, TRANSFORMER, self._first_block(vit), gradients=True
         )
         last = next(flows)
         identity = reading_row(vit, last.relevance)
@@ -202,9 +207,9 @@ class PartialLRP(_LRP):
     def _first_block(self, vit: ViT) -> int:
         return num_blocks(vit) - 1
 
-    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         last = self._first_block(vit)
-        [flow] = _engine(vit).attended(vit, images, target, ORIGINAL, last, gradients=False)
+        [flow] = _engine(vit).attended(vit, exact, images, target, ORIGINAL, last, gradients=False)
         relevance = flow.relevance.clamp(min=0)
         if not self.per_head:
             relevance = relevance.mean(1, keepdim=True)
@@ -221,14 +226,14 @@ class FullLRP(_LRP):
 
     Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast and TF32 have no effect. The rules divide
     by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block:
-    in float32 most maps of photographs are rounding error (docs/results.md), so the default is float64, at twice the
-    cost on CPUs and data-centre GPUs, many times it on others, and with a copy of the weights.
+    in float32 most maps of photographs are rounding error (docs/results.md), so by default the forward pass is in
+    float64: see `RelevanceLRP`.
 
     Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
     Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
 
     Args:
-        precision: "double", or "model", that of the weights.
+        precision: of the forward pass: "double", or "model", that of the weights.
 
     Raises:
         ValueError: if `precision` is neither.
@@ -266,8 +271,9 @@ class FullLRP(_LRP):
     def _first_block(self, vit: ViT) -> int:
         return 0
 
-    def _explain(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        return pixels_relevance(vit, images, _engine(vit).patch_relevance(vit, images, target, ORIGINAL))
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        patches = _engine(vit).patch_relevance(vit, exact, images, target, ORIGINAL)
+        return pixels_relevance(exact, images, patches)
 
 
 def _engine(vit: ViT) -> ModuleType:

@@ -7,6 +7,25 @@ from torch import nn
 
 from salvit.vit import ViT
 
+_WITHOUT_DOUBLE = {"mps"}
+
+
+def require_double(vit: ViT, what: str) -> None:
+    """Raise unless the model's device computes in float64.
+
+    Args:
+        vit: a plain timm ViT.
+        what: what needs it, for the message.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    device = next(vit.parameters()).device
+    if device.type in _WITHOUT_DOUBLE:
+        raise ValueError(
+            f'{what} needs float64, which {device} does not have: take precision="model", or vit.cpu()'
+        )
+
 
 def in_double(vit: ViT) -> ViT:
     """Return a copy of a model whose floating-point weights are float64, or the model if they are already.

@@ -51,13 +51,14 @@ _Share = Callable[[Tensor, Sequence[Tensor], Tensor], Sequence[Tensor]]
 
 
 def attended(
-    vit: ViT, images: Tensor, target: Tensor | None, rules: RuleSet, first: int, gradients: bool
+    vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet, first: int, gradients: bool
 ) -> Iterator[Attended]:
     """Yield what reaches the attention of the last block, of the one before, … down to block `first`.
 
     Args:
         vit: a plain timm ViT in eval mode.
-        images: [B, 3, H, W], normalised for the model, of its dtype.
+        exact: what passes relevance on: the model itself, or its copy in float64.
+        images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
         target: int64 [B], or None for the predicted classes.
         rules: how linear layers and additions share relevance.
         first: index of the lowest block.
@@ -70,23 +71,25 @@ def attended(
         >>> from salvit.lrp.rules import TRANSFORMER
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("eva02_tiny_patch14_224", pretrained=False, img_size=28, depth=2, num_classes=5)
-        >>> [flow.relevance.shape for flow in attended(vit, torch.rand(1, 3, 28, 28), None, TRANSFORMER, 1, False)]
+        >>> [flow.relevance.shape for flow in attended(vit, vit, torch.rand(1, 3, 28, 28), None, TRANSFORMER, 1, False)]
         [torch.Size([1, 3, 5, 5])]
     """
     blocks = range(first, len(vit.blocks))
-    passed = _propagate(vit, images, target, rules, blocks, _begin_at_block(vit, first))
-    of_logit = attention_gradients(vit, images, passed.classes, blocks)[1] if gradients else []
+    dtype = next(vit.parameters()).dtype
+    passed = _propagate(exact, dtype, images, target, rules, blocks, _begin_at_block(exact, first))
+    of_logit = attention_gradients(vit, images.to(dtype), passed.classes, blocks)[1] if gradients else []
     for block in reversed(blocks):
-        relevance = torch.cat(passed.attention.pop(block), dim=1)
+        relevance = torch.cat(passed.attention.pop(block), dim=1).to(dtype)
         yield Attended(relevance, of_logit.pop() if gradients else None)
 
 
-def patch_relevance(vit: ViT, images: Tensor, target: Tensor | None, rules: RuleSet) -> Tensor:
+def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet) -> Tensor:
     """Return the relevance of the patches as they leave the patch embedding, [B, hw, D].
 
     Args:
         vit: a plain timm ViT in eval mode whose patch embedding is timm's PatchEmbed.
-        images: [B, 3, H, W], normalised for the model, of its dtype.
+        exact: what passes relevance on: the model itself, or its copy in float64.
+        images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
         target: int64 [B], or None for the predicted classes.
         rules: how linear layers and additions share relevance.
 
@@ -97,10 +100,12 @@ def patch_relevance(vit: ViT, images: Tensor, target: Tensor | None, rules: Rule
         >>> from salvit.lrp.rules import ORIGINAL
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("eva02_tiny_patch14_224", pretrained=False, img_size=28, depth=2, num_classes=5)
-        >>> patch_relevance(vit, torch.rand(1, 3, 28, 28), None, ORIGINAL).shape
+        >>> patch_relevance(vit, vit, torch.rand(1, 3, 28, 28), None, ORIGINAL).shape
         torch.Size([1, 4, 192])
     """
-    relevance = _propagate(vit, images, target, rules, range(0), _begin_at_patches(vit)).beginning
+    relevance = _propagate(
+        exact, next(vit.parameters()).dtype, images, target, rules, range(0), _begin_at_patches(exact)
+    ).beginning
     return relevance.reshape(len(images), -1, relevance.shape[-1])
 
 
@@ -114,13 +119,14 @@ class _Passed(NamedTuple):
 
 def _propagate(
     vit: ViT,
+    dtype: torch.dtype,
     images: Tensor,
     target: Tensor | None,
     rules: RuleSet,
     blocks: range,
     beginning: AbstractContextManager[list[Tensor]],
 ) -> _Passed:
-    mode = _RelevanceMode(rules)
+    mode = _RelevanceMode(rules, dtype)
     with torch.enable_grad(), ExitStack() as stack:
         stack.enter_context(fused_attention(vit))
         begun = stack.enter_context(beginning)
@@ -174,13 +180,18 @@ def _begin_at_patches(vit: ViT) -> Iterator[list[Tensor]]:
 class _RelevanceMode(TorchFunctionMode):
     """Answers operations on tokens by those whose backward pass is the relevance rule.
 
+    Args:
+        rules: how linear layers and additions share relevance.
+        dtype: of the products by which linear layers share it; all else is computed in the model's.
+
     Attributes:
         attention: R_A of each block's attentions, once the backward pass is done.
     """
 
-    def __init__(self, rules: RuleSet) -> None:
+    def __init__(self, rules: RuleSet, dtype: torch.dtype) -> None:
         super().__init__()
         self.rules = rules
+        self.dtype = dtype
         self.attention: dict[int, list[Tensor]] = {}
         self.block: int | None = None
 
@@ -230,7 +241,10 @@ class _RelevanceMode(TorchFunctionMode):
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            return [self.rules.linear(inputs[0], weight, bias, output, relevance)]
+            low = self.dtype
+            shift = None if bias is None else bias.to(low)
+            parts = (inputs[0].to(low), weight.to(low), shift, output.to(low), relevance.to(low))
+            return [self.rules.linear(*parts).to(output.dtype)]
 
         return _share(lambda x: F.linear(x, weight, bias), share, x)
 

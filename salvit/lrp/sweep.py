@@ -14,6 +14,7 @@ from salvit.lrp.tape import (
     join_projected,
     projections,
     scaled,
+    score_scale,
     split_heads,
 )
 
@@ -85,7 +86,7 @@ def through_mlp(tape: BlockTape, rules: RuleSet, flow: Flow) -> Flow:
     block, mlp = tape.block, tape.block.mlp
     x = tape.between
     output = scaled(block.ls2, tape.output)
-    kept, branch = rules.add(x, output, x + output, flow.relevance)
+    kept, branch = rules.add(x, output, tape.leaving, flow.relevance)
     activated, pull_activation = vjp(lambda hidden: mlp.norm(mlp.act(hidden)), tape.hidden)
     relevance = _linear(rules, mlp.fc2, activated, tape.output, branch)
     normed, pull_norm = vjp(block.norm2, x)
@@ -125,8 +126,8 @@ def to_attention(tape: BlockTape, rules: RuleSet, flow: Flow) -> AttentionFlow:
     normed, pull = vjp(attention.norm, tape.mixed)
     mixed_share = divide(_linear(rules, attention.proj, normed, tape.attended, branch), tape.mixed)
     query, key, value = (part.contiguous() for part in split_heads(attention, tape.projected))
-    query = query * _scale(query)
-    scores = query @ key.mT
+    query = query * score_scale(query)
+    scores = query @ key.mT if tape.scores is None else tape.scores
     weights, pull_softmax = vjp(lambda scores: scores.softmax(-1), scores)
     # Contiguous, because each product of a strided view would copy it anew.
     relevance, value_relevance = bilinear(weights, value.mT, by_head(attention, mixed_share).contiguous())
@@ -183,7 +184,7 @@ def from_attention(tape: BlockTape, rules: RuleSet, flow: AttentionFlow) -> Flow
 def _projections_relevance(tape: BlockTape, rules: RuleSet, flow: AttentionFlow, normed: Tensor) -> Tensor:
     """Relevance of the normalised tokens, through scores and the joint projection to queries, keys, values."""
     # The rule is for unscaled products: with a scaled stabiliser it gives the same on scaled ones.
-    share = divide(flow.relevance, flow.scores, STABILIZER * _scale(flow.query))
+    share = divide(flow.relevance, flow.scores, STABILIZER * score_scale(flow.query))
     parts = (*bilinear(flow.query, flow.key, share), flow.value_relevance)
     return _through_projections(
         tape,
@@ -200,7 +201,7 @@ def _projections_gradient(tape: BlockTape, flow: AttentionFlow) -> Tensor:
     assert flow.gradient is not None
     assert flow.mixed_gradient is not None
     scores = flow.pull_softmax(flow.gradient)
-    gradients = ((scores @ flow.key).mul_(_scale(flow.query)), scores.mT @ flow.query)
+    gradients = ((scores @ flow.key).mul_(score_scale(flow.query)), scores.mT @ flow.query)
     before = split_heads(attention, tape.projected, normalised=False)
     query, key = (
         vjp(norm, x)[1](gradient)
@@ -219,11 +220,6 @@ def _through_projections(
     joined = join_projected(attention, tape, parts)
     carried = [back(*part) for part in zip(layers, tape.projected, joined, strict=True)]
     return carried[0] if len(carried) == 1 else add_to_first(carried[1], carried[0])
-
-
-def _scale(query: Tensor) -> float:
-    """What attention multiplies its scores by."""
-    return float(query.shape[-1] ** -0.5)
 
 
 def _linear(rules: RuleSet, layer: nn.Linear, x: Tensor, output: Tensor, relevance: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ read is not computed: with a class token, the last block's queries and MLP are t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -34,6 +34,8 @@ class BlockTape:
         between: the tokens after the attention's residual addition, [B, r, D].
         hidden: output of the MLP's first layer, [B, r, E].
         output: output of the MLP's second layer, [B, r, D].
+        leaving: the tokens after the MLP's residual addition, [B, r, D].
+        scores: of the attention, scaled, before the softmax, [B, heads, r, N]; None where they are computed again.
     """
 
     block: Block
@@ -44,6 +46,8 @@ class BlockTape:
     between: Tensor
     hidden: Tensor
     output: Tensor
+    leaving: Tensor
+    scores: Tensor | None = None
 
 
 def embed(vit: ViT, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +100,7 @@ def run_blocks(vit: ViT, tokens: Tensor, start: int) -> tuple[Tensor, list[Block
         tape = _run_block(block, x, read or x.shape[1])
         if index >= start:
             tapes.append(tape)
-        x = tape.between + scaled(block.ls2, tape.output)
+        x = tape.leaving
     require_finite(x)
     return x, tapes
 
@@ -126,7 +130,51 @@ def _run_block(block: Block, x: Tensor, read: int) -> BlockTape:
     between = x[:, :read] + scaled(block.ls1, attended)
     hidden = mlp.fc1(block.norm2(between))
     output = mlp.fc2(mlp.norm(mlp.act(hidden)))
-    return BlockTape(block, x, projected, mixed, attended, between, hidden, output)
+    leaving = between + scaled(block.ls2, output)
+    return BlockTape(block, x, projected, mixed, attended, between, hidden, output, leaving)
+
+
+def rounded(tape: BlockTape, block: Block) -> BlockTape:
+    """Return a tape in the precision of another copy of its block, every sum that rules divide by computed before.
+
+    Args:
+        tape: the block's tape, in float64.
+        block: the block in a lower precision, or of the tape itself, which is then returned as it is.
+
+    Example:
+        >>> import copy, torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> _, [tape] = run_blocks(copy.deepcopy(vit).double(), torch.rand(1, 5, 192).double(), start=0)
+        >>> tape.x.dtype, rounded(tape, vit.blocks[0]).x.dtype
+        (torch.float64, torch.float32)
+    """
+    if tape.block is block:
+        return tape
+    dtype = block.attn.qkv.weight.dtype
+    kept = {field.name: getattr(tape, field.name) for field in fields(tape)}
+    lower = {name: value.to(dtype) for name, value in kept.items() if isinstance(value, Tensor)}
+    query, key, _ = split_heads(tape.block.attn, tape.projected)
+    return BlockTape(
+        block,
+        projected=[part.to(dtype) for part in tape.projected],
+        scores=((query * score_scale(query)) @ key.mT).to(dtype),
+        **lower,
+    )
+
+
+def score_scale(query: Tensor) -> float:
+    """Return what attention multiplies its scores by.
+
+    Args:
+        query: [B, heads, r, d].
+
+    Example:
+        >>> import torch
+        >>> score_scale(torch.ones(1, 1, 1, 4))
+        0.5
+    """
+    return float(query.shape[-1] ** -0.5)
 
 
 class Projection(NamedTuple):
