@@ -91,10 +91,10 @@ class RelevanceLRP(_LRP):
     The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
     the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
     four (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
-    relevance flow in the weights' precision beside it, which agrees with float64 throughout to 1e-5 of the maximum. It
-    costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy of the weights,
-    and is not to be had on devices without float64. Of models whose blocks are not standard, all but the products of
-    linear layers and the gradient is in float64.
+    relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 1e-5 of
+    the maximum. It costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy
+    of the weights, and is not to be had on Apple's GPUs. Of models whose blocks are not standard, all but the gradient
+    and the products of linear layers is in float64.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
     section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
@@ -131,8 +131,8 @@ class RelevanceLRP(_LRP):
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
             IndexError: if it has no such block.
-            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, or
-                has weights of less than 32 bits.
+            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, has
+                weights of less than 32 bits, or is to run in float64 on a device without.
         """
         super().check(vit)
         require_reading_row(vit, repr(self))
@@ -258,8 +258,8 @@ class FullLRP(_LRP):
 
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, or its patch embedding, how its classifier pools tokens or its
-                weights' dtype is not covered.
+            ValueError: if it is in training mode, its patch embedding, how its classifier pools tokens or its
+                weights' dtype is not covered, or it is to run in float64 on a device without.
         """
         super().check(vit)
         require_pixel_rules(vit, repr(self))

@@ -7,7 +7,7 @@ from torch import nn
 
 from salvit.vit import ViT
 
-_WITHOUT_DOUBLE = {"mps"}
+_WITHOUT_DOUBLE = {"mps"}  # Apple's GPUs
 
 
 def require_double(vit: ViT, what: str) -> None:
@@ -30,7 +30,8 @@ def require_double(vit: ViT, what: str) -> None:
 def in_double(vit: ViT) -> ViT:
     """Return a copy of a model whose floating-point weights are float64, or the model if they are already.
 
-    The copy's weights take twice the memory of the model's. Hooks of the model are called by the copy as well.
+    The copy's weights take twice the memory of the model's. Hooks of the model are called by the copy as well,
+    with its float64 activations.
 
     Args:
         vit: a plain timm ViT.

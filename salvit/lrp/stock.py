@@ -6,6 +6,7 @@ Every operation that meets a token is answered by one whose derivative is its re
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +57,7 @@ def attended(
     """Yield what reaches the attention of the last block, of the one before, … down to block `first`.
 
     Args:
-        vit: a plain timm ViT in eval mode.
+        vit: a plain timm ViT in eval mode, in whose precision are ∇A and the products of linear layers.
         exact: what passes relevance on: the model itself, or its copy in float64.
         images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
         target: int64 [B], or None for the predicted classes.
@@ -76,7 +77,8 @@ def attended(
     """
     blocks = range(first, len(vit.blocks))
     dtype = next(vit.parameters()).dtype
-    passed = _propagate(exact, dtype, images, target, rules, blocks, _begin_at_block(exact, first))
+    rules = _in(dtype, rules)
+    passed = _propagate(exact, images, target, rules, blocks, _begin_at_block(exact, first))
     of_logit = attention_gradients(vit, images.to(dtype), passed.classes, blocks)[1] if gradients else []
     for block in reversed(blocks):
         relevance = torch.cat(passed.attention.pop(block), dim=1).to(dtype)
@@ -84,10 +86,11 @@ def attended(
 
 
 def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet) -> Tensor:
-    """Return the relevance of the patches as they leave the patch embedding, [B, hw, D].
+    """Return the relevance of the patches as they leave the patch embedding, [B, hw, D], in the dtype of `exact`.
 
     Args:
-        vit: a plain timm ViT in eval mode whose patch embedding is timm's PatchEmbed.
+        vit: a plain timm ViT in eval mode whose patch embedding is timm's PatchEmbed, in whose precision are the
+            products of linear layers.
         exact: what passes relevance on: the model itself, or its copy in float64.
         images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
         target: int64 [B], or None for the predicted classes.
@@ -103,10 +106,20 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
         >>> patch_relevance(vit, vit, torch.rand(1, 3, 28, 28), None, ORIGINAL).shape
         torch.Size([1, 4, 192])
     """
-    relevance = _propagate(
-        exact, next(vit.parameters()).dtype, images, target, rules, range(0), _begin_at_patches(exact)
-    ).beginning
+    rules = _in(next(vit.parameters()).dtype, rules)
+    relevance = _propagate(exact, images, target, rules, range(0), _begin_at_patches(exact)).beginning
     return relevance.reshape(len(images), -1, relevance.shape[-1])
+
+
+def _in(dtype: torch.dtype, rules: RuleSet) -> RuleSet:
+    """The same rules, linear layers' products computed in a dtype: they are what takes the time."""
+
+    def linear(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, relevance: Tensor) -> Tensor:
+        shift = None if bias is None else bias.to(dtype)
+        shared = rules.linear(x.to(dtype), weight.to(dtype), shift, output.to(dtype), relevance.to(dtype))
+        return shared.to(output.dtype)
+
+    return replace(rules, linear=linear)
 
 
 class _Passed(NamedTuple):
@@ -119,14 +132,13 @@ class _Passed(NamedTuple):
 
 def _propagate(
     vit: ViT,
-    dtype: torch.dtype,
     images: Tensor,
     target: Tensor | None,
     rules: RuleSet,
     blocks: range,
     beginning: AbstractContextManager[list[Tensor]],
 ) -> _Passed:
-    mode = _RelevanceMode(rules, dtype)
+    mode = _RelevanceMode(rules)
     with torch.enable_grad(), ExitStack() as stack:
         stack.enter_context(fused_attention(vit))
         begun = stack.enter_context(beginning)
@@ -180,18 +192,13 @@ def _begin_at_patches(vit: ViT) -> Iterator[list[Tensor]]:
 class _RelevanceMode(TorchFunctionMode):
     """Answers operations on tokens by those whose backward pass is the relevance rule.
 
-    Args:
-        rules: how linear layers and additions share relevance.
-        dtype: of the products by which linear layers share it; all else is computed in the model's.
-
     Attributes:
         attention: R_A of each block's attentions, once the backward pass is done.
     """
 
-    def __init__(self, rules: RuleSet, dtype: torch.dtype) -> None:
+    def __init__(self, rules: RuleSet) -> None:
         super().__init__()
         self.rules = rules
-        self.dtype = dtype
         self.attention: dict[int, list[Tensor]] = {}
         self.block: int | None = None
 
@@ -241,10 +248,7 @@ class _RelevanceMode(TorchFunctionMode):
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            low = self.dtype
-            shift = None if bias is None else bias.to(low)
-            parts = (inputs[0].to(low), weight.to(low), shift, output.to(low), relevance.to(low))
-            return [self.rules.linear(*parts).to(output.dtype)]
+            return [self.rules.linear(inputs[0], weight, bias, output, relevance)]
 
         return _share(lambda x: F.linear(x, weight, bias), share, x)
 

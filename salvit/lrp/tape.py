@@ -5,8 +5,8 @@ read is not computed: with a class token, the last block's queries and MLP are t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ def _run_block(block: Block, x: Tensor, read: int) -> BlockTape:
 
 
 def rounded(tape: BlockTape, block: Block) -> BlockTape:
-    """Return a tape in the precision of another copy of its block, every sum that rules divide by computed before.
+    """Return a tape in the precision of another copy of its block; sums of activations are computed before.
 
     Args:
         tape: the block's tape, in float64.
@@ -152,15 +152,13 @@ def rounded(tape: BlockTape, block: Block) -> BlockTape:
     if tape.block is block:
         return tape
     dtype = block.attn.qkv.weight.dtype
-    kept = {field.name: getattr(tape, field.name) for field in fields(tape)}
-    lower = {name: value.to(dtype) for name, value in kept.items() if isinstance(value, Tensor)}
+    lower: dict[str, Any] = {
+        name: value.to(dtype) for name, value in vars(tape).items() if isinstance(value, Tensor)
+    }
     query, key, _ = split_heads(tape.block.attn, tape.projected)
-    return BlockTape(
-        block,
-        projected=[part.to(dtype) for part in tape.projected],
-        scores=((query * score_scale(query)) @ key.mT).to(dtype),
-        **lower,
-    )
+    scores = ((query * score_scale(query)) @ key.mT).to(dtype)
+    projected = [part.to(dtype) for part in tape.projected]
+    return replace(tape, block=block, projected=projected, scores=scores, **lower)
 
 
 def score_scale(query: Tensor) -> float:

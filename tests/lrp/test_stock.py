@@ -190,9 +190,7 @@ def test_relevance_is_conserved(images, options):
     vit = spread(VisionTransformer(**SIZE, **options))
     assert not is_standard(vit)
     with torch.no_grad():
-        passed = stock._propagate(
-            vit, images.dtype, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0)
-        )
+        passed = stock._propagate(vit, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0))
     torch.testing.assert_close(
         passed.beginning.sum((1, 2)), torch.ones(3, dtype=torch.float64), rtol=1e-5, atol=0
     )
@@ -219,7 +217,7 @@ class OneOperation(nn.Module):
 
     def relevance(self, x, share, rules=ORIGINAL):
         leaf = stock._tokens(x.detach().requires_grad_())
-        with torch.enable_grad(), stock._RelevanceMode(rules, x.dtype):
+        with torch.enable_grad(), stock._RelevanceMode(rules):
             output = self.function(leaf)
         return torch.autograd.grad(output, leaf, share(output.detach()))[0]
 
@@ -282,7 +280,7 @@ def test_a_position_bias_takes_its_share_of_a_score():
     def attend(query):
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
-    mode = stock._RelevanceMode(ORIGINAL, query.dtype)
+    mode = stock._RelevanceMode(ORIGINAL)
     mode.block, leaf = 7, stock._tokens(query.clone().requires_grad_())
     with torch.enable_grad(), mode:
         output = attend(leaf)
@@ -368,9 +366,7 @@ def test_rotated_queries_and_swish_of_a_real_family():
     vit = timm.create_model("eva02_tiny_patch14_224", img_size=28, depth=2, num_classes=5)
     vit, images = spread(vit), torch.randn(2, 3, 28, 28, dtype=torch.float64)
     with torch.no_grad():
-        passed = stock._propagate(
-            vit, images.dtype, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0)
-        )
+        passed = stock._propagate(vit, images, None, TRANSFORMER, range(2), stock._begin_at_block(vit, 0))
     np.testing.assert_allclose(passed.beginning.sum((1, 2)), 1, rtol=1e-5)
     assert RelevanceLRP()(vit, images).std() > 0
 
