@@ -90,7 +90,7 @@ class RelevanceLRP(_LRP):
 
     The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
     the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
-    four (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
+    six (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
     relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 1e-5 of
     the maximum. It costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy
     of the weights, and is not to be had on Apple's GPUs. Of models whose blocks are not standard, all but the gradient
