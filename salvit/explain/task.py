@@ -93,8 +93,9 @@ def make_task(options: Options) -> Task:
     targets = tuple(dict.fromkeys(classes.find(text) for text in options.targets))
     methods, left_out = choose_methods(options.methods, vit, size)
     if targets and not any(method.class_specific for method in methods.values()):
+        explain = "explains" if len(methods) == 1 else "explain"
         raise ValueError(
-            f"--target has no effect on {', '.join(methods)}, which explain no class: leave it out"
+            f"--target has no effect on {', '.join(methods)}, which {explain} no class: leave it out"
         )
     model = options.model + (f" with the weights {options.weights}" if options.weights else "")
     return Task(printable(model), vit, device, size, classes, methods, left_out, targets)

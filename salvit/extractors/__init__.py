@@ -107,6 +107,8 @@ def extract(
         >>> salvit.extract(vit, torch.rand(1, 3, 32, 32), method="raw_attention", block=0).shape
         torch.Size([1, 1, 2, 2])
     """
+    if isinstance(method, Extractor):
+        raise ValueError(f"method takes a name; call the extractor itself: {method!r}(vit, images)")
     if not isinstance(method, str) or method not in METHODS:
         closest = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
         hint = f'did you mean "{closest[0]}"? ' if closest else ""

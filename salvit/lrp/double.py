@@ -11,19 +11,25 @@ _WITHOUT_DOUBLE = {"mps"}  # Apple's GPUs
 
 
 def require_double(vit: ViT, what: str) -> None:
-    """Raise unless the model's device computes in float64.
+    """Raise unless the model's device computes in float64, and its modules' forwards are their classes'.
 
     Args:
         vit: a plain timm ViT.
         what: what needs it, for the message.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: if not.
     """
     device = next(vit.parameters()).device
     if device.type in _WITHOUT_DOUBLE:
         raise ValueError(
             f'{what} needs float64, which {device} does not have: take precision="model", or vit.cpu()'
+        )
+    replaced = [name for name, module in vit.named_modules() if "forward" in vars(module)]
+    if replaced:
+        raise ValueError(
+            f"{what} runs a copy of the model in float64, and the forward of {replaced[0] or 'the model'}, which was "
+            'replaced, would run the original: take precision="model"'
         )
 
 
@@ -35,6 +41,9 @@ def in_double(vit: ViT) -> ViT:
 
     Args:
         vit: a plain timm ViT.
+
+    Raises:
+        ValueError: if something that the model holds cannot be copied.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -54,4 +63,9 @@ def in_double(vit: ViT) -> ViT:
     for module in vit.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             kept |= {id(hook): hook for hook in hooks.values()}
-    return copy.deepcopy(vit, memo=kept)
+    try:
+        return copy.deepcopy(vit, memo=kept)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f'the model cannot be copied for float64 ({error}): take precision="model", or vit.double()'
+        ) from error

@@ -226,7 +226,9 @@ class _RelevanceMode(TorchFunctionMode):
         if not _has_tokens([*args, *kwargs.values()]):
             return func(*args, **kwargs)
         if func in _MOVED:
-            return _tokens(func(*args, **kwargs))
+            output = func(*args, **kwargs)
+            # A constant that takes the dtype or shape of tokens (`x.to(tokens)`) is none of them.
+            return _tokens(output) if _has_tokens(args[:1] or [*kwargs.values()]) else output
         if func in _PASSED_ON:
             return _share(lambda x: func(x, *args[1:], **kwargs), _pass_on, args[0])
         if func is F.linear:

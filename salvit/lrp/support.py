@@ -13,7 +13,9 @@ from salvit.vit import ViT
 
 
 def is_standard(vit: ViT) -> bool:
-    """Return whether the model is made of the parts that `salvit.lrp.standard` covers.
+    """Return whether the model is made of the parts that `salvit.lrp.standard` covers, and of nothing else.
+
+    Hooks and replaced forwards may change what the model computes, and not every module is called there.
 
     Args:
         vit: a plain timm ViT.
@@ -25,7 +27,9 @@ def is_standard(vit: ViT) -> bool:
         >>> is_standard(load_vit("vit_medium_patch16_rope_reg1_gap_256", pretrained=False, depth=1))
         False
     """
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled):
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or any(
+        map(_is_altered, vit.modules())
+    ):
         return False
     if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
         return False
@@ -44,8 +48,8 @@ def require_lrp_rules(vit: ViT, what: str) -> None:
         what: what needs the rules, for the message.
 
     Raises:
-        ValueError: if the classifier pools tokens in a way without a rule, the weights are of less than 32 bits, or
-            the model recomputes activations and is not standard.
+        ValueError: if the classifier pools tokens in a way without a rule, the weights are of less than 32 bits or of
+            several dtypes, or the model recomputes activations and is not standard.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -53,10 +57,11 @@ def require_lrp_rules(vit: ViT, what: str) -> None:
     """
     if vit.global_pool not in ("token", "avg", "map"):
         raise ValueError(f'{what} has no relevance rule for global_pool="{vit.global_pool}"')
-    dtype = next(vit.parameters()).dtype
-    if dtype not in (torch.float32, torch.float64):
+    dtypes = {parameter.dtype for parameter in vit.parameters()}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        found = " and ".join(sorted(map(str, dtypes)))
         raise ValueError(
-            f"{what} needs float32 or float64 weights, and this model's are {dtype}: call vit.float()"
+            f"{what} needs float32 or float64 weights, and this model's are {found}: call vit.float()"
         )
     if not is_standard(vit):
         require_differentiable(vit)
@@ -103,6 +108,10 @@ def require_pixel_rules(vit: ViT, what: str) -> None:
             f"{what} has no relevance rule for this model's patch embedding ({type(embed).__name__}): it covers "
             "timm's PatchEmbed, one convolution without padding"
         )
+
+
+def _is_altered(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _is_standard_block(block: nn.Module) -> bool:

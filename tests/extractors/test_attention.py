@@ -288,6 +288,11 @@ def test_unknown_method(vit, images):
         extract(vit, images, method="raw_atention")
 
 
+def test_an_extractor_is_no_name(vit, images):
+    with pytest.raises(ValueError, match=r"call the extractor itself: RawAttention\(.*\)\(vit, images\)"):
+        extract(vit, images, method=RawAttention())
+
+
 def test_unknown_option(vit, images):
     with pytest.raises(ValueError, match="agcam has no option per_head; its options: none"):
         extract(vit, images, method="agcam", per_head=True)

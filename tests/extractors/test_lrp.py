@@ -208,6 +208,65 @@ def test_precision_must_be_known():
             method(precision="float64")
 
 
+@pytest.mark.parametrize("precision", ["model", "double"])
+@pytest.mark.parametrize("part", ["blocks.1", "blocks.1.attn", "blocks.1.attn.qkv", "blocks.1.mlp", "norm"])
+@pytest.mark.parametrize("method", [RelevanceLRP, FullLRP])
+def test_the_model_explained_is_the_one_with_its_hooks(vit, images, method, part, precision):
+    vit.float()
+    images = images.float()
+    plain = method(precision=precision)(vit, images, 1)
+    handle = vit.get_submodule(part).register_forward_hook(scale_channels)
+    hooked = method(precision=precision)(vit, images, 1)
+    handle.remove()
+    assert not torch.allclose(hooked, plain, rtol=1e-2)
+    torch.testing.assert_close(method(precision=precision)(vit, images, 1), plain)
+
+
+def scale_channels(module, args, output):
+    return output * torch.linspace(0.5, 2, output.shape[-1]).to(output)
+
+
+@pytest.mark.parametrize("method", [RelevanceLRP, PartialLRP, FullLRP])
+def test_a_hook_explains_as_weights_that_do_the_same(vit, images, method):
+    hooked = copy.deepcopy(vit)
+    hooked.blocks[1].attn.proj.register_forward_hook(scale_channels)
+    proj = vit.blocks[1].attn.proj
+    factor = torch.linspace(0.5, 2, len(proj.bias)).to(proj.bias)
+    proj.weight.mul_(factor[:, None])
+    proj.bias.mul_(factor)
+    close(method()(hooked, images, 1), method()(vit, images, 1), relative=1e-6)
+
+
+def test_a_hook_that_changes_nothing_changes_no_map(vit, images):
+    before = RelevanceLRP()(vit, images, 1)
+    vit.blocks[1].attn.register_forward_hook(lambda module, args, output: None)
+    close(RelevanceLRP()(vit, images, 1), before, relative=1e-6)
+
+
+def test_a_replaced_forward_is_followed_or_refused(vit, images):
+    vit.float()
+    images = images.float()
+    plain = RelevanceLRP()(vit, images, 1)
+    forward = vit.blocks[1].attn.forward
+    vit.blocks[1].attn.forward = lambda *args, **kwargs: forward(*args, **kwargs) * 2
+    assert not torch.allclose(RelevanceLRP()(vit, images, 1), plain, rtol=1e-2)
+    with pytest.raises(ValueError, match=r'forward of blocks.1.attn, which was replaced.*precision="model"'):
+        FullLRP()(vit, images, 1)
+
+
+def test_a_model_that_cannot_be_copied_is_refused_where_a_copy_is_needed(vit, images):
+    vit.float().lock = threading.Lock()
+    with pytest.raises(ValueError, match=r'cannot be copied for float64 .*precision="model"'):
+        FullLRP()(vit, images.float(), 1)
+    RelevanceLRP()(vit, images.float(), 1)
+
+
+def test_weights_of_several_dtypes_are_refused(vit, images):
+    vit.blocks[1].float()
+    with pytest.raises(ValueError, match=r"this model's are torch\.float32 and"):
+        RelevanceLRP()(vit, images, 1)
+
+
 def test_a_device_without_float64_is_refused(vit, images, monkeypatch):
     monkeypatch.setattr("salvit.lrp.double._WITHOUT_DOUBLE", {"cpu"})
     with pytest.raises(ValueError, match=r'FullLRP\(.*needs float64, which cpu .* take precision="model"'):
