@@ -11,25 +11,19 @@ _WITHOUT_DOUBLE = {"mps"}  # Apple's GPUs
 
 
 def require_double(vit: ViT, what: str) -> None:
-    """Raise unless the model's device computes in float64, and its modules' forwards are their classes'.
+    """Raise unless the model's device computes in float64.
 
     Args:
         vit: a plain timm ViT.
         what: what needs it, for the message.
 
     Raises:
-        ValueError: if not.
+        ValueError: if it does not.
     """
     device = next(vit.parameters()).device
     if device.type in _WITHOUT_DOUBLE:
         raise ValueError(
             f'{what} needs float64, which {device} does not have: take precision="model", or vit.cpu()'
-        )
-    replaced = [name for name, module in vit.named_modules() if "forward" in vars(module)]
-    if replaced:
-        raise ValueError(
-            f"{what} runs a copy of the model in float64, and the forward of {replaced[0] or 'the model'}, which was "
-            'replaced, would run the original: take precision="model"'
         )
 
 
@@ -43,7 +37,7 @@ def in_double(vit: ViT) -> ViT:
         vit: a plain timm ViT.
 
     Raises:
-        ValueError: if something that the model holds cannot be copied.
+        ValueError: if something that the model holds cannot be copied, or a forward was replaced.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -53,6 +47,12 @@ def in_double(vit: ViT) -> ViT:
     """
     if all(parameter.dtype == torch.float64 for parameter in vit.parameters()):
         return vit
+    replaced = [name for name, module in vit.named_modules() if "forward" in vars(module)]
+    if replaced:
+        raise ValueError(
+            f"the forward of {replaced[0] or 'the model'} was replaced, and would run the original, not its copy in "
+            'float64: take precision="model", or vit.double()'
+        )
     kept: dict[int, object] = {}
     for parameter in vit.parameters():
         kept[id(parameter)] = nn.Parameter(parameter.detach().double(), requires_grad=False)

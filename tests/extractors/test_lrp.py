@@ -250,8 +250,9 @@ def test_a_replaced_forward_is_followed_or_refused(vit, images):
     forward = vit.blocks[1].attn.forward
     vit.blocks[1].attn.forward = lambda *args, **kwargs: forward(*args, **kwargs) * 2
     assert not torch.allclose(RelevanceLRP()(vit, images, 1), plain, rtol=1e-2)
-    with pytest.raises(ValueError, match=r'forward of blocks.1.attn, which was replaced.*precision="model"'):
+    with pytest.raises(ValueError, match=r'forward of blocks.1.attn was replaced.*precision="model"'):
         FullLRP()(vit, images, 1)
+    FullLRP()(vit.double(), images.double(), 1)
 
 
 def test_a_model_that_cannot_be_copied_is_refused_where_a_copy_is_needed(vit, images):
