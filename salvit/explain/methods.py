@@ -103,6 +103,8 @@ def _unknown(spec: Spec) -> str:
         )
     closest = difflib.get_close_matches(spec.name, [*METHODS, ALL], n=1)
     hint = f'; did you mean "{closest[0]}"?' if closest else ""
+    if "," in spec.name:
+        hint = "; several methods are separated by spaces"
     if _exists(str(spec)):
         hint = ", but a file or folder: put images before --method"
     return f'no method "{spec.name}"{hint}\nMethods: {ALL}, {", ".join(METHODS)}'

@@ -48,5 +48,8 @@ def parse_spec(text: str) -> Spec:
 def _option(text: str, part: str) -> tuple[str, str]:
     option, equals, value = (piece.strip() for piece in part.partition("="))
     if not (option and equals and value):
-        raise ValueError(f"{text} should be NAME:OPTION=VALUE,OPTION=VALUE, and {part!r} is no OPTION=VALUE")
+        raise ValueError(
+            f"{text} should be NAME:OPTION=VALUE,OPTION=VALUE, and {part!r} is no OPTION=VALUE; several methods are "
+            "separated by spaces"
+        )
     return option, value

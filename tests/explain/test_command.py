@@ -327,6 +327,7 @@ def test_a_model_without_a_head(image, vit_file, capsys):
     ("arguments", "said"),
     [
         (["--method", "agcan"], 'no method "agcan"; did you mean "agcam"'),
+        (["--method", "rollout,agcam"], 'no method "rollout,agcam"; several methods are separated by spaces'),
         (["--method", "agcam", "dog.png"], 'no method "dog.png", but a file or folder: put images before'),
         (["--target", "10"], "target class 10 is outside 0 … 9"),
         (["--target", "dog"], "the names of this model's 10 classes are unknown; give an index, 0 … 9"),
@@ -365,6 +366,7 @@ def test_an_unknown_model(image, capsys):
         (["a.jpg", "--method", ""], "argument --method: an empty argument"),
         (["a.jpg", "--target", ""], "argument --target: an empty argument"),
         (["a.jpg", "--method", "rollout:rows"], "'rows' is no OPTION=VALUE"),
+        (["a.jpg", "--method", "rollout:rows=all,agcam"], "'agcam' is no OPTION=VALUE; several methods are"),
     ],
 )
 def test_wrong_options(capsys, arguments, said):
