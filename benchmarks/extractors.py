@@ -29,7 +29,7 @@ LIMITS = {
 """Ratios not to be exceeded, ViT-B/16 at 224."""
 OFTEN = 3
 """How many times as many rounds methods with a limit are measured: single ones vary by 10 % and more."""
-_LEFT_OUT = {"random", "center_prior", "rise"}  # no forward pass; and 4,000 of them
+_LEFT_OUT = {"random", "center_prior", "rise", "scorecam"}  # none, or very many forward passes
 _OPTIONS: dict[str, dict[str, Any]] = {
     "attention_gradient block=mean": {"block": "mean"},
     "relevance_lrp precision=double": {"precision": "double"},

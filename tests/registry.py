@@ -16,7 +16,11 @@ from salvit.vit import ViT, load_vit
 SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
 ARCHITECTURES = timm.list_models(module=list(vits._TIMM_MODULES))
 OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
-OPTIONS: dict[str, dict[str, Any]] = {"rise": {"masks": 4}, "salient_attention": {"k": 3, "max_iter": 5}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "rise": {"masks": 4},
+    "salient_attention": {"k": 3, "max_iter": 5},
+    "scorecam": {"channels": 4},
+}
 """Of methods that would take long with their defaults."""
 
 

@@ -23,7 +23,15 @@ from tests.registry import (
 NEEDS_TOKEN = {"raw_attention", "rollout", "unsupervised_map"}
 NEEDS_READOUT = {"agcam", "attention_gradient", "attn_gradcam", "generic_attention"}
 NEEDS_READING_ROW = {"relevance_lrp", "partial_lrp"}
-NEEDS_NO_MAP = {"center_prior", "input_gradient", "input_x_gradient", "random", "rise", "token_gradcam"}
+NEEDS_NO_MAP = {
+    "center_prior",
+    "input_gradient",
+    "input_x_gradient",
+    "random",
+    "rise",
+    "scorecam",
+    "token_gradcam",
+}
 ANY_MODEL = {*NEEDS_NO_MAP, "legrad", "salient_attention"}
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
 KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]

@@ -16,7 +16,6 @@ from salvit.explain.layout import layout
 from salvit.explain.maps import probabilities, saliency_of
 from salvit.explain.progress import Bar
 from salvit.explain.task import Step, Task
-from salvit.extractors import RISE
 from salvit.files import atomic_write
 from salvit.report.pictures import capped, overlay
 from salvit.vit import normalize
@@ -80,15 +79,15 @@ def _shows(task: Task, name: str, index: Index) -> str:
 
 
 def _parts(positions: Sequence[int], task: Task, step: Step) -> Iterator[list[int]]:
-    """Images of a batch at a time: RISE takes minutes for each, and one after the other anyway."""
-    size = 1 if isinstance(task.methods[step.method], RISE) else max(1, len(positions))
+    """Images of a batch at a time: of methods that take minutes for each, one."""
+    size = 1 if task.methods[step.method].forward_passes(task.vit) > 1 else max(1, len(positions))
     for start in range(0, len(positions), size):
         yield list(positions[start : start + size])
 
 
 def _doing(task: Task, step: Step) -> str:
-    extractor = task.methods[step.method]
-    passes = f" ({extractor.masks} forward passes)" if isinstance(extractor, RISE) else ""
+    count = task.methods[step.method].forward_passes(task.vit)
+    passes = f" ({count} forward passes)" if count > 1 else ""
     of_class = ""
     if task.targets and step.position is not None:
         of_class = f" of {task.classes.describe(task.targets[step.position])}"

@@ -17,20 +17,22 @@ whole image. Options come after the images: IMAGE … --method … --target …"
 _EPILOG = """methods:
   attention         raw_attention rollout norm_rollout salient_attention unsupervised_map
   class-specific    agcam attention_gradient attn_gradcam full_lrp generic_attention input_gradient
-                    input_x_gradient legrad partial_lrp relevance_lrp rise token_gradcam tokentm
+                    input_x_gradient legrad partial_lrp relevance_lrp rise scorecam token_gradcam tokentm
   baselines         center_prior random
-  Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and class.
+  Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and
+  class, scorecam one for each feature of a token (768 in ViT-B).
 
 options of methods, as in --method rollout:rows=all,start_layer=1 rise:masks=500 relevance_lrp:precision=double
 (docs/methods.md says what a method does, its class what an option does); a method may be named several times:
-  block             raw_attention attention_gradient token_gradcam salient_attention unsupervised_map
+  block             raw_attention attention_gradient scorecam token_gradcam salient_attention unsupervised_map
   per_head          raw_attention rollout attention_gradient generic_attention attn_gradcam partial_lrp relevance_lrp
                     tokentm
   precision         full_lrp relevance_lrp
   rows              raw_attention rollout norm_rollout attention_gradient generic_attention tokentm
   start_layer       rollout norm_rollout relevance_lrp
   others            center_prior: sigma; random: seed; rise: masks, cells, probability, batch_size, seed;
-                    salient_attention: k, rank, select, init, seed, max_iter, tol; unsupervised_map: mass, sigma
+                    salient_attention: k, rank, select, init, seed, max_iter, tol; scorecam: channels, batch_size;
+                    unsupervised_map: mass, sigma
 
 written under --out, where NAME is the image's and METHOD has its options, if there are any, after a comma:
   grids/NAME.png                   the image beside every overlay that the command asks for; of several classes, one

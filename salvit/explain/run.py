@@ -20,7 +20,6 @@ from salvit.explain.progress import Bar
 from salvit.explain.record import join_record, make_record, write_record
 from salvit.explain.summary import summary
 from salvit.explain.task import Task, make_task
-from salvit.extractors import RISE
 
 
 @dataclass
@@ -149,8 +148,9 @@ def _announce(run: Run) -> None:
     if there := len(run.rows):
         print(f"{there} of {wanted} maps are in {run.options.out} already")
     for method, extractor in run.task.methods.items():
-        if isinstance(extractor, RISE) and there < wanted:
-            print(f"{method} takes {extractor.masks} forward passes per image and class")
+        passes = extractor.forward_passes(run.task.vit)
+        if passes > 1 and there < wanted:
+            print(f"{method} takes {passes} forward passes per image and class")
 
 
 def _compute(run: Run) -> None:
@@ -163,7 +163,7 @@ def _compute(run: Run) -> None:
             index.set_image(name, str(path))
         if name in with_grid:
             index.set_grid(name, grid_file(name))
-    even = not any(isinstance(extractor, RISE) for extractor in task.methods.values())
+    even = not any(extractor.forward_passes(task.vit) > 1 for extractor in task.methods.values())
     with Bar(sum(missing.values()), even) as bar:
         for start in range(0, len(unfinished), options.batch_size):
             batch = unfinished[start : start + options.batch_size]

@@ -22,6 +22,7 @@ from salvit.extractors.options import checked_options
 from salvit.extractors.rise import RISE
 from salvit.extractors.rollout import Rollout
 from salvit.extractors.salient import SalientAttention
+from salvit.extractors.scorecam import ScoreCAM
 from salvit.extractors.token_tm import TokenTM
 from salvit.extractors.unsupervised import UnsupervisedMap
 from salvit.vit import ViT
@@ -44,6 +45,7 @@ METHODS: dict[str, type[Extractor]] = {
     "relevance_lrp": RelevanceLRP,
     "rise": RISE,
     "rollout": Rollout,
+    "scorecam": ScoreCAM,
     "token_gradcam": TokenGradCAM,
     "tokentm": TokenTM,
     "unsupervised_map": UnsupervisedMap,
@@ -69,6 +71,7 @@ __all__ = [
     "RelevanceLRP",
     "Rollout",
     "SalientAttention",
+    "ScoreCAM",
     "TokenGradCAM",
     "TokenTM",
     "UnsupervisedMap",

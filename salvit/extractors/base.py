@@ -94,6 +94,16 @@ class Extractor(HasOptions, ABC):
     def num_channels(self, vit: ViT) -> int:
         """Return K, the number of maps per image that the method gives for this model."""
 
+    def forward_passes(self, vit: ViT) -> int:
+        """Return how many forward passes an image takes: 1, or more where a method asks about altered images.
+
+        Such a method is shown to take long, and given an image at a time.
+
+        Args:
+            vit: the model.
+        """
+        return 1
+
     @abstractmethod
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         """Return maps [B, K, h, w]; gradients are off, `target` is [B] int64 or None (predicted class)."""

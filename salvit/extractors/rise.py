@@ -64,6 +64,10 @@ class RISE(Extractor):
         """Return 1."""
         return 1
 
+    def forward_passes(self, vit: ViT) -> int:
+        """Return the number of masks."""
+        return self.masks
+
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         classes = vit(images).argmax(dim=-1) if target is None else target
         return torch.stack(
