@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from salvit.hooks import inputs_of, outputs_of
 from salvit.recording import Recording, record
 from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
+from salvit.walk import modules_of
 
 _FUSED = F.scaled_dot_product_attention
 _PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj")
@@ -192,7 +193,7 @@ def fused_attention(vit: ViT) -> Iterator[None]:
     Args:
         vit: a plain timm ViT.
     """
-    modules: list[Any] = [module for module in vit.modules() if "fused_attn" in vars(module)]
+    modules: list[Any] = [module for module in modules_of(vit) if "fused_attn" in vars(module)]
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 from salvit.hooks import in_this_thread
 from salvit.vit import (
@@ -151,7 +151,7 @@ def record(
         for index in dict.fromkeys(indices):
             for handle in mode.watch(index, attention_modules(vit, index)):
                 stack.callback(handle.remove)
-        stack.enter_context(mode)
+        stack.callback(mode.leave)
         try:
             yield recording
         except _Complete as complete:
@@ -187,7 +187,10 @@ def read_attention(vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Row
 
 
 class _AttentionMode(TorchFunctionMode):
-    """Computes attention explicitly while the attention module of a recorded block is running."""
+    """Computes attention explicitly while the attention module of a recorded block is running.
+
+    Only for so long is it on torch's stack of modes: it would slow down every other operation of the model.
+    """
 
     def __init__(
         self,
@@ -209,7 +212,7 @@ class _AttentionMode(TorchFunctionMode):
         self.reduce = reduce
         self.gradients = gradients
         self.last = last
-        self.block: int | None = None
+        self.active = False
         self.maps: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -217,22 +220,37 @@ class _AttentionMode(TorchFunctionMode):
     def watch(self, block: int, modules: Sequence[nn.Module]) -> Iterator[Any]:
         """Register the hooks that tell when the attention of `block` is running; yield their handles."""
         for count, module in enumerate(modules, start=1):
-            yield module.register_forward_pre_hook(self._enter(block, first=count == 1))
-            yield module.register_forward_hook(self._leave(block, count, last=count == len(modules)))
+            yield module.register_forward_pre_hook(self._enter(first=count == 1))
+            # Before the hooks of a recording around this one, whose mode lies below this one on the stack.
+            hook = self._leave(block, count, last=count == len(modules))
+            yield module.register_forward_hook(hook, prepend=True)
 
-    def _enter(self, block: int, first: bool) -> Callable[..., Any]:
+    def leave(self) -> None:
+        """Take the mode off torch's stack, wherever in it an error inside the attention has left it."""
+        if not self.active:
+            return
+        self.active = False
+        above = []
+        while (mode := _pop_mode()) is not self:
+            above.append(mode)
+        for mode in reversed(above):
+            _push_mode(mode)
+
+    def _enter(self, first: bool) -> Callable[..., Any]:
         @in_this_thread
         def hook(module: nn.Module, args: Any) -> None:
-            self.block = block
             if first:
                 self.maps, self.scores, self.values = [], [], []
+            self.leave()  # of a forward pass that an error ended
+            _push_mode(self)
+            self.active = True
 
         return hook
 
     def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
         @in_this_thread
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self.block = None
+            self.leave()
             heads: Any = module.num_heads
             self._check(block, count, int(heads))
             if last:
@@ -274,8 +292,6 @@ class _AttentionMode(TorchFunctionMode):
     ) -> Any:
         """Answer attention calls of a recorded block; pass everything else on."""
         kwargs = kwargs or {}
-        if self.block is None:
-            return func(*args, **kwargs)
         if func is _FUSED:
             return self._answer_fused(*args, **kwargs)
         output = func(*args, **kwargs)

@@ -3,6 +3,7 @@
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -12,6 +13,7 @@ from torch import nn
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from salvit.lrp.denormals import flushing
+from salvit.walk import modules_of
 
 _LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
 _GUARD = threading.Lock()
@@ -50,10 +52,10 @@ class untouched:
         self.grad = torch.is_grad_enabled()
         self.flushing = flushing()
         self.function_modes = _get_current_function_mode_stack()
-        self.modules = [
-            (module, dict(module._forward_pre_hooks), dict(module._forward_hooks), _fused(module))
-            for module in model.modules()
-        ]
+        self.modules = modules_of(model)
+        self.fused = [_fused(module) for module in self.modules]
+        # Most modules have none, which costs less to see than to copy.
+        self.hooks = {id(hooks): dict(hooks) for hooks in self._all_hooks() if hooks}
 
     def __enter__(self) -> Self:
         return self
@@ -71,12 +73,11 @@ class untouched:
             raise interrupt from None
 
     def _restore(self) -> None:
-        for module, pre_hooks, hooks, fused in self.modules:
-            if len(module._forward_pre_hooks) != len(pre_hooks):
-                _keep(module._forward_pre_hooks, pre_hooks)
-            if len(module._forward_hooks) != len(hooks):
-                _keep(module._forward_hooks, hooks)
-            if _fused(module) != fused:
+        for hooks in self._all_hooks():
+            if hooks:
+                _keep(hooks, self.hooks.get(id(hooks), {}))
+        for module, fused in zip(self.modules, self.fused, strict=True):
+            if fused is not _fused(module):
                 module.fused_attn = fused
         if _get_current_function_mode_stack() != self.function_modes:
             while _get_current_function_mode_stack():
@@ -85,6 +86,11 @@ class untouched:
                 _push_mode(mode)
         torch.set_flush_denormal(self.flushing)
         torch.set_grad_enabled(self.grad)
+
+    def _all_hooks(self) -> Iterator[dict[int, Any]]:
+        for module in self.modules:
+            yield module._forward_pre_hooks
+            yield module._forward_hooks
 
 
 def _fused(module: nn.Module) -> Any:

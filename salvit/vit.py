@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from salvit.checkpoints import load_checkpoint
 from salvit.hub import fetch_weights, require_hub
+from salvit.walk import modules_of
 
 ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva | NaFlexVit
 
@@ -194,7 +195,7 @@ def require_plain_vit(vit: ViT) -> ViT:
     Raises:
         TypeError: if it is compiled, hierarchical, or no timm ViT at all.
     """
-    if isinstance(vit, nn.Module) and any(_is_compiled(module) for module in vit.modules()):
+    if isinstance(vit, nn.Module) and any(map(_is_compiled, modules_of(vit))):
         raise TypeError(
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
@@ -232,7 +233,7 @@ def require_frozen_vit(vit: ViT) -> None:
         ValueError: if it or a part of it is in training mode, or it was made in inference mode.
     """
     require_plain_vit(vit)
-    modules = list(vit.modules())
+    modules = modules_of(vit)
     if any(module.training for module in modules):
         raise ValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
@@ -320,7 +321,7 @@ def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
         vit: a plain timm ViT.
         block: index, negative ones counting from the last block.
     """
-    return [module for module in vit.blocks[block].modules() if "fused_attn" in vars(module)]
+    return [module for module in modules_of(vit.blocks[block]) if "fused_attn" in vars(module)]
 
 
 def require_attention_maps(vit: ViT, what: str) -> None:

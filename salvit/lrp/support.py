@@ -10,6 +10,7 @@ from torch import nn
 
 from salvit.gradients import require_differentiable
 from salvit.vit import ViT
+from salvit.walk import modules_of
 
 
 def is_standard(vit: ViT) -> bool:
@@ -28,7 +29,7 @@ def is_standard(vit: ViT) -> bool:
         False
     """
     if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or any(
-        map(_is_altered, vit.modules())
+        map(_is_altered, modules_of(vit))
     ):
         return False
     if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
