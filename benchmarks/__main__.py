@@ -39,6 +39,14 @@ graph: {other_make}
 
 {batch32}
 
+### Small models and fast devices
+
+What a method does around the tensors (it looks at the model before and after, and starts more operations than the
+forward pass does) costs the same however large they are. It shows where they are small, or a GPU is so fast that it
+waits for Python: {explained} at 32×32, batch 1, of which it is nearly all. Larger batches hide it.
+
+{bookkeeping}
+
 ## Precision of LRP
 
 Its rules divide by sums that may nearly vanish, and in float32 what such a sum leaves is rounding. Maps of a float32
@@ -118,6 +126,7 @@ def sections(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
         "explanation": lambda: explanation.table(small, size, options.batch, rounds, options.device),
         "precision": lambda: precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
         "precision_random": lambda: _random_precision(small, size),
+        "bookkeeping": lambda: extractors.bookkeeping(small, 10 * rounds, options.device),
         "extractors": lambda: extractors.table(model, size, options.batch, rounds, options.device),
     }
 

@@ -74,6 +74,18 @@ def large_batch(model: str, size: int, device: str, batch: int = 32) -> str:
     return f"Relevance LRP of {batch} images at once peaks at {peak / 1024:.2f} GiB beyond the model (limit: 8 GiB)."
 
 
+def bookkeeping(model: str, rounds: int, device: str) -> str:
+    """A Markdown table of cost ratios where the tensors are so small that only calls count."""
+    vit = salvit.load_vit(model, pretrained=False, img_size=32).to(device)
+    images = torch.randn(1, 3, 32, 32, device=device)
+    found = ratios(partial(_forward, vit, images), _runs(vit, images), rounds, device)
+    lines = ["| method | time ÷ forward | range |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {one.median:.1f} | {one.low:.1f} … {one.high:.1f} |" for name, one in found.items()
+    ]
+    return "\n".join(lines)
+
+
 def other_make(
     size: int, batch: int, rounds: int, device: str, model: str = "vit_base_patch16_rope_224"
 ) -> str:

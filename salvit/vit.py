@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from salvit.checkpoints import load_checkpoint
 from salvit.hub import fetch_weights, require_hub
-from salvit.walk import modules_of
+from salvit.walk import modules_of, parameters_of
 
 ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva | NaFlexVit
 
@@ -233,12 +233,11 @@ def require_frozen_vit(vit: ViT) -> None:
         ValueError: if it or a part of it is in training mode, or it was made in inference mode.
     """
     require_plain_vit(vit)
-    modules = modules_of(vit)
-    if any(module.training for module in modules):
+    if any(module.training for module in modules_of(vit)):
         raise ValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
         )
-    if any(p is not None and p.is_inference() for module in modules for p in module._parameters.values()):
+    if any(parameter.is_inference() for parameter in parameters_of(vit)):
         raise ValueError(
             "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )

@@ -1,4 +1,4 @@
-"""Every module of a model, listed at the cost of a layer or two, not of a small model's forward pass."""
+"""Every module and parameter of a model, listed at the cost of a layer or two, not of a small model's forward pass."""
 
 from torch import nn
 
@@ -26,3 +26,17 @@ def modules_of(model: nn.Module) -> list[nn.Module]:
             if module._modules:
                 ahead += reversed(module._modules.values())
     return list(found)
+
+
+def parameters_of(model: nn.Module) -> list[nn.Parameter]:
+    """Return what `model.parameters()` yields; a parameter that several modules share comes as often as they are.
+
+    Args:
+        model: any module.
+
+    Example:
+        >>> [list(parameter.shape) for parameter in parameters_of(nn.Linear(2, 3))]
+        [[3, 2], [3]]
+    """
+    slots = (parameter for module in modules_of(model) for parameter in module._parameters.values())
+    return [parameter for parameter in slots if parameter is not None]

@@ -211,6 +211,20 @@ def test_nested_recordings_stop_separately(vit, images):
     assert is_untouched(vit)
 
 
+@pytest.mark.parametrize("rows", ["all", "class"])
+def test_recordings_of_the_same_block(vit, images, rows):
+    with record(vit, [1], scores=True, values=True) as alone:
+        vit(images)
+    with record(vit, [1]) as outer, record(vit, [1], rows=rows, scores=True, values=True) as inner:
+        vit(images)
+    count = 1 if rows == "class" else None
+    torch.testing.assert_close(outer.attention[1], alone.attention[1])
+    torch.testing.assert_close(inner.attention[1], alone.attention[1][:, :, :count])
+    torch.testing.assert_close(inner.scores[1], alone.scores[1][:, :, :count])
+    torch.testing.assert_close(inner.values[1], alone.values[1])
+    assert is_untouched(vit)
+
+
 def test_autocast_keeps_maps_in_float32(vit, images):
     with record(vit) as exact:
         vit(images)
@@ -243,6 +257,44 @@ def test_nothing_leaks_when_the_forward_raises(vit, images, error):
     assert not any(parameter.requires_grad for parameter in vit.parameters())
     assert all(torch.equal(value, before[name]) for name, value in vit.state_dict().items())
     torch.testing.assert_close(vit(images), expected, rtol=0, atol=0)
+
+
+def test_only_recorded_attention_is_listened_to(vit, images):
+    """A mode on torch's stack slows down every operation."""
+    listening = {}
+
+    def note(name):
+        return lambda module, args: listening.update({name: len(_get_current_function_mode_stack())})
+
+    parts = ("blocks.0.attn.qkv", "blocks.1.attn.qkv", "blocks.1.mlp", "blocks.2.attn.qkv", "head")
+    for name in parts:
+        vit.get_submodule(name).register_forward_pre_hook(note(name))
+    with record(vit, [1]):
+        vit(images)
+    assert listening == {name: int(name == "blocks.1.attn.qkv") for name in parts}
+
+
+def test_a_pass_after_one_that_failed_within_attention(vit, images):
+    """Its mode is taken off the stack from below what was entered since, which stays there."""
+
+    class Passing(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    def fail(module, args):
+        raise RuntimeError("fails once")
+
+    [expected] = read_attention(vit, images, [1])
+    handle = vit.blocks[1].attn.proj.register_forward_pre_hook(fail)
+    with record(vit, [1]) as recording:
+        with pytest.raises(RuntimeError, match="once"):
+            vit(images)
+        handle.remove()
+        with Passing() as passing:
+            vit(images)
+            assert _get_current_function_mode_stack() == [passing]
+    assert is_untouched(vit)
+    torch.testing.assert_close(recording.attention[1], expected)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from salvit.vit import ViT
+from salvit.walk import parameters_of
 
 _WITHOUT_DOUBLE = {"mps"}  # Apple's GPUs
 
@@ -45,7 +46,7 @@ def in_double(vit: ViT) -> ViT:
         >>> next(in_double(vit).parameters()).dtype, next(vit.parameters()).dtype
         (torch.float64, torch.float32)
     """
-    if all(parameter.dtype == torch.float64 for parameter in vit.parameters()):
+    if all(parameter.dtype == torch.float64 for parameter in parameters_of(vit)):
         return vit
     replaced = [name for name, module in vit.named_modules() if "forward" in vars(module)]
     if replaced:

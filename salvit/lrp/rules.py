@@ -222,10 +222,10 @@ def add_conserving(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor
         2.0
     """
     left, right = add_plain(left, right, total, relevance)
-    left_sum, right_sum, whole = (_sum_per_image(part) for part in (left, right, relevance))
-    size = left_sum.abs() + right_sum.abs()
-    left_scale = divide(divide(left_sum.abs(), size) * whole, left_sum)
-    right_scale = divide(divide(right_sum.abs(), size) * whole, right_sum)
+    sums = torch.stack([_sum_per_image(left), _sum_per_image(right)])
+    sizes = sums.abs()
+    shares = divide(sizes, sizes.sum(0).expand_as(sizes)) * _sum_per_image(relevance)
+    left_scale, right_scale = divide(shares, sums)
     return left.mul_(left_scale), right.mul_(right_scale)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from salvit.gradients import require_differentiable
 from salvit.vit import ViT
-from salvit.walk import modules_of
+from salvit.walk import modules_of, parameters_of
 
 
 def is_standard(vit: ViT) -> bool:
@@ -58,7 +58,7 @@ def require_lrp_rules(vit: ViT, what: str) -> None:
     """
     if vit.global_pool not in ("token", "avg", "map"):
         raise ValueError(f'{what} has no relevance rule for global_pool="{vit.global_pool}"')
-    dtypes = {parameter.dtype for parameter in vit.parameters()}
+    dtypes = {parameter.dtype for parameter in parameters_of(vit)}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         found = " and ".join(sorted(map(str, dtypes)))
         raise ValueError(

@@ -54,7 +54,9 @@ class HoldAttention(TorchFunctionMode):
 
     def __init__(self, vit):
         super().__init__()
-        for module in [module for block in range(len(vit.blocks)) for module in attention_modules(vit, block)]:
+        for module in [
+            module for block in range(len(vit.blocks)) for module in attention_modules(vit, block)
+        ]:
             module.register_forward_pre_hook(lambda module, args: self.__enter__() and None)
             module.register_forward_hook(lambda module, args, output: self.__exit__(None, None, None))
 
