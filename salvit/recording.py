@@ -306,11 +306,14 @@ class _AttentionMode(TorchFunctionMode):
         return self._keep(scores, attention).to(attention.dtype)
 
     def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        attention = self._attend(query, key, *args, **kwargs)
         if self.keep_values:
             self.values.append(value)
         if self.rows != slice(None):
+            # Beside what the model computes, so not for a recording around this one to see.
+            with torch._C.DisableTorchFunction():
+                self._attend(query, key, *args, **kwargs)
             return _FUSED(query, key, value, *args, **kwargs)
+        attention = self._attend(query, key, *args, **kwargs)
         with torch.autocast(value.device.type, enabled=False):
             return (attention @ _at_least_float32(value)).to(value.dtype)
 
