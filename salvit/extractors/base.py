@@ -17,6 +17,10 @@ from salvit.vit import (
     require_frozen_vit,
 )
 
+_LARGEST = 1e6
+"""Of a pixel. Nothing that was meant as an image is larger, and maps of what is need not be finite numbers to be wrong:
+normalisation makes of activations whose squares overflow the same zeros everywhere."""
+
 
 class Extractor(HasOptions, ABC):
     """Turns what happens inside a ViT into maps over the image.
@@ -49,8 +53,8 @@ class Extractor(HasOptions, ABC):
         Raises:
             TypeError: if the model is not a plain timm ViT or is compiled, or the images are not floats.
             ValueError: if the model is in training mode or lacks what the method needs; if the images have
-                the wrong shape, size, dtype or device or contain NaN or infinity; if the targets do not
-                fit; or if the model itself gives NaN or infinity.
+                the wrong shape, size, dtype or device or contain NaN, infinity or what would overflow; if
+                the targets do not fit; or if the model itself gives NaN or infinity.
         """
         self.check(vit)
         check_images(vit, images)
@@ -134,8 +138,13 @@ def check_images(vit: ViT, images: Tensor) -> None:
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)
-    if not torch.isfinite(images).all():
-        raise ValueError(f"images {_not_finite(images)} of the batch contain NaN or infinity")
+    if not (images.abs() <= _LARGEST).all():
+        if wrong := _not_finite(images):
+            raise ValueError(f"images {wrong} of the batch contain NaN or infinity")
+        raise ValueError(
+            f"images reach {float(images.abs().max()):.3g}, and activations would overflow: images normalised for a "
+            "model are of the order of 1 (salvit.vit.normalize)"
+        )
 
 
 def _require_finite(extractor: Extractor, maps: Tensor) -> None:

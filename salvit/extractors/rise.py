@@ -70,36 +70,41 @@ class RISE(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         classes = vit(images).argmax(dim=-1) if target is None else target
-        return torch.stack(
-            [self._explain(vit, image, index) for image, index in zip(images, classes, strict=True)]
-        )
-
-    def _explain(self, vit: ViT, image: Tensor, index: Tensor) -> Tensor:
-        dtype = torch.promote_types(image.dtype, torch.float32)
-        total = image.new_zeros(1, *image.shape[1:], dtype=dtype)
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        total = images.new_zeros(len(images), 1, *images.shape[2:], dtype=dtype)
         generator = torch.Generator().manual_seed(self.seed)
         for start in range(0, self.masks, self.batch_size):
             count = min(self.batch_size, self.masks - start)
-            masks = torch.stack([self._mask(image.shape[-2:], generator) for _ in range(count)])
-            masks = masks[:, None].to(image.device, dtype)
-            scores = (
-                vit((image * masks).to(image.dtype)).to(dtype).softmax(dim=-1).index_select(1, index[None])
-            )
-            total += (scores[:, :, None, None] * masks).sum(dim=0)
+            masks = self._draw(count, images.shape[-2:], generator).to(images.device, dtype)
+            for position, (image, index) in enumerate(zip(images, classes, strict=True)):
+                logits = vit((image * masks).to(image.dtype)).to(dtype)
+                scores = logits.softmax(dim=-1).index_select(1, index[None])
+                total[position] += (scores[:, :, None, None] * masks).sum(dim=0)
         return total / (self.masks * self.probability)
 
-    def _mask(self, size: torch.Size, generator: torch.Generator) -> Tensor:
+    def _draw(self, count: int, size: torch.Size, generator: torch.Generator) -> Tensor:
+        """The next masks, [count, 1, H, W]; on the CPU, so that they are the same on every device."""
         height, width = size
         cell_height, cell_width = -(-height // self.cells), -(-width // self.cells)
-        grid = torch.rand(
-            1, 1, self.cells, self.cells, generator=generator, dtype=torch.float64, device="cpu"
-        )
+        grids, corners = [], []
+        for _ in range(count):
+            grids.append(
+                torch.rand(1, self.cells, self.cells, generator=generator, dtype=torch.float64, device="cpu")
+            )
+            corners.append(
+                [
+                    int(torch.randint(cell, (), generator=generator, device="cpu"))
+                    for cell in (cell_height, cell_width)
+                ]
+            )
         enlarged = F.interpolate(
-            (grid < self.probability).double(),
+            (torch.stack(grids) < self.probability).double(),
             size=((self.cells + 1) * cell_height, (self.cells + 1) * cell_width),
             mode="bilinear",
             align_corners=False,
-        )[0, 0]
-        top = int(torch.randint(cell_height, (), generator=generator, device="cpu"))
-        left = int(torch.randint(cell_width, (), generator=generator, device="cpu"))
-        return enlarged[top : top + height, left : left + width]
+        )
+        shifted = [
+            mask[:, top : top + height, left : left + width]
+            for mask, (top, left) in zip(enlarged, corners, strict=True)
+        ]
+        return torch.stack(shifted)

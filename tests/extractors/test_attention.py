@@ -171,6 +171,8 @@ def nan_image(images):
         (lambda images: images[:, :1], ValueError, r"\[B, 3, H, W\].*\[3, 1, 32, 48\]"),
         (lambda images: images[:0], ValueError, r"\[B, 3, H, W\] with B ≥ 1"),
         (nan_image, ValueError, r"images \[1\] .* NaN"),
+        (lambda images: images * 1e20, ValueError, r"images reach \d\.\d+e\+20.*normalize"),
+        (lambda images: -images.abs() * 1e20, ValueError, "images reach"),
         (lambda images: (images * 255).byte(), TypeError, "float tensor.*uint8"),
         (lambda images: images.numpy(), TypeError, "float tensor.*ndarray"),
         (lambda images: images[..., :30], ValueError, "multiples of the patch size"),

@@ -38,7 +38,7 @@ def test_a_constant_model_gives_a_flat_map(vit, images, monkeypatch):
 def test_weighted_mean_of_the_masks(vit, images):
     extractor = RISE(masks=5, cells=3, batch_size=2)
     generator = torch.Generator().manual_seed(0)
-    masks = [extractor._mask(torch.Size([32, 48]), generator) for _ in range(5)]
+    masks = list(extractor._draw(5, torch.Size([32, 48]), generator)[:, 0])
     assert all(-1e-9 < mask.min() < mask.max() < 1 + 1e-9 for mask in masks)
     for image, target in zip(images, (4, 0, 2), strict=True):
         expected = torch.zeros(32, 48, dtype=torch.float64)
