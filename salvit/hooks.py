@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
@@ -27,12 +27,25 @@ def in_this_thread(hook: Callable[..., _Result]) -> Callable[..., _Result | None
         0
         (1, None, None)
     """
-    owner = threading.get_ident()
+    return _Guarded(hook, threading.get_ident())
 
-    def guarded(*args: Any) -> _Result | None:
-        return hook(*args) if threading.get_ident() == owner else None
 
-    return guarded
+class _Guarded(Generic[_Result]):
+    def __init__(self, hook: Callable[..., _Result], owner: int) -> None:
+        self.hook = hook
+        self.owner = owner
+
+    def __call__(self, *args: Any) -> _Result | None:
+        return self.hook(*args) if threading.get_ident() == self.owner else None
+
+
+def is_of_this_thread(hook: Callable[..., Any]) -> bool:
+    """Whether a hook may be this thread's: it is not one that was made `in_this_thread` of another.
+
+    Args:
+        hook: of a module.
+    """
+    return not isinstance(hook, _Guarded) or hook.owner == threading.get_ident()
 
 
 @contextmanager

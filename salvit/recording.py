@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode
 
 from salvit.hooks import in_this_thread
 from salvit.vit import (
@@ -102,7 +102,8 @@ def record(
 
     The model computes what it always does: logits agree with the fused kernel to rounding. Maps are part of
     the autograd graph wherever the model's own activations are. No hook or mode outlives the context, not
-    even after an error or an interrupt, and only the thread that opened it is recorded.
+    even after an error (an interrupt in the moment it opens or closes may leave some, of which extractors also
+    take care), and only the thread that opened it is recorded.
 
     Args:
         vit: a plain timm ViT in eval mode.
@@ -151,7 +152,7 @@ def record(
         for index in dict.fromkeys(indices):
             for handle in mode.watch(index, attention_modules(vit, index)):
                 stack.callback(handle.remove)
-        stack.callback(mode.leave)
+        stack.enter_context(mode)
         try:
             yield recording
         except _Complete as complete:
@@ -187,10 +188,7 @@ def read_attention(vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Row
 
 
 class _AttentionMode(TorchFunctionMode):
-    """Computes attention explicitly while the attention module of a recorded block is running.
-
-    Only for so long is it on torch's stack of modes: it would slow down every other operation of the model.
-    """
+    """Computes attention explicitly while the attention module of a recorded block is running."""
 
     def __init__(
         self,
@@ -212,7 +210,7 @@ class _AttentionMode(TorchFunctionMode):
         self.reduce = reduce
         self.gradients = gradients
         self.last = last
-        self.active = False
+        self.block: int | None = None
         self.maps: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.values: list[Tensor] = []
@@ -220,37 +218,22 @@ class _AttentionMode(TorchFunctionMode):
     def watch(self, block: int, modules: Sequence[nn.Module]) -> Iterator[Any]:
         """Register the hooks that tell when the attention of `block` is running; yield their handles."""
         for count, module in enumerate(modules, start=1):
-            yield module.register_forward_pre_hook(self._enter(first=count == 1))
-            # Before the hooks of a recording around this one, whose mode lies below this one on the stack.
-            hook = self._leave(block, count, last=count == len(modules))
-            yield module.register_forward_hook(hook, prepend=True)
+            yield module.register_forward_pre_hook(self._enter(block, first=count == 1))
+            yield module.register_forward_hook(self._leave(block, count, last=count == len(modules)))
 
-    def leave(self) -> None:
-        """Take the mode off torch's stack, wherever in it an error inside the attention has left it."""
-        if not self.active:
-            return
-        self.active = False
-        above = []
-        while (mode := _pop_mode()) is not self:
-            above.append(mode)
-        for mode in reversed(above):
-            _push_mode(mode)
-
-    def _enter(self, first: bool) -> Callable[..., Any]:
+    def _enter(self, block: int, first: bool) -> Callable[..., Any]:
         @in_this_thread
         def hook(module: nn.Module, args: Any) -> None:
+            self.block = block
             if first:
                 self.maps, self.scores, self.values = [], [], []
-            self.leave()  # of a forward pass that an error ended
-            _push_mode(self)
-            self.active = True
 
         return hook
 
     def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
         @in_this_thread
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self.leave()
+            self.block = None
             heads: Any = module.num_heads
             self._check(block, count, int(heads))
             if last:
@@ -292,6 +275,8 @@ class _AttentionMode(TorchFunctionMode):
     ) -> Any:
         """Answer attention calls of a recorded block; pass everything else on."""
         kwargs = kwargs or {}
+        if self.block is None:
+            return func(*args, **kwargs)
         if func is _FUSED:
             return self._answer_fused(*args, **kwargs)
         output = func(*args, **kwargs)

@@ -3,7 +3,6 @@
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
+from salvit.hooks import is_of_this_thread
 from salvit.lrp.denormals import flushing
 from salvit.walk import modules_of
 
@@ -55,7 +55,11 @@ class untouched:
         self.modules = modules_of(model)
         self.fused = [_fused(module) for module in self.modules]
         # Most modules have none, which costs less to see than to copy.
-        self.hooks = {id(hooks): dict(hooks) for hooks in self._all_hooks() if hooks}
+        self.hooks = {
+            module: (dict(module._forward_pre_hooks), dict(module._forward_hooks))
+            for module in self.modules
+            if module._forward_pre_hooks or module._forward_hooks
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -73,10 +77,11 @@ class untouched:
             raise interrupt from None
 
     def _restore(self) -> None:
-        for hooks in self._all_hooks():
-            if hooks:
-                _keep(hooks, self.hooks.get(id(hooks), {}))
         for module, fused in zip(self.modules, self.fused, strict=True):
+            if module._forward_pre_hooks or module._forward_hooks:
+                pre_hooks, hooks = self.hooks.get(module, ({}, {}))
+                _keep(module._forward_pre_hooks, pre_hooks)
+                _keep(module._forward_hooks, hooks)
             if fused is not _fused(module):
                 module.fused_attn = fused
         if _get_current_function_mode_stack() != self.function_modes:
@@ -87,19 +92,17 @@ class untouched:
         torch.set_flush_denormal(self.flushing)
         torch.set_grad_enabled(self.grad)
 
-    def _all_hooks(self) -> Iterator[dict[int, Any]]:
-        for module in self.modules:
-            yield module._forward_pre_hooks
-            yield module._forward_hooks
-
 
 def _fused(module: nn.Module) -> Any:
     return vars(module).get("fused_attn")
 
 
 def _keep(hooks: dict[int, Any], before: dict[int, Any]) -> None:
-    for key in hooks.keys() - before.keys():
-        del hooks[key]
+    """Take out what was added, but not what a hook of the user put in its own place, nor another thread's."""
+    if len(hooks) != len(before):
+        for key in hooks.keys() - before.keys():
+            if is_of_this_thread(hooks[key]):
+                del hooks[key]
 
 
 def _interrupt_behind(error: BaseException | None, handled: BaseException | None) -> KeyboardInterrupt | None:

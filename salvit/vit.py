@@ -323,6 +323,26 @@ def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
     return [module for module in modules_of(vit.blocks[block]) if "fused_attn" in vars(module)]
 
 
+def require_attention(vit: ViT, block: int, what: str) -> None:
+    """Raise unless a block has attention of timm's.
+
+    Args:
+        vit: a plain timm ViT.
+        block: index, negative ones counting from the last block.
+        what: what needs it, for the message.
+
+    Raises:
+        IndexError: if there is no such block.
+        ValueError: if its attention is not one of timm's.
+    """
+    [index] = block_indices(vit, [block])
+    if not attention_modules(vit, index):
+        raise ValueError(
+            f"{what} needs timm's attention, and block {index} of this {type(vit).__name__} "
+            f"({type(vit.blocks[index]).__name__}) has none"
+        )
+
+
 def require_attention_maps(vit: ViT, what: str) -> None:
     """Raise unless every block has attention whose rows are probabilities.
 
@@ -331,8 +351,14 @@ def require_attention_maps(vit: ViT, what: str) -> None:
         what: what needs the maps, for the message.
 
     Raises:
-        ValueError: if a block's attention is differential or not one of timm's; the message names the block.
+        ValueError: if a block's attention is differential or not one of timm's, where the message names the
+            block, or one block is used several times.
     """
+    if len(set(vit.blocks)) < len(vit.blocks):
+        raise ValueError(
+            f"{what} needs attention maps, and blocks of this {type(vit).__name__} are one and the same module, "
+            "which does not tell when it is which"
+        )
     for block in range(len(vit.blocks)):
         modules = attention_modules(vit, block)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
@@ -342,10 +368,7 @@ def require_attention_maps(vit: ViT, what: str) -> None:
                 "from another (differential attention), neither of which is the block's"
             )
         if not modules:
-            raise ValueError(
-                f"{what} needs attention maps, and block {block} of this {type(vit).__name__} "
-                f"({type(vit.blocks[block]).__name__}) has no attention of timm's"
-            )
+            require_attention(vit, block, what)
 
 
 def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:

@@ -9,9 +9,10 @@ from timm.layers import set_fused_attn
 from timm.models.vision_transformer import VisionTransformer
 from torch.overrides import _get_current_function_mode_stack
 
+from salvit.extractors import METHODS
 from salvit.recording import read_attention, record
 from salvit.vit import has_class_token, load_vit, num_heads, num_prefix_tokens
-from tests.registry import nothing_computed, randomize
+from tests.registry import OPTIONS, nothing_computed, randomize
 
 TINY = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3, "num_classes": 5, "patch_size": 8}
 FAMILIES = {
@@ -259,42 +260,54 @@ def test_nothing_leaks_when_the_forward_raises(vit, images, error):
     torch.testing.assert_close(vit(images), expected, rtol=0, atol=0)
 
 
-def test_only_recorded_attention_is_listened_to(vit, images):
-    """A mode on torch's stack slows down every operation."""
-    listening = {}
-
-    def note(name):
-        return lambda module, args: listening.update({name: len(_get_current_function_mode_stack())})
-
-    parts = ("blocks.0.attn.qkv", "blocks.1.attn.qkv", "blocks.1.mlp", "blocks.2.attn.qkv", "head")
-    for name in parts:
-        vit.get_submodule(name).register_forward_pre_hook(note(name))
-    with record(vit, [1]):
-        vit(images)
-    assert listening == {name: int(name == "blocks.1.attn.qkv") for name in parts}
-
-
 def test_a_pass_after_one_that_failed_within_attention(vit, images):
-    """Its mode is taken off the stack from below what was entered since, which stays there."""
-
-    class Passing(torch.overrides.TorchFunctionMode):
-        def __torch_function__(self, func, types, args=(), kwargs=None):
-            return func(*args, **(kwargs or {}))
-
     def fail(module, args):
         raise RuntimeError("fails once")
 
     [expected] = read_attention(vit, images, [1])
     handle = vit.blocks[1].attn.proj.register_forward_pre_hook(fail)
-    with record(vit, [1]) as recording:
+    with record(vit, [1]) as recording, torch.device("cpu"):  # a mode of torch's
         with pytest.raises(RuntimeError, match="once"):
             vit(images)
         handle.remove()
-        with Passing() as passing:
-            vit(images)
-            assert _get_current_function_mode_stack() == [passing]
+        vit(images)
     assert is_untouched(vit)
     torch.testing.assert_close(recording.attention[1], expected)
+
+
+def test_hooks_of_the_last_recorded_attention_run_before_the_pass_ends(vit, images):
+    seen = []
+    vit.blocks[-1].attn.register_forward_hook(lambda *_: seen.append("after"))
+    read_attention(vit, images, [-1])
+    assert seen == ["after"]
+
+
+def test_a_mode_opened_inside_meets_the_fused_call(vit, images):
+    class Shifted(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            output = func(*args, **(kwargs or {}))
+            return output + 1 if func is F.scaled_dot_product_attention else output
+
+    with Shifted():
+        expected = vit(images)
+    assert not torch.allclose(expected, vit(images))
+    with record(vit), Shifted():
+        torch.testing.assert_close(vit(images), expected)
+
+
+@pytest.mark.parametrize("method", ["rollout", "raw_attention", "unsupervised_map", "salient_attention"])
+def test_an_extractor_inside_a_recording(vit, images, method):
+    """It leaves the recording on, which goes on with what is computed after."""
+    extractor = METHODS[method](**OPTIONS.get(method, {}))
+    alone = extractor(vit, images)
+    with record(vit) as recording:
+        torch.testing.assert_close(extractor(vit, images), alone)
+        vit(images + 1)
+    with record(vit) as other:
+        vit(images + 1)
+    for block, attention in other.attention.items():
+        torch.testing.assert_close(recording.attention[block], attention)
+    assert is_untouched(vit)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -403,13 +416,19 @@ def test_differential_attention_is_refused_before_anything_runs(name, fused, ima
 def test_foreign_attention_is_refused(vit, images):
     """Attention that is not timm's has no map, and neither has a compiled one that no call is seen of."""
     del vit.blocks[1].attn.fused_attn
-    with pytest.raises(ValueError, match=r"block 1 of this VisionTransformer \(Block\) has no attention"):
+    with pytest.raises(ValueError, match=r"block 1 of this VisionTransformer \(Block\) has none"):
         read_attention(vit, images, [0])
     vit.blocks[1].attn.fused_attn = True
     vit.blocks[1].attn.forward = lambda x, **kwargs: x
     with pytest.raises(ValueError, match="block 1 of VisionTransformer computed 0 attention maps"):
         read_attention(vit, images, [1])
     assert is_untouched(vit)
+
+
+def test_a_block_used_twice_is_refused(vit, images):
+    vit.blocks[2] = vit.blocks[0]
+    with pytest.raises(ValueError, match="one and the same module"):
+        read_attention(vit, images, [-1])
 
 
 def test_refusals(vit, images):

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 
 from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, TokenTM
 from salvit.lrp.denormals import flushing
+from salvit.recording import read_attention, record
 from salvit.untouched import untouched
 from tests.extractors.conftest import build_vit
 from tests.registry import OPTIONS
@@ -37,6 +38,44 @@ def test_what_an_interrupt_left_behind_is_removed():
     assert not model[0]._forward_pre_hooks
     assert not model._forward_hooks
     assert model[0].fused_attn
+
+
+def test_a_hook_that_takes_the_place_of_another_stays():
+    vit, calls = build_vit(), []
+
+    def hook(module, args, output):
+        calls.append(1)
+        handles.pop().remove()
+        handles.append(module.register_forward_hook(hook))
+
+    handles = [vit.blocks[0].register_forward_hook(hook)]
+    for _ in range(2):
+        METHODS["rollout"]()(vit, torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    assert len(calls) == 2
+    assert list(vit.blocks[0]._forward_hooks) == [handles[0].id]
+
+
+def test_hooks_of_another_thread_are_left_to_it():
+    """As of a recording that takes no lock, beside an extractor that looks into the same model."""
+    vit, images = build_vit(), torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    [expected] = read_attention(vit, images, [-1])
+    entered, left = threading.Event(), threading.Event()
+
+    def record_slowly():
+        with record(vit, [-1]) as recording:
+            entered.set()
+            left.wait(10)
+            vit(images)
+            found.append(recording.attention[-1])
+
+    found = []
+    thread = threading.Thread(target=record_slowly)
+    with untouched(vit):
+        thread.start()
+        entered.wait(10)
+    left.set()
+    thread.join()
+    torch.testing.assert_close(found[0], expected)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from salvit.gradients import (
     target_logits,
 )
 from salvit.hooks import in_this_thread
-from salvit.vit import ViT, attention_modules, block_indices, num_heads, num_prefix_tokens
+from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens, require_attention
 
 
 class AttentionGradCAM(Extractor):
@@ -110,7 +110,7 @@ class TokenGradCAM(Extractor):
         """
         super().check(vit)
         require_differentiable(vit)
-        block_indices(vit, [self.block])
+        require_attention(vit, self.block, repr(self))
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""

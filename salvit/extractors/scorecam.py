@@ -6,7 +6,7 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.hooks import inputs_of
-from salvit.vit import ViT, attention_modules, block_indices
+from salvit.vit import ViT, attention_modules, require_attention
 
 
 class ScoreCAM(Extractor):
@@ -55,10 +55,10 @@ class ScoreCAM(Extractor):
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
             IndexError: if it has no such block.
-            ValueError: if it is in training mode.
+            ValueError: if it is in training mode, or the block's attention is not one of timm's.
         """
         super().check(vit)
-        block_indices(vit, [self.block])
+        require_attention(vit, self.block, repr(self))
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""
@@ -83,7 +83,7 @@ class ScoreCAM(Extractor):
     def _explain(self, vit: ViT, image: Tensor, index: Tensor, features: Tensor) -> Tensor:
         """The map [1, h, w] of an image and its features [D, h, w]."""
         if self.channels is not None and self.channels < len(features):
-            features = features[features.flatten(1).var(dim=1).topk(self.channels).indices]
+            features = features[features.flatten(1).var(dim=1, correction=0).topk(self.channels).indices]
         scores = [
             vit((image * _masks(part, image)).to(image.dtype)).index_select(1, index[None])[:, 0]
             for part in features.split(self.batch_size)
@@ -97,4 +97,7 @@ def _masks(features: Tensor, image: Tensor) -> Tensor:
     enlarged = F.interpolate(features[:, None], image.shape[-2:], mode="bilinear", align_corners=False)
     low, high = enlarged.aminmax(dim=-1, keepdim=True)
     low, high = low.amin(dim=-2, keepdim=True), high.amax(dim=-2, keepdim=True)
-    return (enlarged - low) / (high - low).clamp(min=torch.finfo(enlarged.dtype).tiny)
+    # Enlarging what is the same everywhere gives rounding, which would be stretched too.
+    varies = features.amax((1, 2)) > features.amin((1, 2))
+    stretched = (enlarged - low) / (high - low).clamp(min=torch.finfo(enlarged.dtype).tiny)
+    return stretched * varies[:, None, None, None]

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from salvit.extractors import ScoreCAM
+from salvit.extractors import ScoreCAM, TokenGradCAM
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
 from tests.registry import randomize
@@ -19,7 +19,9 @@ def reference(vit, image, target, block, channels=None):
     exponentials = []
     for feature in features:
         mask = F.interpolate(feature[None, None], (32, 48), mode="bilinear")[0, 0]
-        mask = (mask - mask.min()) / (mask.max() - mask.min())
+        mask = (
+            (mask - mask.min()) / (mask.max() - mask.min()) if len(set(feature.flatten().tolist())) > 1 else 0
+        )
         exponentials.append(slow_vit.run(vit, image * mask).logits[target].exp())
     pairs = zip(exponentials, features, strict=True)
     return (sum(e * f for e, f in pairs) / sum(exponentials)).clamp(min=0).detach()[None]
@@ -38,11 +40,14 @@ def test_predicted_class_by_default(vit, images):
     torch.testing.assert_close(ScoreCAM()(vit, images), ScoreCAM()(vit, images, vit(images).argmax(1)))
 
 
-def test_a_feature_that_is_the_same_everywhere_hides_the_image(vit, images):
-    """Its mask is 0 and no NaN, as of a model whose normalisation has learned to switch a feature off."""
+def test_a_feature_that_is_the_same_everywhere_hides_the_image(make_vit, images):
+    """As of a model whose normalisation has learned to switch a feature off; enlarged, it would be rounding."""
+    vit = make_vit(img_size=(32, 48))
     vit.blocks[-1].norm1.weight[3] = 0
-    maps = ScoreCAM()(vit, images, 1)
-    assert torch.isfinite(maps).all()
+    vit.blocks[-1].norm1.bias[3] = 0.7
+    expected = [reference(vit, image, c, -1) for image, c in zip(images, TARGETS, strict=True)]
+    maps = ScoreCAM()(vit, images, torch.tensor(TARGETS))
+    torch.testing.assert_close(maps, torch.stack(expected), rtol=1e-8, atol=1e-12)
 
 
 def test_asks_as_often_as_it_says(vit, images):
@@ -63,6 +68,13 @@ def test_features_of_attentions_side_by_side_all_count(images):
     assert ScoreCAM().forward_passes(vit) == 1 + 2 * 24
     assert maps.any()
     assert not ScoreCAM()(vit, images, 1).any()
+
+
+def test_other_attention_is_refused(vit, images):
+    vit.blocks[-1].attn = torch.nn.Identity().eval()
+    for extractor in (ScoreCAM(), TokenGradCAM()):
+        with pytest.raises(ValueError, match="needs timm's attention, and block 2"):
+            extractor(vit, images)
 
 
 def test_bad_options(vit, images):
