@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+from pathlib import Path
 
 from salvit import __version__
 
@@ -52,6 +53,9 @@ def main(args: list[str] | None = None) -> None:
         salvit 0.1.0
     """
     arguments = sys.argv[1:] if args is None else args
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # where one's own classes are that are named, as with `python -m salvit`
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, end="")
     elif arguments == ["--version"]:

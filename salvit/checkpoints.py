@@ -3,7 +3,7 @@
 import pickle
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             str(path), weights_only=True
         )  # not the default of every timm
     except _UNREADABLE as error:
+        whole = "; save the model's state_dict(), not the model" if "weights_only" in str(error) else ""
+        reason = str(error).partition("\n")[0] if whole else error
         raise ValueError(
-            f"cannot read {path} as safetensors or as a torch file of tensors: {error}"
+            f"cannot read {path} as safetensors or as a torch file of tensors{whole}: {reason}"
         ) from error
     for key in _NESTED_UNDER:
         if isinstance(content.get(key), dict):
@@ -105,7 +107,22 @@ def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None
     }
     if any(problems.values()):
         found = "; ".join(f"{kind}: {_shorten(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(f"{path} does not hold the weights of this {type(vit).__name__}; {found}")
+        raise ValueError(
+            f"{path} does not hold the weights of this {type(vit).__name__}; {found}{_pooling(problems)}"
+        )
+
+
+def _pooling(problems: Mapping[str, Sequence[str]]) -> str:
+    """What to do if file and model pool tokens in two ways, which timm tells by where the last normalisation is."""
+    for here, there, pool in (("missing", "unexpected", "avg"), ("unexpected", "missing", "token")):
+        if "norm.weight" in problems[here] and "fc_norm.weight" in problems[there]:
+            return (
+                f'. The file\'s model has global_pool="{pool}": give it to load_vit, or on the command line in a JSON '
+                'file beside the weights, {"vit": "<timm name>", "model": {"global_pool": "'
+                + pool
+                + '"}}, with --model <weights file>'
+            )
+    return ""
 
 
 def _shorten(keys: Sequence[str], limit: int = 4) -> str:

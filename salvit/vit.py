@@ -462,11 +462,16 @@ def normalize(vit: ViT, images: Tensor) -> Tensor:
 
     Raises:
         TypeError: if the images are not a tensor of floats.
-        ValueError: if they have another number of channels than the model's input.
+        ValueError: if they have another number of channels than the model's input, or values above 2 (a little
+            above 1 are what resizing may leave).
     """
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"images must be floats in [0, 1]; got {kind} (divide 8-bit values by 255)")
+    if images.numel() and images.max() > 2:
+        raise ValueError(
+            f"images must be floats in [0, 1]; these reach {float(images.max()):g} (divide by 255?)"
+        )
     channels = in_channels(vit)
     if images.ndim < 3 or images.shape[-3] != channels:
         raise ValueError(f"images must have shape [..., {channels}, H, W]; got {list(images.shape)}")

@@ -158,6 +158,32 @@ def test_weights_of_another_architecture(tmp_path, name, of_another, problem):
         load_vit(name, weights=path, **small)
 
 
+@pytest.mark.parametrize(("pool", "other"), [("avg", "token"), ("token", "avg")])
+def test_weights_of_a_model_that_pools_otherwise_say_so(tmp_path, pool, other):
+    small = {"img_size": 32, "depth": 1, "num_classes": 5}
+    path = tmp_path / "mine.pth"
+    torch.save(timm.create_model("vit_tiny_patch16_224", global_pool=pool, **small).state_dict(), path)
+    with pytest.raises(ValueError, match=rf'global_pool="{pool}": give it to load_vit'):
+        load_vit("vit_tiny_patch16_224", weights=path, global_pool=other, img_size=32, depth=1)
+    path.with_suffix(".json").write_text(
+        json.dumps({"vit": "vit_tiny_patch16_224", "model": {**small, "global_pool": pool}})
+    )
+    assert load_vit(str(path)).global_pool == pool
+
+
+def test_a_whole_model_in_a_file_says_what_to_save(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    with pytest.raises(ValueError, match=r"save the model's state_dict\(\), not the model: [^\n]*$"):
+        load_vit("vit_tiny_patch16_224", weights=tmp_path / "whole.pth", depth=1)
+
+
+def test_images_that_were_not_divided_are_not_normalised():
+    vit = load_vit("vit_tiny_patch16_224", pretrained=False, depth=1)
+    with pytest.raises(ValueError, match="reach 255"):
+        normalize(vit, torch.full((1, 3, 8, 8), 255.0))
+    normalize(vit, torch.full((1, 3, 8, 8), 1.1))  # as resizing may leave
+
+
 def test_truncated_and_missing_files(saved, tmp_path):
     for suffix in (".safetensors", ".pth"):
         broken = tmp_path / f"broken{suffix}"

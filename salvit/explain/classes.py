@@ -67,7 +67,8 @@ class Classes:
         if not self.names:
             raise ValueError(
                 f'target "{text}": the names of this model\'s {self.count} classes are unknown; '
-                f"give an index, 0 … {self.count - 1}"
+                f"give an index, 0 … {self.count - 1}, or name them in the JSON file beside the weights, "
+                'as "label_names"'
             )
         return self._named(text)
 

@@ -3,7 +3,7 @@
 import inspect
 
 from salvit.explain.spec import Spec
-from salvit.extractors import METHODS, Extractor
+from salvit.extractors import Extractor, find_method
 from salvit.extractors.options import parsed_option
 
 
@@ -20,7 +20,7 @@ def make_method(spec: Spec) -> Extractor:
         >>> make_method(Spec("rollout", (("rows", "all"), ("start_layer", "1"))))
         Rollout(start_layer=1, per_head=False, rows='all')
     """
-    method = METHODS[spec.name]
+    method = find_method(spec.name)
     known = inspect.signature(method).parameters
     for option, _ in spec.options:
         if option not in known:

@@ -27,7 +27,7 @@ def check_methods(specs: Sequence[Spec]) -> None:
     for spec in specs:
         if spec == Spec(ALL):
             continue
-        if spec.name not in METHODS:
+        if spec.name not in METHODS and ("." not in spec.name or _exists(str(spec))):
             raise ValueError(_unknown(spec))
         make_method(spec)
 
@@ -48,11 +48,13 @@ def choose_methods(
     Raises:
         ValueError: if a method that was named, or the default one, has none.
     """
+    # With options of its own, a method is not also taken with the default ones.
+    typed = {spec.name for spec in specs if spec.options}
     chosen: dict[str, Extractor] = {}
     left_out: dict[str, str] = {}
     for spec in specs or [DEFAULT]:
         if spec.name == ALL:
-            supported, refused = supported_methods(vit, size=size)
+            supported, refused = supported_methods(vit, [name for name in METHODS if name not in typed], size)
             chosen |= supported
             left_out = {
                 name: reason + _remedy(METHODS[name](), vit, size) for name, reason in refused.items()
@@ -70,14 +72,16 @@ def label_of(extractor: Extractor) -> str:
     """A method as it is typed, with the options that are not the default ones.
 
     Args:
-        extractor: of a class in `METHODS`.
+        extractor: of a class in `METHODS`, or one of your own, which is named by its module and class.
 
     Example:
         >>> from salvit.extractors import RawAttention, Rollout
         >>> label_of(Rollout()), label_of(RawAttention(block=[0, 1], per_head=True))
         ('rollout', 'raw_attention:block=[0,1],per_head=true')
     """
-    [name] = (name for name, method in METHODS.items() if method is type(extractor))
+    kind = type(extractor)
+    names = {method: name for name, method in METHODS.items()}
+    name = names.get(kind, f"{kind.__module__}.{kind.__qualname__}")
     changed = extractor.changed_options()
     return str(Spec(name, tuple((option, _typed(value)) for option, value in changed.items())))
 

@@ -19,6 +19,8 @@ _EPILOG = """methods:
   class-specific    agcam attention_gradient attn_gradcam full_lrp generic_attention input_gradient
                     input_x_gradient legrad partial_lrp relevance_lrp rise scorecam token_gradcam tokentm
   baselines         center_prior random
+  your own          module.Class, a subclass of salvit.extractors.Extractor, here or where Python finds it
+  all               those that have a meaning for the model; one named with options beside it replaces its own
   Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and
   class, scorecam one for each feature of a token (768 in ViT-B).
 

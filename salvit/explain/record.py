@@ -13,6 +13,7 @@ from salvit.explain.names import printable
 from salvit.explain.parser import Options
 from salvit.explain.task import Task
 from salvit.files import atomic_write
+from salvit.source import code_of, package_hash
 from salvit.vit import describe_vit
 
 Record = dict[str, Any]
@@ -29,7 +30,7 @@ def make_record(options: Options, task: Task) -> Record:
         Plain values. Maps of one method, image and `settings_sha256` are the same maps.
     """
     vit = describe_vit(task.vit)
-    settings = json.dumps([__version__, task.size, vit], sort_keys=True)
+    settings = json.dumps([__version__, package_hash(), task.size, vit], sort_keys=True)
     return {
         "command": printable(shlex.join(["salvit", *options.command])),
         "model": task.model,
@@ -37,6 +38,7 @@ def make_record(options: Options, task: Task) -> Record:
         "input_size": list(task.size),
         "settings_sha256": hashlib.sha256(settings.encode()).hexdigest(),
         "methods": {name: repr(method) for name, method in task.methods.items()},
+        "code": {name: code_of(method) for name, method in task.methods.items()},
         "left_out": dict(task.left_out),
         "machine": machine(),
         "device": device_name(task.device),
@@ -52,7 +54,8 @@ def join_record(record: Record, out: Path) -> Record:
         out: a folder with maps.
 
     Raises:
-        ValueError: if those are by another model, other weights, at another input size or by another version.
+        ValueError: if those are by another model, other weights, at another input size, by another version or by
+            a method of one's own whose code has changed.
     """
     earlier = _read(out / RECORD)
     if earlier.get("settings_sha256") != record["settings_sha256"]:
@@ -61,7 +64,12 @@ def join_record(record: Record, out: Path) -> Record:
             f"{out} has maps by another model, other weights, another input size or another version of salvit"
             f"{there}: take another --out, or delete that folder"
         )
-    return {**record, "methods": {**earlier["methods"], **record["methods"]}}
+    for name, code in record["code"].items():
+        if earlier["code"].get(name, code) != code:
+            raise ValueError(
+                f"{out} has maps of {name} as it was before its code changed: take another --out, or delete that folder"
+            )
+    return {**record, **{key: {**earlier[key], **record[key]} for key in ("methods", "code")}}
 
 
 def write_record(record: Record, out: Path) -> None:

@@ -5,6 +5,8 @@
 
 import difflib
 import inspect
+import re
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from torch import Tensor
@@ -76,6 +78,7 @@ __all__ = [
     "TokenTM",
     "UnsupervisedMap",
     "extract",
+    "find_method",
     "name_of",
 ]
 
@@ -92,7 +95,7 @@ def extract(
     Args:
         vit: a plain timm ViT in eval mode, on the device of the images.
         images: [B, 3, H, W], normalised for the model (`salvit.vit.normalize`).
-        method: a key of `METHODS`.
+        method: a key of `METHODS`, or a class of your own, `my_package.MyExtractor`.
         target: None for each image's predicted class, one class index, or a [B] tensor; only class-specific
             methods use it.
         **options: options of the method's class.
@@ -112,16 +115,48 @@ def extract(
     """
     if isinstance(method, Extractor):
         raise ValueError(f"method takes a name; call the extractor itself: {method!r}(vit, images)")
-    if not isinstance(method, str) or method not in METHODS:
-        closest = difflib.get_close_matches(str(method).lower(), METHODS, n=1)
-        hint = f'did you mean "{closest[0]}"? ' if closest else ""
-        raise ValueError(f'unknown method "{method}"; {hint}Methods: {", ".join(METHODS)}')
-    known = inspect.signature(METHODS[method]).parameters
+    if isinstance(method, type) and issubclass(method, Extractor):
+        raise ValueError(f"method takes a name; call an instance instead: {method.__name__}()(vit, images)")
+    kind = find_method(method)
+    known = inspect.signature(kind).parameters
     if unknown := sorted(options.keys() - known.keys()):
         raise ValueError(
             f"{method} has no option {', '.join(unknown)}; its options: {', '.join(known) or 'none'}"
         )
-    return METHODS[method](**checked_options(METHODS[method], options))(vit, images, target)
+    return kind(**checked_options(kind, options))(vit, images, target)
+
+
+def find_method(name: str) -> type[Extractor]:
+    """Return the class of a method.
+
+    Args:
+        name: a key of `METHODS`, or of a class of your own where Python finds it, `my_package.MyExtractor`.
+
+    Raises:
+        ValueError: if there is none of that name.
+
+    Example:
+        >>> find_method("rollout") is find_method("salvit.extractors.Rollout") is Rollout
+        True
+    """
+    if isinstance(name, str) and name in METHODS:
+        return METHODS[name]
+    closest = difflib.get_close_matches(str(name).lower(), METHODS, n=1)
+    hint = f'did you mean "{closest[0]}"? ' if closest else ""
+    unknown = f'unknown method "{name}"; {hint}Methods: {", ".join(METHODS)}'
+    if not isinstance(name, str) or not re.fullmatch(r"\w+(\.\w+)+", name):
+        raise ValueError(unknown)
+    try:
+        kind = locate(name)
+    except ErrorDuringImport as error:
+        raise ValueError(f'method "{name}": {error}') from error
+    if kind is None:
+        raise ValueError(
+            f'method "{name}": there is no such class in the current folder or among the packages'
+        )
+    if not (isinstance(kind, type) and issubclass(kind, Extractor)) or inspect.isabstract(kind):
+        raise ValueError(f'method "{name}" is not a class of salvit.extractors.Extractor that can be made')
+    return kind
 
 
 def name_of(extractor: Extractor) -> str:

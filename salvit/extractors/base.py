@@ -1,5 +1,6 @@
 """What every extractor shares: one call form, and one check of the input before anything is computed."""
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -17,9 +18,11 @@ from salvit.vit import (
     require_frozen_vit,
 )
 
+_USUAL = 50.0
+"""Of a pixel. Nothing that was divided by 255 and by a standard deviation is larger; models of one's own may differ."""
 _LARGEST = 1e6
-"""Of a pixel. Nothing that was meant as an image is larger, and maps of what is need not be finite numbers to be wrong:
-normalisation makes of activations whose squares overflow the same zeros everywhere."""
+"""Of a pixel. Maps of what is larger need not be NaN to be wrong: normalisation makes of activations whose squares
+overflow the same zeros everywhere."""
 
 
 class Extractor(HasOptions, ABC):
@@ -27,7 +30,25 @@ class Extractor(HasOptions, ABC):
 
     A subclass stores its options under the names of its `__init__` parameters and implements `num_channels`
     and `_maps`; it extends `check` when the method has no meaning for some models. Extractors hold no
-    tensors, so they pickle, and one instance serves any number of models.
+    tensors, so they pickle, and one instance serves any number of models. In `_maps` gradients are off until
+    `salvit.gradients.differentiable` or torch turns them on, images are checked, and `target` is [B] or, for the
+    predicted classes, None; `salvit.gradients.target_logits` takes both.
+
+    Example:
+        >>> from salvit.gradients import differentiable, outside_graph, target_logits
+        >>> class GradientLength(Extractor):
+        ...     class_specific = True
+        ...     def num_channels(self, vit):
+        ...         return 1
+        ...     def _maps(self, vit, images, target):
+        ...         with differentiable():
+        ...             images = outside_graph(images).requires_grad_()
+        ...             [gradient] = torch.autograd.grad(target_logits(vit(images), target), images)
+        ...         return gradient.norm(dim=1, keepdim=True)
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> GradientLength()(vit, torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 1, 32, 32])
 
     Attributes:
         class_specific: whether the maps depend on the target class.
@@ -60,8 +81,10 @@ class Extractor(HasOptions, ABC):
         check_images(vit, images)
         self.check_grid(vit, patch_grid(vit, images))
         classes = check_target(vit, images, target)
-        with lock_of(vit), untouched(vit) as guard, guard, torch.no_grad():
-            maps = self._maps(vit, images, classes if self.class_specific else None)
+        # Out of inference mode, which Lightning tests in: nothing made in it could be differentiated.
+        with lock_of(vit), untouched(vit) as guard, guard, torch.inference_mode(False), torch.no_grad():
+            explained = _normal(classes) if self.class_specific and classes is not None else None
+            maps = self._maps(vit, _normal(images), explained)
         _require_finite(self, maps)
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
@@ -138,13 +161,19 @@ def check_images(vit: ViT, images: Tensor) -> None:
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)
-    if not (images.abs() <= _LARGEST).all():
+    largest = float(images.abs().max())
+    if not largest <= _USUAL:
         if wrong := _not_finite(images):
             raise ValueError(f"images {wrong} of the batch contain NaN or infinity")
-        raise ValueError(
-            f"images reach {float(images.abs().max()):.3g}, and activations would overflow: images normalised for a "
-            "model are of the order of 1 (salvit.vit.normalize)"
-        )
+        what = f"images reach {largest:.3g}, and those normalised for a model are of the order of 1"
+        if largest > _LARGEST:
+            raise ValueError(f"{what}: activations would overflow; see salvit.vit.normalize")
+        warnings.warn(f"{what}: were they divided by 255, and by salvit.vit.normalize?", stacklevel=3)
+
+
+def _normal(tensor: Tensor) -> Tensor:
+    """The tensor, or where it was made in inference mode a copy that was not."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _require_finite(extractor: Extractor, maps: Tensor) -> None:

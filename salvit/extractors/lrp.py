@@ -224,10 +224,11 @@ class FullLRP(_LRP):
     `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.pixels`), then summed
     over colours. What falls to prefix tokens and position embeddings is dropped.
 
-    Maps [B, 1, H, W] are at pixel resolution and of either sign. Autocast and TF32 have no effect. The rules divide
-    by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that leaves grows from block to block:
-    in float32 most maps of photographs are rounding error (docs/results.md), so by default the forward pass is in
-    float64: see `RelevanceLRP`.
+    Maps [B, 1, H, W] are at pixel resolution and of either sign. They do not add up to the logit: these rules give
+    what is positive and what is negative in a linear layer's input the whole relevance each. Autocast and TF32 have
+    no effect. The rules divide by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that
+    leaves grows from block to block: in float32 most maps of photographs are rounding error (docs/results.md), so
+    by default the forward pass is in float64: see `RelevanceLRP`.
 
     Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
     Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.

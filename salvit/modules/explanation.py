@@ -18,6 +18,7 @@ from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmap
 from salvit.metrics.rows import PerImageRows
 from salvit.modules.results import Record, Results
 from salvit.scores import Case, Score, default_scores
+from salvit.source import code_of, package_hash
 from salvit.vit import describe_vit, load_vit, normalize
 
 Batch = dict[str, Any]
@@ -211,17 +212,17 @@ class ExplanationModule(LightningModule):
         if self.results is None:
             return
         common = {
-            "salvit": __version__,
+            "salvit": [__version__, package_hash()],
             "vit": describe_vit(self.vit),
             "precision": str(self.trainer.precision),
-            "data": f"{type(data).__module__}.{type(data).__qualname__}",
+            "data": code_of(data),
             "options": {key: value for key, value in data.hparams.items() if key not in IRRELEVANT},
             "images": data.dataset("test").fingerprint(),
             "target": self.target,
-            "scores": [f"{score!r} {score.fingerprint()}" for score in self._active],
+            "scores": [f"{code_of(score)} {score!r} {score.fingerprint()}" for score in self._active],
         }
         self._stores = {
-            name: Results(self.results, {**common, "method": repr(extractor)})
+            name: Results(self.results, {**common, "method": f"{code_of(extractor)} {extractor!r}"})
             for name, extractor in self.methods.items()
         }
         self._done = {name: store.read() for name, store in self._stores.items()}

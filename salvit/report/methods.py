@@ -100,11 +100,18 @@ A method is named in `salvit.extract(vit, images, method=…)`, its class in `--
 batch, and the maps of an image do not depend on what else is in it but for rounding: torch sums a larger batch in
 another order. In float32 that may change which position a mode of salient attention is strongest at, in float64 it
 does not. A method that has no meaning for a model says so before it computes anything.
+
+`target` is the class that class-specific methods explain, one index for all images or a tensor with one for each; the
+predicted class by default. `per_head=True` gives a map for each head of the block (of several composed, the last).
+Their mean is the map without it, but for `attention_gradient`, which adds the heads up, and `attn_gradcam`, which drops
+what is negative head by head.
 """
 _SUPPORT = """\
 ✓: works. all: works with the option `rows="all"`, which takes the mean over the patches' rows in place of the class
 token's. A number: refused, with the message below. Models are asked as timm makes them, with a classifier; of a model
-without one (`num_classes=0`) every class-specific method is refused.
+without one (`num_classes=0`) every class-specific method is refused. Where a model has a class token and classifies
+from the patches' mean (E, V), `raw_attention`, the rollouts and `unsupervised_map` follow a token that its prediction
+does not read; `rows="all"`, where there is that option, takes the rows that it does read.
 """
 
 
@@ -160,15 +167,22 @@ def _refusal(method: type[Extractor], vit: ViT, **options: Any) -> str:
 
 def _methods() -> str:
     pooled, averaged = _model(_WITHOUT_TOKEN), _model(_WITHOUT_READOUT)
-    header = ["method", "class", "what a map is", "class-specific", "per head", "class token"]
+    header = [
+        "method",
+        "class",
+        "what a map is",
+        "class-specific",
+        "class token",
+        "options and their defaults",
+    ]
     rows = [
         [
             f"`{name}`",
             f"`{method.__name__}`",
             _paragraphs(method)[0],
             "yes" if method.class_specific else "no",
-            "yes" if "per_head" in _options(method) else "no",
             _token(method, pooled, averaged),
+            ", ".join(f"`{option}={_default(method, option)}`" for option in _options(method)) or "none",
         ]
         for name, method in METHODS.items()
     ]
@@ -184,6 +198,10 @@ def _token(method: type[Extractor], pooled: ViT, averaged: ViT) -> str:
 
 def _options(method: type[Extractor]) -> list[str]:
     return list(inspect.signature(method).parameters)
+
+
+def _default(method: type[Extractor], option: str) -> str:
+    return repr(inspect.signature(method).parameters[option].default).replace("'", '"')
 
 
 def _sources() -> str:

@@ -1,7 +1,10 @@
 """Which methods are taken, with which options, and what is said where one has no meaning."""
 
+import importlib
 import inspect
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,7 +98,12 @@ def test_the_class_comes_after_the_options(image, shapes):
 def test_all_beside_a_method_with_options(image, shapes, monkeypatch):
     monkeypatch.setitem(METHODS, "rise", METHODS["random"])  # 4000 forward passes
     explain(image, "--method", "all", "rollout:rows=all", *shapes)
-    assert [row["method"] for row in index()] == [*METHODS, "rollout:rows=all"]
+    assert [row["method"] for row in index()] == [
+        *(name for name in METHODS if name != "rollout"),
+        "rollout:rows=all",
+    ]
+    explain(image, "--method", "all", "rollout:rows=all", "rollout", *shapes, "--out", "both")
+    assert {row["method"] for row in index("both")} == {*METHODS, "rollout:rows=all"}
 
 
 # Methods without a meaning for the model
@@ -141,3 +149,75 @@ def test_all_knows_the_size_of_the_input(shapes):
     vit = load_vit(shapes[1])
     assert "salient_attention" in choose_methods([parse_spec("all")], vit, (64, 64))[0]
     assert "salient_attention" in choose_methods([parse_spec("all")], vit, (8, 8))[1]
+
+
+def test_options_typed_beside_all_replace_its_own(shapes):
+    vit = load_vit(shapes[1])
+    chosen, _ = choose_methods(
+        [parse_spec("rise:masks=2"), parse_spec("all"), parse_spec("rollout")], vit, (32, 32)
+    )
+    assert [name for name in chosen if name.startswith("rise")] == ["rise:masks=2"]
+    assert "rollout" in chosen
+
+
+# Methods of one's own
+
+
+MINE = """import torch
+from salvit.extractors import Extractor
+
+class Mine(Extractor):
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def num_channels(self, vit):
+        return 1
+
+    def _maps(self, vit, images, target):
+        return self.scale * images[:, :1, ::8, ::8]
+"""
+
+
+@pytest.fixture
+def mine(in_an_empty_folder, monkeypatch):
+    """A file in the current folder, of which nothing is left behind in this process."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(text):
+        Path("methods_of_mine.py").write_text(text)
+        sys.modules.pop("methods_of_mine", None)
+        importlib.invalidate_caches()
+
+    write(MINE)
+    yield write
+    sys.modules.pop("methods_of_mine", None)
+
+
+def test_a_class_in_the_current_folder_is_a_method(image, shapes, mine):
+    explain(image, "--method", "methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5", *shapes)
+    assert [row["method"] for row in index()] == ["methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5"]
+    assert "maps/dog/methods_of_mine.Mine,scale=2.5.npy" in files()
+
+
+def test_maps_of_a_class_that_was_edited_are_not_taken(image, shapes, mine, capsys):
+    command = (image, "--method", "methods_of_mine.Mine", "rollout", *shapes)
+    explain(*command)
+    mine(MINE.replace("self.scale *", "-self.scale *"))
+    assert "methods_of_mine.Mine as it was before its code changed" in failure(capsys, *command, status=2)
+    explain(image, "--method", "rollout", *shapes)
+    explain(*command, "--out", "anew")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere.Mine", "there is no such class in the current folder"),
+        ("pathlib.Path", "is not a class of salvit.extractors.Extractor"),
+        ("salvit.extractors.Extractor", "is not a class of salvit.extractors.Extractor that can be made"),
+        ("methods_of_mine.Mine", "problem in methods_of_mine"),
+    ],
+)
+def test_what_is_no_method(image, shapes, mine, capsys, name, said):
+    mine("import torch\n1 / 0\n")
+    assert said in failure(capsys, image, "--method", name, *shapes, status=2)

@@ -185,6 +185,11 @@ def test_bad_images(vit, images, spoil, error, message):
         RawAttention()(vit, spoil(images))
 
 
+def test_images_that_were_not_divided_are_remarked_upon(vit, images):
+    with pytest.warns(UserWarning, match=r"reach 255.*divided by 255"):
+        RawAttention()(vit, images.clamp(-1, 1) * 255)
+
+
 def test_bad_models(vit, images):
     with pytest.raises(ValueError, match=r"vit\.eval"):
         RawAttention()(copy.deepcopy(vit).train(), images)

@@ -12,9 +12,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataModule
+from salvit import source
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
-from salvit.extractors import AGCAM, RISE, CenterPrior, RawAttention, Rollout
+from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout
 from salvit.metrics import functional
 from salvit.metrics.functional.boxes import box_masks
 from salvit.modules import ExplanationModule
@@ -172,6 +173,47 @@ def test_results_of_something_else_are_not_taken(make_module, run, tmp_path, cha
     counts = count_extractions(other)
     run(other, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
     assert list(counts.values()) == [3]
+
+
+@pytest.mark.parametrize("change", ["code", "package"])
+def test_results_of_other_code_are_not_taken(make_module, run, tmp_path, monkeypatch, change):
+    class Mine(Rollout):
+        pass
+
+    def count():
+        module = make_module([Mine()], results=tmp_path / "results", scores=[Energy()])
+        counts = count_extractions(module)
+        run(module, tiny_popout(test_size=3))
+        return list(counts.values())
+
+    assert count() == [3]
+    assert count() == [0]
+    if change == "code":
+        monkeypatch.setattr(source, "_source", lambda kind: b"as it is after an edit")
+    else:
+        monkeypatch.setattr("salvit.modules.explanation.package_hash", lambda: "another")
+    assert count() == [3]
+
+
+class GradientOfMyOwn(Extractor):
+    """As one writes it who has not heard of inference mode."""
+
+    class_specific = True
+
+    def num_channels(self, vit):
+        return 1
+
+    def _maps(self, vit, images, target):
+        images = images.clone().requires_grad_()
+        with torch.enable_grad():
+            logits = vit(images)
+            [gradient] = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), images)
+        return gradient.abs().mean(1, keepdim=True)
+
+
+def test_a_gradient_of_ones_own_in_the_inference_mode_of_lightning(make_module, run):
+    module = run(make_module([GradientOfMyOwn()], scores=[Energy()]), tiny_popout(test_size=3))
+    assert not per_image(module, "GradientOfMyOwn", "energy").isnan().all()
 
 
 def test_all_methods_that_have_a_meaning_by_default(vit_file, capfd):

@@ -1,0 +1,69 @@
+"""The code that results came from, so that those of other code are not taken for them."""
+
+import hashlib
+import inspect
+import secrets
+from functools import cache
+from pathlib import Path
+
+import datamodules
+import salvit
+
+_PACKAGES = (salvit, datamodules)
+
+
+@cache
+def package_hash() -> str:
+    """Return the SHA-256 of salvit's own source files: their names and contents.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for folder in package.__path__:
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(f"{package.__name__} {file.relative_to(folder)}\n".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def code_of(thing: object) -> str:
+    """Name the class of an object, with the code that it and the classes above it are written in.
+
+    Of salvit's own classes that is `package_hash`, which this leaves out. Code that cannot be read, as of a class
+    typed into a prompt, is taken for another one each time.
+
+    Args:
+        thing: an instance.
+
+    Returns:
+        `module.Class`, of a class of one's own followed by the SHA-256 of the files of its classes.
+
+    Example:
+        >>> from salvit.extractors import Rollout
+        >>> code_of(Rollout())
+        'salvit.extractors.rollout.Rollout'
+    """
+    kind = type(thing)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    own = [each for each in kind.__mro__ if not _is_shipped(each)]
+    if not own or _is_shipped(kind):
+        return name
+    digest = hashlib.sha256()
+    for each in own:
+        digest.update(_source(each))
+    return f"{name} {digest.hexdigest()}"
+
+
+def _is_shipped(kind: type) -> bool:
+    packages = {package.__name__ for package in _PACKAGES} | {"abc", "builtins"}
+    return kind.__module__.partition(".")[0] in packages
+
+
+def _source(kind: type) -> bytes:
+    try:
+        file = inspect.getsourcefile(kind)
+        return Path(file).read_bytes() if file else secrets.token_bytes()
+    except (TypeError, OSError):
+        return secrets.token_bytes()
