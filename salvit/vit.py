@@ -423,7 +423,8 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
     if getattr(embed, "strict_img_size", False) and (height, width) != input_size(vit):
         raise ValueError(
             f"the input is {height}×{width} pixels, this {type(vit).__name__} takes only {input_size(vit)}: "
-            "resize the input, or load the model with img_size=(height, width)"
+            "resize the input, or load the model with img_size=(height, width), or, where it has that option, with "
+            "dynamic_img_size=True as salvit.load_vit does"
         )
     patch_height, patch_width = embed.feat_ratio(as_scalar=False)
     if not embed.dynamic_img_pad and (

@@ -9,6 +9,7 @@ from typing import Any, Never
 
 from salvit.explain.spec import Spec, parse_spec
 
+DEFAULT_MODEL = "salvit_tiny"
 _DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
 
 Images are squashed to the model's input size, not cropped, so that every pixel is explained and a map lies over the
@@ -160,8 +161,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--model",
         type=_text,
-        default="salvit_tiny",
-        help="timm name or weights file; default: salvit_tiny (ten shapes)",
+        default=DEFAULT_MODEL,
+        help=f"timm name or weights file; default: {DEFAULT_MODEL} (ten shapes)",
     )
     add(
         "--weights",

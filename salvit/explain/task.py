@@ -12,7 +12,7 @@ from salvit.explain.classes import Classes, classes_of
 from salvit.explain.folder import MAPS
 from salvit.explain.methods import choose_methods, file_label
 from salvit.explain.names import printable
-from salvit.explain.parser import Options
+from salvit.explain.parser import DEFAULT_MODEL, Options
 from salvit.extractors import Extractor
 from salvit.vit import ViT, in_channels, input_size, load_vit, patch_grid
 
@@ -84,7 +84,7 @@ def make_task(options: Options) -> Task:
         RuntimeError: if there is no such device, or no weights.
     """
     device = _device(options.device)
-    vit = load_vit(options.model, weights=options.weights, img_size=options.image_size).to(device)
+    vit = _load(options).to(device)
     if in_channels(vit) != 3:
         raise ValueError(f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB")
     size = options.image_size or input_size(vit)
@@ -99,6 +99,15 @@ def make_task(options: Options) -> Task:
         )
     model = options.model + (f" with the weights {options.weights}" if options.weights else "")
     return Task(printable(model), vit, device, size, classes, methods, left_out, targets)
+
+
+def _load(options: Options) -> ViT:
+    try:
+        return load_vit(options.model, weights=options.weights, img_size=options.image_size)
+    except ValueError as error:
+        if options.weights is None or options.model != DEFAULT_MODEL:
+            raise
+        raise ValueError(f"{error} (the model is {DEFAULT_MODEL} unless --model names another)") from error
 
 
 def _device(name: str) -> torch.device:
