@@ -156,7 +156,7 @@ def test_weights_of_another_architecture(image, tmp_path, capsys):
 def test_weights_without_a_model_say_which_model_is_meant(image, tmp_path, capsys):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "mine.pth")
     message = failure(capsys, image, "--weights", tmp_path / "mine.pth", status=2)
-    assert message.rstrip().endswith("(the model is salvit_tiny unless --model names another)")
+    assert message.splitlines()[0].endswith("(the model is salvit_tiny unless --model names another)")
 
 
 def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypatch):
