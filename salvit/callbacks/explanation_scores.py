@@ -18,6 +18,7 @@ from datamodules.base import SaliencyDataModule
 from salvit.callbacks.gather import gathered
 from salvit.files import atomic_write
 from salvit.metrics import ABPC
+from salvit.metrics.functional.bootstrap import bootstrap_differences
 from salvit.metrics.functional.perturbation import FRACTIONS
 from salvit.metrics.rows import PerImageRows
 from salvit.modules.explanation import IRRELEVANT, ExplanationModule
@@ -35,8 +36,10 @@ class ExplanationScores(Callback):
     the dataset allows; further ones have every score of a group with its 95 % bootstrap interval, and published rows
     beside ours, in which case they are printed too.
     Written to the log folder: `scores.md`, `scores.csv` (a row per method and score), `per_image.csv` (a row per method
-    and image, empty where an image could not be scored), `curves.csv` and `curves.png` (perturbation). Scores go to
-    every logger as `test/METHOD/SCORE`, tables and curves to W&B where it is on.
+    and image, empty where an image could not be scored), `differences.csv` (a row per pair of methods and score: the
+    difference of means, with the interval of a bootstrap over the images that all were scored on), `curves.csv` and
+    `curves.png` (perturbation). Scores go to every logger as `test/METHOD/SCORE`, tables and curves to W&B where it is
+    on.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -82,6 +85,8 @@ class ExplanationScores(Callback):
             _write(folder, "scores.md", "\n\n".join([*(t.markdown() for t in tables), *notes]) + "\n")
             _write(folder, "scores.csv", _scores_csv(cells, per_image))
             _write(folder, "per_image.csv", _per_image_csv(per_image, names, about))
+            if len(per_image) > 1:
+                _write(folder, "differences.csv", _differences_csv(per_image))
             if figure is not None:
                 _write(folder, "curves.csv", _curves_csv(curves))
                 with atomic_write(f"{folder}/curves.png") as file:
@@ -202,6 +207,21 @@ def _per_image_csv(
         values = zip(*(scores[name].tolist() for name in columns), strict=True)
         for name, image, row in zip(names, about[method], values, strict=True):
             rows.append([method, name, str(image["correct"]), image["heatmap"], *map(_number, row)])
+    return _csv(rows)
+
+
+def _differences_csv(per_image: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Of images with a score for every method: which of two methods is better is asked on the same images."""
+    methods = list(per_image)
+    rows = [["score", "method", "other", "difference", "low", "high", "images"]]
+    for name in next(iter(per_image.values())):
+        scores = torch.stack([per_image[method][name] for method in methods])
+        count = str(int((~scores.isnan()).all(0).sum()))
+        differences = [part.tolist() for part in bootstrap_differences(scores)]
+        for i, method in enumerate(methods):
+            for j, other in enumerate(methods):
+                if i != j:
+                    rows.append([name, method, other, *(_number(part[i][j]) for part in differences), count])
     return _csv(rows)
 
 

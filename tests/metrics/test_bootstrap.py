@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from salvit.metrics.functional import bootstrap_interval
+from salvit.metrics.functional import bootstrap_differences, bootstrap_interval
 
 
 @pytest.fixture
@@ -50,3 +50,45 @@ def test_no_interval_of_one_image(scores):
 def test_bad_shape():
     with pytest.raises(ValueError, match=r"expected \[n\], one per image"):
         bootstrap_interval(torch.zeros(3, 2))
+
+
+def test_differences_agree_with_scipy_on_pairs(scores):
+    other = scores + 0.3 * torch.rand(200, generator=torch.Generator().manual_seed(2))
+    means, low, high = bootstrap_differences(torch.stack([scores, other, scores]), resamples=9999)
+    pairs = (scores.double().numpy(), other.double().numpy())
+    draws = [
+        bootstrap(
+            pairs, lambda a, b, axis: (a - b).mean(axis), paired=True, method="percentile", random_state=seed
+        )
+        for seed in range(3)
+    ]
+    expected = [np.mean(ends) for ends in zip(*(draw.confidence_interval for draw in draws), strict=True)]
+    assert [float(low[0, 1]), float(high[0, 1])] == pytest.approx(expected, abs=0.002)
+    assert float(means[0, 1]) == pytest.approx(float((scores.double() - other.double()).mean()))
+    torch.testing.assert_close(means, -means.T)
+    torch.testing.assert_close(low, -high.T)
+    assert low[0, 2] == means[0, 2] == high[0, 2] == 0
+
+
+def test_differences_are_of_images_that_all_were_scored_on(scores):
+    holes = torch.stack([scores, scores**2])
+    holes[0, 7] = holes[1, 9] = torch.nan
+    kept = torch.ones(200, dtype=torch.bool)
+    kept[[7, 9]] = False
+    for found, expected in zip(
+        bootstrap_differences(holes), bootstrap_differences(holes[:, kept]), strict=True
+    ):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_no_interval_of_differences_of_one_image(images):
+    means, low, high = bootstrap_differences(torch.tensor([[1.0], [0.25]])[:, :images])
+    assert low.isnan().all()
+    assert high.isnan().all()
+    assert means.isnan().all() if not images else means[0, 1] == 0.75
+
+
+def test_bad_shape_of_differences():
+    with pytest.raises(ValueError, match=r"expected \[m, n\]"):
+        bootstrap_differences(torch.zeros(3))

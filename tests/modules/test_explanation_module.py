@@ -17,6 +17,7 @@ from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout
 from salvit.metrics import functional
+from salvit.metrics.functional import bootstrap_interval
 from salvit.metrics.functional.boxes import box_masks
 from salvit.modules import ExplanationModule
 from salvit.scores import BoxesAtThreshold, Energy, MaskOverlap, People, Perturbation
@@ -298,6 +299,7 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
         "scores.md",
         "scores.csv",
         "per_image.csv",
+        "differences.csv",
         "curves.csv",
         "curves.png",
         "pictures/methods.png",
@@ -312,6 +314,19 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
     assert len(images) == 15
     assert [row["CC"] for row in images[:5]] == [f"{value:.6f}" for value in scores.tolist()]
     assert all((row["iou"] == "") == (row["correct"] == "False") for row in images)
+    pairs = list(csv.DictReader((tmp_path / "differences.csv").open()))
+    [pair] = [
+        row for row in pairs if (row["score"], row["method"], row["other"]) == ("CC", "agcam", "rollout")
+    ]
+    difference = scores - per_image(module, "rollout", "CC")
+    assert float(pair["difference"]) == pytest.approx(difference.mean().item(), abs=1e-5)
+    ends = [float(pair["low"]), float(pair["high"])]
+    assert ends == pytest.approx(bootstrap_interval(difference), abs=0.1)
+    assert ends[0] < float(pair["difference"]) < ends[1]
+    assert pair["images"] == "5"
+    assert {row["images"] for row in pairs if row["score"] == "iou"} == {
+        str(sum(row["correct"] == "True" for row in images[:5]))
+    }
     text = (tmp_path / "scores.md").read_text()
     assert "PopOut, test split, 5 images" in text
     assert "misclassified ones are left out" in text

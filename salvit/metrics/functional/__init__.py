@@ -3,7 +3,7 @@
 from salvit.metrics.functional.auc import auc
 from salvit.metrics.functional.auc_borji import auc_borji
 from salvit.metrics.functional.auc_judd import auc_judd
-from salvit.metrics.functional.bootstrap import bootstrap_interval
+from salvit.metrics.functional.bootstrap import bootstrap_differences, bootstrap_interval
 from salvit.metrics.functional.box_localization import box_localization
 from salvit.metrics.functional.box_sweep import box_sweep
 from salvit.metrics.functional.boxes import box_masks
@@ -30,6 +30,7 @@ __all__ = [
     "auc",
     "auc_borji",
     "auc_judd",
+    "bootstrap_differences",
     "bootstrap_interval",
     "box_localization",
     "box_masks",
