@@ -36,6 +36,12 @@ def test_every_method_but_those_without_a_forward_pass_of_its_own_is_measured():
     assert "(exceeded)" in table or "| 4.5 |" in table
 
 
+def test_bookkeeping_is_measured_of_every_method_that_four_patches_are_enough_for():
+    table = extractors.bookkeeping(MODEL, 1, "cpu").splitlines()
+    measured = {line.split("|")[1].strip() for line in table[2:]}
+    assert measured == set(extractors.names()) - {"salient_attention"}
+
+
 def test_lrp_of_another_make():
     clause = extractors.other_make(64, 1, 1, "cpu", model="vit_small_patch16_rope_224")
     assert re.fullmatch(
