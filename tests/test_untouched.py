@@ -247,4 +247,4 @@ def test_an_interrupt_at_any_call_leaves_nothing(name, build, places):
         finally:
             sys.settrace(None)
         assert _state(vit) == before, f"interrupted at call {call} of {calls}"
-    assert interrupted > places // 2
+    assert interrupted > min(places, calls) // 2
