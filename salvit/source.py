@@ -47,12 +47,12 @@ def code_of(thing: object) -> str:
     """
     kind = type(thing)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    own = [each for each in kind.__mro__ if not _is_shipped(each)]
-    if not own or _is_shipped(kind):
+    if _is_shipped(kind):
         return name
     digest = hashlib.sha256()
-    for each in own:
-        digest.update(_source(each))
+    for each in kind.__mro__:
+        if not _is_shipped(each):
+            digest.update(_source(each))
     return f"{name} {digest.hexdigest()}"
 
 

@@ -95,8 +95,7 @@ class ScoreCAM(Extractor):
 def _masks(features: Tensor, image: Tensor) -> Tensor:
     """[C, 1, H, W] in [0, 1] from features [C, h, w]."""
     enlarged = F.interpolate(features[:, None], image.shape[-2:], mode="bilinear", align_corners=False)
-    low, high = enlarged.aminmax(dim=-1, keepdim=True)
-    low, high = low.amin(dim=-2, keepdim=True), high.amax(dim=-2, keepdim=True)
+    low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
     # Enlarging what is the same everywhere gives rounding, which would be stretched too.
     varies = features.amax((1, 2)) > features.amin((1, 2))
     stretched = (enlarged - low) / (high - low).clamp(min=torch.finfo(enlarged.dtype).tiny)
