@@ -41,7 +41,7 @@ $(INSTALLED): pyproject.toml
 # The demo's tensors are too small to share between threads; a second core generates displays. One thread also gives the
 # same scores on any number of cores.
 demo: export OMP_NUM_THREADS ?= 1
-demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 6 minutes; QUICK=1: a smoke run)
+demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a smoke run)
 	rm -rf $(RUNS)/demo
 	$(call fit_and_test,$(DEMO) --trainer.logger.name raw_attention,$(RUNS)/demo/raw_attention/checkpoints,$(TABLE_ONLY))
 	$(call fit_and_test,$(DEMO) --trainer.logger.name salient_attention --model.extractor SalientAttention,$(RUNS)/demo/salient_attention/checkpoints,$(TABLE_ONLY))
