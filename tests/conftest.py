@@ -12,6 +12,9 @@ from lightning.pytorch import Trainer
 from datamodules import PopOutDataModule
 from tests.tiny import quiet_trainer, save_vit, tiny_popout
 
+collect_ignore = ["pretend_gpu.py", "on_pretend_gpu.py"]
+"""They change torch for the whole process; tests/test_other_device.py gives them one of their own."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():

@@ -208,7 +208,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     if vit.num_classes < 1:
         raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
     try:
-        classes = torch.as_tensor(target, device=images.device)
+        classes = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"target must be None, a class index or [B] integers; got {target!r} "
@@ -224,7 +224,8 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     outside = classes[(classes < 0) | (classes >= vit.num_classes)]
     if len(outside):
         raise ValueError(f"target class {int(outside[0])} is outside 0 … {vit.num_classes - 1}")
-    return classes
+    # Only now, so that what comes from the host is checked without waiting for a GPU.
+    return classes.to(images.device)
 
 
 def check_seed(seed: int) -> None:

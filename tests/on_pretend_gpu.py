@@ -1,0 +1,180 @@
+"""The same numbers on another device, nothing on two at once, and no more waiting than must be.
+
+Run by tests/test_other_device.py in a process of its own.
+"""
+
+import copy
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from salvit.extractors import METHODS, RawAttention
+from salvit.metrics import functional
+from salvit.modules import ExplanationModule, SaliencyModule
+from salvit.scores import Coefficient, Deletion, Sensitivity, default_scores
+from tests.extractors.conftest import build_vit
+from tests.pretend_gpu import GPU, OnePretendGPU, OnGPU, PretendAccelerator, waits
+from tests.registry import ARCHITECTURES, OPTIONS, small_vit, square_images, why_not
+from tests.tiny import quiet_trainer, save_vit, tiny_popout
+
+every = pytest.mark.parametrize("name", METHODS)
+IMAGES = torch.randn(3, 3, 32, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+TARGET = torch.tensor([2, 0, 4])
+
+
+def make(name, **options):
+    return METHODS[name](**OPTIONS.get(name, {}), **options)
+
+
+def on_gpu(vit):
+    return copy.deepcopy(vit).to(GPU)
+
+
+def close(maps, expected, relative=1e-10):
+    assert isinstance(maps, OnGPU)
+    torch.testing.assert_close(maps.cpu(), expected, rtol=0, atol=relative * float(expected.abs().max()))
+
+
+def tolerance(name):
+    """In float64; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
+    return 1e-7 if name.endswith("lrp") else 1e-10
+
+
+def test_the_device_keeps_the_rules_of_a_gpu():
+    here, there = torch.ones(2), torch.ones(2).to(GPU)
+    with pytest.raises(RuntimeError, match="tensors are on two devices"):
+        here + there
+    with pytest.raises(RuntimeError, match="numpy"):
+        there.numpy()
+    assert (there + torch.tensor(1.0)).device == GPU  # a number may come from anywhere
+    waits.clear()
+    assert there.sum().item() == 2
+    assert there[there > 0].cpu().tolist() == [1, 1]
+    assert [wait.split()[0] for wait in waits] == [
+        "aten._local_scalar_dense.default",
+        "aten.index.Tensor",
+        "aten._to_copy.default",
+    ]
+
+
+@every
+@pytest.mark.parametrize("target", [2, TARGET, None], ids=["one", "each", "predicted"])
+def test_maps_of_the_cpu(name, target):
+    vit = build_vit()
+    maps = make(name)(on_gpu(vit), IMAGES.to(GPU), target)
+    close(maps, make(name)(vit, IMAGES, target), tolerance(name))
+
+
+@pytest.mark.parametrize("name", ["relevance_lrp", "full_lrp"])
+def test_double_precision(name):
+    vit = build_vit().float()
+    maps = make(name, precision="double")(on_gpu(vit), IMAGES.float().to(GPU), 2)
+    close(maps, make(name, precision="double")(vit, IMAGES.float(), 2), 1e-4)
+
+
+@every
+def test_images_of_another_device_are_refused(name):
+    with pytest.raises(ValueError, match="images are on gpu:0, the model on cpu"):
+        make(name)(build_vit(), IMAGES.to(GPU), 2)
+    with pytest.raises(ValueError, match="images are on cpu, the model on gpu:0"):
+        make(name)(on_gpu(build_vit()), IMAGES, 2)
+
+
+@every
+def test_the_host_waits_at_the_beginning_and_the_end_only(name):
+    def waited(depth, batch):
+        images = IMAGES[:1].expand(batch, -1, -1, -1).to(GPU)
+        vit = on_gpu(build_vit(depth=depth))
+        waits.clear()
+        make(name)(vit, images, 2)
+        return list(waits)
+
+    few = waited(depth=2, batch=1)
+    allowed = {
+        "salient_attention": 8,  # each of at most 5 sweeps asks which images go on
+        "random": 3,  # reads the image
+        **dict.fromkeys(("relevance_lrp", "partial_lrp", "full_lrp"), 3),  # is the model's output finite?
+    }
+    assert len(few) <= allowed.get(name, 2), few
+    if name not in ("random", "salient_attention"):  # by image, and by what converges
+        assert len(waited(depth=4, batch=3)) == len(few)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_model(architecture):
+    vit = small_vit(architecture).double()
+    images, target = square_images(architecture).double(), torch.tensor([3, 1])
+    working = [name for name in METHODS if not why_not(make(name), vit)]
+    assert working
+    on_device = on_gpu(vit)
+    for name in working:
+        expected = make(name)(vit, images, target)
+        close(make(name)(on_device, images.to(GPU), target.to(GPU)), expected, tolerance(name))
+
+
+class Where(Callback):
+    """Looks where the model is in the middle of it all; Lightning brings it back to the CPU afterwards."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def look(self, trainer, module, outputs, *args):
+        assert module.device == self.device
+        assert not isinstance(outputs, torch.Tensor) or outputs.device == self.device
+
+    on_validation_batch_end = on_test_batch_end = on_predict_batch_end = look
+
+
+def trainer(folder, gpu, **options):
+    place = {"accelerator": PretendAccelerator(), "strategy": OnePretendGPU()} if gpu else {}
+    return quiet_trainer(folder, callbacks=[Where(GPU if gpu else torch.device("cpu"))], **place, **options)
+
+
+@pytest.mark.parametrize("cache_maps", [False, True])
+def test_a_decoder_is_fitted_and_scored_as_on_the_cpu(tmp_path, cache_maps):
+    def scores(gpu):
+        torch.manual_seed(0)
+        module = SaliencyModule(
+            vit=save_vit(tmp_path / "vit.safetensors"),
+            extractor=RawAttention(block="all", per_head=True),
+            center_bias=True,
+            cache_maps=cache_maps,
+            warmup_epochs=1,
+        )
+        torch.manual_seed(0)
+        run = trainer(tmp_path, gpu, max_epochs=2)
+        run.fit(module, datamodule=tiny_popout())
+        (found,) = run.test(module, datamodule=tiny_popout(), verbose=False)
+        predicted = trainer(tmp_path, gpu).predict(module, datamodule=tiny_popout())
+        return found, predicted
+
+    (there, maps), (here, expected) = scores(gpu=True), scores(gpu=False)
+    assert there.keys() == here.keys()
+    assert there == pytest.approx(here, abs=1e-4)
+    for one, other in zip(maps, expected, strict=True):
+        torch.testing.assert_close([image.cpu() for image in one], other, rtol=1e-4, atol=1e-6)
+
+
+def test_explanations_are_scored_as_on_the_cpu(tmp_path):
+    scores = [*default_scores(), Deletion(), Coefficient(groups=4), Sensitivity(samples=2)]
+    methods = [METHODS[name]() for name in ("agcam", "rollout", "random")]
+
+    def found(gpu):
+        module = ExplanationModule(
+            vit=save_vit(tmp_path / "vit.safetensors"), extractors=methods, scores=scores, results=None
+        )
+        (table,) = trainer(tmp_path, gpu).test(module, datamodule=tiny_popout(), verbose=False)
+        return table
+
+    there, here = found(gpu=True), found(gpu=False)
+    assert there.keys() == here.keys()
+    assert there == pytest.approx(here, abs=1e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["cc", "kld", "sim"])
+def test_scores_of_densities(name):
+    pred, density = torch.rand(2, 2, 6, 8, dtype=torch.float64)
+    score = getattr(functional, name)
+    close(score(pred.to(GPU), density.to(GPU)), score(pred, density))
