@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 
 from salvit.extractors import METHODS, RawAttention
 from salvit.metrics import functional
-from salvit.modules import ExplanationModule, SaliencyModule
+from salvit.modules import ClassificationModule, ExplanationModule, SaliencyModule
 from salvit.scores import Coefficient, Deletion, Sensitivity, default_scores
 from tests.extractors.conftest import build_vit
 from tests.pretend_gpu import GPU, OnePretendGPU, OnGPU, PretendAccelerator, waits
@@ -142,6 +142,7 @@ def test_a_decoder_is_fitted_and_scored_as_on_the_cpu(tmp_path, cache_maps):
             center_bias=True,
             cache_maps=cache_maps,
             warmup_epochs=1,
+            profile=["exact", "mit", "tuebingen"],
         )
         torch.manual_seed(0)
         run = trainer(tmp_path, gpu, max_epochs=2)
@@ -155,6 +156,18 @@ def test_a_decoder_is_fitted_and_scored_as_on_the_cpu(tmp_path, cache_maps):
     assert there == pytest.approx(here, abs=1e-4)
     for one, other in zip(maps, expected, strict=True):
         torch.testing.assert_close([image.cpu() for image in one], other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_vit_is_trained_as_on_the_cpu(tmp_path):
+    def scores(gpu):
+        torch.manual_seed(0)
+        vit = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+        module = ClassificationModule(num_classes=10, vit=vit, dense_weight=1.0, warmup_epochs=0)
+        run = trainer(tmp_path, gpu)
+        run.fit(module, datamodule=tiny_popout())
+        return run.test(module, datamodule=tiny_popout(), verbose=False)[0]
+
+    assert scores(gpu=True) == pytest.approx(scores(gpu=False), abs=1e-3)
 
 
 def test_explanations_are_scored_as_on_the_cpu(tmp_path):
