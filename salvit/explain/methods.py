@@ -15,15 +15,23 @@ ALL = "all"
 DEFAULT = Spec("agcam")
 
 
-def check_methods(specs: Sequence[Spec]) -> None:
+def check_methods(specs: Sequence[Spec], without: Sequence[str] = ()) -> None:
     """Raise unless every method is one of `METHODS` with options it takes, or "all".
 
     Args:
         specs: as typed.
+        without: names of those that "all" is to leave out.
 
     Raises:
-        ValueError: if one is not; the message has the closest name.
+        ValueError: if one is not, with the closest name, or if there is no "all" to leave any out of.
     """
+    for name in without:
+        if name not in METHODS:
+            raise ValueError(f'--without: no method "{name}"{_closest(name)}\nMethods: {", ".join(METHODS)}')
+    if without and Spec(ALL) not in specs:
+        raise ValueError(
+            f"--without {' '.join(without)} leaves out methods of --method all, which was not typed"
+        )
     for spec in specs:
         if spec == Spec(ALL):
             continue
@@ -33,7 +41,7 @@ def check_methods(specs: Sequence[Spec]) -> None:
 
 
 def choose_methods(
-    specs: Sequence[Spec], vit: ViT, size: tuple[int, int]
+    specs: Sequence[Spec], vit: ViT, size: tuple[int, int], without: Sequence[str] = ()
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
     """Make the extractors of the methods named.
 
@@ -41,20 +49,22 @@ def choose_methods(
         specs: as typed; none for the default method.
         vit: the model.
         size: (height, width) of its input in pixels.
+        without: names of those that "all" is to leave out.
 
     Returns:
         Extractors by label (`label_of`), and by name why those that "all" has left out have no meaning for the model.
 
     Raises:
-        ValueError: if a method that was named, or the default one, has none.
+        ValueError: if a method that was named, or the default one, has none, or no method is left.
     """
     # With options of its own, a method is not also taken with the default ones.
-    typed = {spec.name for spec in specs if spec.options}
+    elsewhere = {*without, *(spec.name for spec in specs if spec.options)}
     chosen: dict[str, Extractor] = {}
     left_out: dict[str, str] = {}
     for spec in specs or [DEFAULT]:
         if spec.name == ALL:
-            supported, refused = supported_methods(vit, [name for name in METHODS if name not in typed], size)
+            names = [name for name in METHODS if name not in elsewhere]
+            supported, refused = supported_methods(vit, names, size)
             chosen |= supported
             left_out = {
                 name: reason + _remedy(METHODS[name](), vit, size) for name, reason in refused.items()
@@ -65,6 +75,8 @@ def choose_methods(
             remedy = _remedy(extractor, vit, size) if specs else f"; {_others(vit, size)}"
             raise ValueError(reason + remedy)
         chosen[label_of(extractor)] = extractor
+    if not chosen:
+        raise ValueError(f"--without {' '.join(without)} leaves no method that has a meaning for the model")
     return chosen, left_out
 
 
@@ -105,13 +117,17 @@ def _unknown(spec: Spec) -> str:
         return (
             f"{spec}: all takes every method with its default options; type options with a method's own name"
         )
-    closest = difflib.get_close_matches(spec.name, [*METHODS, ALL], n=1)
-    hint = f'; did you mean "{closest[0]}"?' if closest else ""
+    hint = _closest(spec.name, ALL)
     if "," in spec.name:
         hint = "; several methods are separated by spaces"
     if _exists(str(spec)):
         hint = ", but a file or folder: put images before --method"
     return f'no method "{spec.name}"{hint}\nMethods: {ALL}, {", ".join(METHODS)}'
+
+
+def _closest(name: str, *others: str) -> str:
+    closest = difflib.get_close_matches(name, [*METHODS, *others], n=1)
+    return f'; did you mean "{closest[0]}"?' if closest else ""
 
 
 def _exists(path: str) -> bool:

@@ -23,7 +23,7 @@ _EPILOG = """methods:
   your own          module.Class, a subclass of salvit.extractors.Extractor, here or where Python finds it
   all               those that have a meaning for the model; one named with options beside it replaces its own
   Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and
-  class, scorecam one for each feature of a token (768 in ViT-B).
+  class, scorecam one for each feature of a token (768 in ViT-B): --method all --without rise scorecam.
 
 options of methods, as in --method rollout:rows=all,start_layer=1 rise:masks=500 relevance_lrp:precision=double
 (docs/methods.md says what a method does, its class what an option does); a method may be named several times:
@@ -69,6 +69,7 @@ class Options:
     Attributes:
         images: files and folders.
         methods: with their options; `Spec("all")` for those that the model supports, none for the default one.
+        without: those that "all" is to leave out.
         targets: class indices, names or WordNet IDs as typed; none for each image's predicted class.
         model: timm name, weights file or "salvit_tiny".
         weights: local weights instead of the published ones.
@@ -81,6 +82,7 @@ class Options:
 
     images: tuple[Path, ...]
     methods: tuple[Spec, ...]
+    without: tuple[str, ...]
     targets: tuple[str, ...]
     model: str
     weights: Path | None
@@ -119,6 +121,7 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(
         images=tuple(typed.images),
         methods=tuple(dict.fromkeys(typed.method)),
+        without=tuple(dict.fromkeys(typed.without)),
         targets=tuple(typed.target),
         model=typed.model,
         weights=typed.weights,
@@ -148,6 +151,15 @@ def _parser() -> argparse.ArgumentParser:
         type=_described_by(parse_spec),
         metavar="METHOD",
         help="one or more, each NAME or NAME:OPTION=VALUE,OPTION=VALUE; or all, by default agcam",
+    )
+    add(
+        "--without",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=_text,
+        metavar="METHOD",
+        help="what --method all is to leave out, by name",
     )
     add(
         "--target",

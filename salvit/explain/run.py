@@ -65,7 +65,7 @@ def prepare(options: Options, closing: ExitStack) -> Run:
         OSError: if a file is missing, or the output folder cannot be made or written to.
         RuntimeError: if there is no such device, or no weights, or another run writes to the output folder.
     """
-    check_methods(options.methods)
+    check_methods(options.methods, options.without)
     inputs, refused = find_inputs(options.images)
     task = make_task(options)
     make_folder(options.out)

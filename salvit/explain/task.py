@@ -91,7 +91,7 @@ def make_task(options: Options) -> Task:
     patch_grid(vit, size)
     classes = classes_of(vit)
     targets = tuple(dict.fromkeys(classes.find(text) for text in options.targets))
-    methods, left_out = choose_methods(options.methods, vit, size)
+    methods, left_out = choose_methods(options.methods, vit, size, options.without)
     if targets and not any(method.class_specific for method in methods.values()):
         explain = "explains" if len(methods) == 1 else "explain"
         raise ValueError(

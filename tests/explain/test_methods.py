@@ -160,6 +160,33 @@ def test_options_typed_beside_all_replace_its_own(shapes):
     assert "rollout" in chosen
 
 
+def test_all_without_some(shapes):
+    vit = load_vit(shapes[1])
+    every, _ = choose_methods([parse_spec("all")], vit, (64, 64))
+    chosen, left_out = choose_methods(
+        [parse_spec("all"), parse_spec("random")], vit, (64, 64), ["rise", "random"]
+    )
+    assert list(chosen) == [*(name for name in every if name not in ("rise", "random")), "random"]
+    assert not left_out
+    with pytest.raises(ValueError, match=r"--without .* leaves no method"):
+        choose_methods([parse_spec("all")], vit, (64, 64), list(METHODS))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--method", "all", "--without", "rsie"], 'no method "rsie"; did you mean "rise"?'),
+        (["--method", "all", "--without", "rise:masks=2"], 'no method "rise:masks=2"'),
+        (["--method", "all", "--without", "all"], '--without: no method "all"'),
+        (["--method", "agcam", "--without", "rise"], "--method all, which was not typed"),
+        (["--without", "rise"], "--method all, which was not typed"),
+    ],
+)
+def test_without_what_is_not_there(image, shapes, capsys, options, said):
+    assert said in failure(capsys, image, *options, *shapes, status=2)
+    assert files("runs") == []
+
+
 # Methods of one's own
 
 
