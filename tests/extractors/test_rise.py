@@ -47,6 +47,30 @@ def test_weighted_mean_of_the_masks(vit, images):
         torch.testing.assert_close(extractor(vit, image[None], target)[0, 0], expected)
 
 
+def test_masks_are_grids_enlarged_and_cut_out_anywhere():
+    """Bilinear between the cells' centres, one number after the other; 3 cells of 4 and 2 pixels."""
+    generator, again = (torch.Generator().manual_seed(5) for _ in range(2))
+    masks = RISE(cells=3, probability=0.6)._draw(40, torch.Size([10, 5]), generator)
+    corners = set()
+    for mask in masks[:, 0].tolist():
+        grid = (torch.rand(3, 3, generator=again, dtype=torch.float64) < 0.6).double().tolist()
+        top, left = (int(torch.randint(cell, (), generator=again)) for cell in (4, 2))
+        corners.add((top, left))
+        for row in range(10):
+            for column in range(5):
+                y, x = (
+                    (place + 0.5) * 3 / size - 0.5 for place, size in ((top + row, 16), (left + column, 8))
+                )
+                expected = sum(
+                    grid[j][i] * max(0, 1 - abs(y - j)) * max(0, 1 - abs(x - i))
+                    for y, x in [(min(max(y, 0), 2), min(max(x, 0), 2))]
+                    for j in range(3)
+                    for i in range(3)
+                )
+                assert mask[row][column] == pytest.approx(expected, abs=1e-12)
+    assert corners == {(top, left) for top in range(4) for left in range(2)}
+
+
 def test_bad_options():
     for options in ({"masks": 0}, {"cells": 0}, {"batch_size": 0}, {"probability": 1.0}):
         with pytest.raises(ValueError, match=next(iter(options))):

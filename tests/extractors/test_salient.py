@@ -111,6 +111,13 @@ def test_uniform_attention(vit, images):
     assert SalientAttention(k=4, select="components")(vit, images).isfinite().all()
 
 
+def test_no_more_modes_than_the_attention_has(vit):
+    images = torch.randn(1, 3, 8, 16, dtype=torch.float64)  # 1×2 patches: 2 queries, 2 keys, 3 heads
+    assert SalientAttention(k=4)(vit, images).shape == (1, 4, 1, 2)
+    with pytest.raises(ValueError, match="at most 4"):
+        SalientAttention(k=5)(vit, images)
+
+
 def test_channels_and_class():
     extractor = SalientAttention(k=7, rank=9)
     assert extractor.num_channels(None) == 7

@@ -59,6 +59,15 @@ def test_matches_slow_reference(make_vit, images, rows):
         torch.testing.assert_close(row[0].flatten(), expected[1:], rtol=1e-9, atol=1e-12)
 
 
+def test_a_token_that_enters_as_nothing(make_vit, images):
+    """Its length is 0, and what it becomes is not divided by that."""
+    vit = make_vit(img_size=(32, 48))
+    for parameter in vit.patch_embed.parameters():
+        parameter.zero_()
+    vit.pos_embed[:, 5] = 0
+    assert TokenTM()(vit, images[:1], 3).isfinite().all()
+
+
 def test_heads_match_slow_reference_and_average_to_the_map(make_vit, images):
     vit = make_vit(img_size=(32, 48))
     maps = TokenTM(per_head=True)(vit, images[:1], 3)

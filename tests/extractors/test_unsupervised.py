@@ -43,6 +43,9 @@ def test_threshold():
     assert heaviest(weights, 0.69).tolist() == [[False, True, True, False]]
     assert heaviest(weights, 0.71).tolist() == [[False, True, True, True]]
     assert heaviest(weights, 1e-9).tolist() == [[False, True, False, False]]
+    exact = torch.tensor([[0.25, 0.5, 0.25]])
+    assert heaviest(exact, 0.5).tolist() == [[False, True, False]]  # half of it holds half
+    assert heaviest(exact, 0.75).tolist() == [[True, True, False]]  # of equal ones the first
 
 
 def test_bad_options_and_models(vit_without_class_token, vit, images):

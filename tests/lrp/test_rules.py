@@ -27,6 +27,12 @@ def test_division_is_finite_everywhere():
     )
 
 
+def test_copies_of_nothing_and_of_minus_the_stabilizer_have_no_relevance():
+    x = torch.tensor([[[0.0], [-1e-9], [2.0]]], dtype=torch.float64)
+    relevance = clone(x, torch.ones_like(x), torch.ones_like(x))
+    torch.testing.assert_close(relevance.flatten(), torch.tensor([0.0, 0, 2], dtype=torch.float64))
+
+
 def test_three_products_equal_the_eight_of_the_rule(draw):
     x, weight, relevance = draw(2, 4, 7), draw(5, 7), draw(2, 4, 5)
     xp, xn, wp, wn = x.clamp(min=0), x.clamp(max=0), weight.clamp(min=0), weight.clamp(max=0)
