@@ -161,7 +161,7 @@ def check_images(vit: ViT, images: Tensor) -> None:
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)
-    largest = float(images.abs().max())
+    largest = float(images.detach().abs().max())
     if not largest <= _USUAL:
         if wrong := _not_finite(images):
             raise ValueError(f"images {wrong} of the batch contain NaN or infinity")
@@ -208,7 +208,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     if vit.num_classes < 1:
         raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
     try:
-        classes = torch.as_tensor(target)
+        classes = torch.as_tensor(target, device=target.device if isinstance(target, Tensor) else "cpu")
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"target must be None, a class index or [B] integers; got {target!r} "
