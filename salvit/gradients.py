@@ -1,16 +1,18 @@
 """Gradients of class logits with respect to attention, on frozen models and in any grad mode."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
-from salvit.hooks import inputs_of, outputs_of
+from salvit.hooks import in_this_thread, inputs_of, outputs_of
 from salvit.recording import Recording, record
+from salvit.tokenwise import tokens_meet_in_attention_alone
 from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
 from salvit.walk import modules_of
 
@@ -59,19 +61,41 @@ def target_logits(logits: Tensor, target: Tensor | None) -> Tensor:
 
 
 def require_differentiable(vit: ViT) -> None:
-    """Raise if the model recomputes its activations during the backward pass.
+    """Raise if the model cannot be differentiated, or recomputes its activations during the backward pass.
 
     Args:
         vit: a plain timm ViT.
 
     Raises:
-        ValueError: if gradient checkpointing is on.
+        ValueError: if it has quantised layers, or gradient checkpointing is on.
     """
+    require_gradients(vit)
     if getattr(vit, "grad_checkpointing", False):
         raise ValueError(
             "gradients with respect to attention need its forward pass only once, and this model recomputes it: "
             "call vit.set_grad_checkpointing(False) first"
         )
+
+
+def require_gradients(vit: ViT) -> None:
+    """Raise if gradients do not flow through some layer: torch leaves what it adds out of them without an error.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Raises:
+        ValueError: if it has layers of torch's quantised ones; the message names one.
+    """
+    if any(map(_is_quantised, modules_of(vit))):
+        name, layer = next((name, module) for name, module in vit.named_modules() if _is_quantised(module))
+        raise ValueError(
+            f"gradients do not flow through quantised layers, such as {name} ({type(layer).__module__}."
+            f"{type(layer).__name__}): explain the model as it was before"
+        )
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.ao.", "torch.nn.quantized"))
 
 
 def require_class_readout(vit: ViT, what: str, remedy: str = "use a model that does") -> None:
@@ -127,7 +151,7 @@ def _recorded_pass(vit: ViT, images: Tensor, blocks: Sequence[int]) -> tuple[Rec
     """Record attention within a graph; of the last block compute no more than the classifier reads."""
     last = len(vit.blocks) - 1
     read = tokens_read(vit)
-    if read is None or last not in blocks:
+    if read is None or last not in blocks or not tokens_meet_in_attention_alone(vit):
         with record(vit, blocks, gradients=True) as recording:
             logits = vit(images)
         return recording, logits
@@ -157,7 +181,8 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
 
     Where no gradient enters an attention's input, the logits depend on a block's attention through the class
     token's row alone. So the model runs as it is, with the fused kernel and without a graph, and then only
-    the class token goes through the blocks again, given the attention and the values of the first pass.
+    the class token goes through the blocks again, given the attention and the values of the first pass. A model in
+    which tokens may meet elsewhere runs once, with the graph of all tokens.
 
     Args:
         vit: a plain timm ViT in eval mode that classifies from its class token.
@@ -175,6 +200,8 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
         torch.Size([1, 3, 1, 5])
     """
     blocks = range(first, len(vit.blocks))
+    if not tokens_meet_in_attention_alone(vit):
+        return _class_rows_of_whole_pass(vit, images, target, blocks)
     with differentiable(), fused_attention(vit):
         with torch.no_grad():
             recording, entry, exit_tokens = _plain_pass(vit, outside_graph(images), blocks)
@@ -184,6 +211,34 @@ def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None, first: 
         gradients = torch.autograd.grad(target_logits(logits, target), attention)
     scores = [recording.scores[block] for block in blocks]
     return ClassRow([block.detach() for block in attention], scores, list(gradients))
+
+
+def _class_rows_of_whole_pass(vit: ViT, images: Tensor, target: Tensor | None, blocks: range) -> ClassRow:
+    with differentiable(), fused_attention(vit), _without_gradient_into_attention(vit, blocks):
+        with record(vit, blocks, gradients=True, scores=True) as recording, _CutOff():
+            logits = vit(outside_graph(images))
+        gradients = recording.gradients(target_logits(logits, target), blocks)
+    attention, scores = (
+        [maps[block][:, :, :1].detach() for block in blocks]
+        for maps in (recording.attention, recording.scores)
+    )
+    return ClassRow(attention, scores, [gradient[:, :, :1] for gradient in gradients])
+
+
+@contextmanager
+def _without_gradient_into_attention(vit: ViT, blocks: range) -> Iterator[None]:
+    """Let no gradient into attentions' inputs, which some read for more than queries, keys and values."""
+
+    @in_this_thread
+    def cut_off(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        return tree_map_only(Tensor, Tensor.detach, (args, kwargs))
+
+    with ExitStack() as stack:
+        for block in blocks:
+            for module in attention_modules(vit, block):
+                if module is not vit.blocks[block]:  # where the MLP is part of it
+                    stack.callback(module.register_forward_pre_hook(cut_off, with_kwargs=True).remove)
+        yield
 
 
 @contextmanager
@@ -235,6 +290,17 @@ def _replay_block(vit: ViT, tokens: Tensor, recording: Recording, block: int) ->
 def _mix(attention: Tensor, value: Tensor) -> Tensor:
     with torch.autocast(value.device.type, enabled=False):
         return (attention @ value.to(attention.dtype)).to(value.dtype)
+
+
+class _CutOff(TorchFunctionMode):
+    """Lets no gradient into the queries, keys and values of fused attentions."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is _FUSED:
+            args = tree_map_only(Tensor, Tensor.detach, args)
+        return func(*args, **(kwargs or {}))
 
 
 class _Answer(TorchFunctionMode):

@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block
 from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
+from salvit.tokenwise import is_altered
 from salvit.vit import ViT
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
@@ -65,6 +66,12 @@ def _problem(block: nn.Module) -> str:
         return "a gate behind its attention"
     if not isinstance(getattr(attention, "norm", None), nn.Identity | None):
         return "a normalisation behind its attention"
+    if not type(attention).__module__.startswith("timm."):
+        return f"attention that is not timm's, {type(attention).__name__}"
+    if type(attention.proj).forward is not nn.Linear.forward:
+        return f"another layer than a linear one behind its attention, {type(attention.proj).__name__}"
+    if is_altered(attention.proj) or "forward" in vars(attention):
+        return "a hook on the layer behind its attention, or a replaced forward"
     return ""
 
 

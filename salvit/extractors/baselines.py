@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, check_seed
-from salvit.gradients import differentiable, outside_graph, target_logits
+from salvit.gradients import differentiable, outside_graph, require_gradients, target_logits
 from salvit.vit import ViT, patch_grid
 
 _NARROWEST = 1e-9
@@ -105,7 +105,31 @@ def _centres(size: int) -> Tensor:
     return (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
 
 
-class InputGradient(Extractor):
+class _OfTheInput(Extractor):
+    """What the gradient and its product with the image share."""
+
+    class_specific = True
+    reads_attention = False
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit or cannot be differentiated.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode, has no classifier head or has quantised layers.
+        """
+        super().check(vit)
+        require_gradients(vit)
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return 1."""
+        return 1
+
+
+class InputGradient(_OfTheInput):
     """The largest |∂y/∂x| over the channels of each pixel x, y the target logit.
 
     Maps are at pixel resolution [B, 1, H, W]; x is the normalised image.
@@ -119,18 +143,11 @@ class InputGradient(Extractor):
         torch.Size([4, 1, 32, 48])
     """
 
-    class_specific = True
-    reads_attention = False
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
-
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         return input_gradient(vit, images, target).abs().amax(dim=1, keepdim=True)
 
 
-class InputXGradient(Extractor):
+class InputXGradient(_OfTheInput):
     """Σ over channels of x ⊙ ∂y/∂x for each pixel x, y the target logit; positive where x speaks for the class.
 
     Maps are at pixel resolution [B, 1, H, W]; x is the normalised image, so the sum asks what the pixel adds
@@ -144,13 +161,6 @@ class InputXGradient(Extractor):
         >>> InputXGradient()(vit, torch.rand(4, 3, 32, 48), target=7).shape
         torch.Size([4, 1, 32, 48])
     """
-
-    class_specific = True
-    reads_attention = False
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         return (images * input_gradient(vit, images, target)).sum(dim=1, keepdim=True)

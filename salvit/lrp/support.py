@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from salvit.gradients import require_differentiable
+from salvit.tokenwise import is_altered
 from salvit.vit import ViT
 from salvit.walk import modules_of, parameters_of
 
@@ -29,7 +30,7 @@ def is_standard(vit: ViT) -> bool:
         False
     """
     if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or any(
-        map(_is_altered, modules_of(vit))
+        map(is_altered, modules_of(vit))
     ):
         return False
     if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
@@ -109,10 +110,6 @@ def require_pixel_rules(vit: ViT, what: str) -> None:
             f"{what} has no relevance rule for this model's patch embedding ({type(embed).__name__}): it covers "
             "timm's PatchEmbed, one convolution without padding"
         )
-
-
-def _is_altered(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _is_standard_block(block: nn.Module) -> bool:

@@ -1,0 +1,99 @@
+"""Models whose tokens meet in attention alone, so that some of them can be sent through a block without the others."""
+
+from functools import cache
+from typing import Any
+
+from timm.layers import (
+    GluMlp,
+    LayerNorm,
+    LayerNormFp32,
+    Mlp,
+    RmsNorm,
+    RmsNormFp32,
+    SimpleNorm,
+    SimpleNormFp32,
+    SwiGLU,
+)
+from timm.models.vitamin import GeGluMlp
+from torch import nn
+from torch.nn.modules import module as hooks_of_all
+
+from salvit.vit import ViT
+from salvit.walk import modules_of
+
+# Some of timm's norms and MLPs look across tokens (GroupNorm, GlobalResponseNormMlp), so these are named one by one.
+_NORMS = {
+    nn.LayerNorm,
+    nn.RMSNorm,
+    LayerNorm,
+    LayerNormFp32,
+    RmsNorm,
+    RmsNormFp32,
+    SimpleNorm,
+    SimpleNormFp32,
+}
+_NORMS_AND_MLPS = frozenset(_NORMS | {Mlp, GluMlp, SwiGLU, GeGluMlp})
+_FILES = frozenset(
+    {f"timm.layers.{name}" for name in ("activations", "attention", "drop", "layer_scale", "pos_embed_rel")}
+    | {f"timm.models.{name}" for name in ("beit", "eva", "vision_transformer", "vision_transformer_relpos")}
+    | {f"torch.nn.modules.{name}" for name in ("activation", "container", "dropout", "linear")}
+)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def tokens_meet_in_attention_alone(vit: ViT) -> bool:
+    """Return whether the model is made of parts of timm's that are known to send each token its own way.
+
+    Only then does the class token, given the attention and the values of a whole pass, come through the blocks alone
+    as it does among the others, and to the classifier as the model's own forward would bring it. What of timm's is
+    derived from, hooked or replaced may do anything.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32)
+        >>> tokens_meet_in_attention_alone(vit)
+        True
+        >>> handle = vit.blocks[0].register_forward_hook(lambda block, args, tokens: tokens - tokens.mean(1, True))
+        >>> tokens_meet_in_attention_alone(vit)
+        False
+    """
+    return (
+        not any(getattr(hooks_of_all, f"_global{hooks}") for hooks in _HOOKS)
+        and not any(map(is_altered, modules_of(vit)))
+        and type(vit).__module__.startswith("timm.models.")
+        and type(vit.norm) in (*_NORMS, nn.Identity)
+        and all(_is_known(module) for module in modules_of(vit.blocks))
+    )
+
+
+def is_altered(module: nn.Module) -> bool:
+    """Return whether a module has hooks, or methods other than those of its class.
+
+    Args:
+        module: any; its parts are not looked at.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.ReLU()
+        >>> before = is_altered(layer)
+        >>> layer.forward = torch.sigmoid
+        >>> before, is_altered(layer)
+        (False, True)
+    """
+    own: dict[str, Any] = vars(module)
+    kind: Any = type(module)
+    return any(own[hooks] for hooks in _HOOKS) or not _methods(kind).isdisjoint(own)
+
+
+@cache
+def _methods(kind: type) -> frozenset[str]:
+    return frozenset(name for name in dir(kind) if callable(getattr(kind, name, None)))
+
+
+def _is_known(module: nn.Module) -> bool:
+    kind = type(module)
+    # A gate behind the attention reads the attention's input once more.
+    return (kind in _NORMS_AND_MLPS or kind.__module__ in _FILES) and module._modules.get("gate") is None

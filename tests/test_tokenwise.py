@@ -1,0 +1,276 @@
+"""Models that are timm's but for something of their own, against explicit ones of the same weights."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from timm.layers import Attention, GlobalResponseNormMlp, Mlp
+from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn.utils.parametrizations import weight_norm
+
+from salvit.extractors import METHODS, AttentionGradient, GenericAttention
+from salvit.tokenwise import tokens_meet_in_attention_alone
+from tests.extractors.conftest import build_vit
+from tests.registry import ARCHITECTURES, small_vit
+
+GRADIENTS = ["agcam", "attention_gradient", "attn_gradcam", "full_lrp", "generic_attention", "input_gradient"]
+GRADIENTS += ["input_x_gradient", "legrad", "relevance_lrp", "token_gradcam", "tokentm"]
+
+
+@pytest.fixture
+def images():
+    return torch.randn(3, 3, 32, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+class Own(Attention):
+    """Also adds each token's value, which others mix, and lets its query say how much of it all."""
+
+    def forward(self, x, **_):
+        query, key, value = self.parts(x)
+        return self.joined((F.scaled_dot_product_attention(query, key, value) + value) * query.sigmoid())
+
+    def parts(self, x):
+        return self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def joined(self, heads):
+        return self.proj(heads.transpose(1, 2).flatten(2))
+
+
+class Explicit(Own):
+    """Computes the same with matrices that can be looked at; `cut` says whether a gradient enters its input."""
+
+    own, cut = True, False
+
+    def forward(self, x, **_):
+        query, key, value = self.parts(x.detach() if self.cut else x)
+        self.scores = query @ key.mT / query.shape[-1] ** 0.5
+        self.attention = self.scores.softmax(-1)
+        if not self.attention.requires_grad:
+            self.attention.requires_grad_()
+        mixed = self.attention @ value
+        return self.joined((mixed + value) * query.sigmoid() if self.own else mixed)
+
+
+class Context(Mlp):
+    """Adds the mean over all tokens to each."""
+
+    def forward(self, x):
+        x = super().forward(x)
+        return x + x.mean(1, keepdim=True)
+
+
+class MeanToo(VisionTransformer):
+    def pool(self, x, pool_type=None):
+        return x[:, 0] + x[:, 1:].mean(1)
+
+
+class Turned(VisionTransformer):
+    def forward(self, x):
+        return super().forward(x).flip(-1)
+
+
+def centred(module, args, output):
+    return output - output.mean(1, keepdim=True)
+
+
+def hooked(where):
+    def alter(vit):
+        vit.get_submodule(where).register_forward_hook(centred)
+
+    return alter
+
+
+def become(kind):
+    def alter(vit):
+        vit.__class__ = kind
+
+    return alter
+
+
+def with_another_head(vit):
+    vit.forward_head = lambda tokens: vit.head(tokens[:, 0] + tokens[:, 1:].mean(1))
+
+
+ALTERATIONS = {
+    "attention": ({"attn_layer": Own}, lambda vit: None),
+    "mlp": ({"mlp_layer": Context}, lambda vit: None),
+    "hook on an attention": ({}, hooked("blocks.2.attn")),
+    "hook on a block": ({}, hooked("blocks.1")),
+    "hook on the norm": ({}, hooked("norm")),
+    "pool": ({}, become(MeanToo)),
+    "forward": ({}, become(Turned)),
+    "forward_head": ({}, with_another_head),
+}
+
+
+def reference(options, alter, images, classes):
+    """What the methods are to give, [B, patches] each, from one backward pass through the explicit model."""
+    explicit = build_vit(**{**options, "attn_layer": Explicit})
+    alter(explicit)
+    attentions = [block.attn for block in explicit.blocks]
+
+    def gradients(cut):
+        for attention in attentions:
+            attention.own, attention.cut = "attn_layer" in options, cut
+        with torch.enable_grad():
+            logits = explicit(images)
+            chosen = logits[torch.arange(len(images)), classes].sum()
+            return torch.autograd.grad(chosen, [attention.attention for attention in attentions])
+
+    cut = gradients(cut=True)
+    guided = [
+        (attention.scores.sigmoid() * gradient.clamp(min=0)).sum(1)
+        for attention, gradient in zip(attentions, cut, strict=True)
+    ]
+    agcam = sum(guided)[:, 0, 1:]
+    whole = gradients(cut=False)
+    factors = [(a.attention * gradient).clamp(min=0) for a, gradient in zip(attentions, whole, strict=True)]
+    last, gradient = attentions[-1].attention, whole[-1]
+    gradcam = (last[:, :, 0] * gradient[:, :, 0, 1:].mean(-1)[..., None]).mean(1).clamp(min=0)[:, 1:]
+    relevance = torch.eye(last.shape[-1], dtype=last.dtype).expand(len(images), -1, -1)
+    for factor in factors:
+        relevance = relevance + factor.mean(1) @ relevance
+    return SimpleNamespace(
+        agcam=agcam.detach(),
+        attention_gradient=factors[-1].sum(1)[:, 0, 1:].detach(),
+        rows=factors[-1].sum(1)[:, 1:, 1:].mean(1).detach(),
+        attn_gradcam=gradcam.detach(),
+        generic_attention=relevance[:, 0, 1:].detach(),
+    )
+
+
+@pytest.mark.parametrize("name", ALTERATIONS)
+def test_what_a_model_adds_of_its_own_is_explained(images, name):
+    options, alter = ALTERATIONS[name]
+    classes = torch.tensor([1, 4, 0])
+    vit = build_vit(**options)
+    alter(vit)
+    assert not tokens_meet_in_attention_alone(vit)
+    expected = reference(options, alter, images, classes)
+    for method in ("agcam", "attention_gradient", "attn_gradcam", "generic_attention"):
+        found = METHODS[method]()(vit, images, classes)
+        torch.testing.assert_close(found.flatten(1), getattr(expected, method), rtol=1e-8, atol=1e-12)
+    found = AttentionGradient(rows="all")(vit, images, classes)
+    torch.testing.assert_close(found.flatten(1), expected.rows, rtol=1e-8, atol=1e-12)
+
+
+def test_the_reference_is_right_where_nothing_is_altered(images):
+    """Where the class token goes alone, the same numbers."""
+    vit, classes = build_vit(), torch.tensor([1, 4, 0])
+    assert tokens_meet_in_attention_alone(vit)
+    expected = reference({}, lambda vit: None, images, classes)
+    for method in ("agcam", "attention_gradient", "attn_gradcam", "generic_attention"):
+        found = METHODS[method]()(vit, images, classes)
+        torch.testing.assert_close(found.flatten(1), getattr(expected, method), rtol=1e-8, atol=1e-12)
+    assert GenericAttention(rows="all")(vit, images, classes).std() > 0
+
+
+@pytest.mark.parametrize(
+    "architecture", ["vit_tiny_patch16_224", "beit_base_patch16_224", "vit_base_patch16_xp_224"]
+)
+def test_hooks_that_only_look_see_all_tokens_and_change_nothing(architecture):
+    vit = small_vit(architecture).double()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    seen = []
+    methods = ["agcam", "attn_gradcam", "attention_gradient", "generic_attention"]
+    methods = [name for name in methods if vit.global_pool == "token"]
+    expected = [METHODS[name]()(vit, images, 1) for name in methods]
+    vit.blocks[-1].register_forward_hook(lambda module, args, output: seen.append(output.shape[1]))
+    for name, maps in zip(methods, expected, strict=True):
+        torch.testing.assert_close(METHODS[name]()(vit, images, 1), maps, rtol=1e-8, atol=1e-12)
+    assert set(seen) <= {17}
+
+
+def test_every_model_of_timm_that_reads_a_class_token_takes_the_short_way():
+    """But for those whose blocks are of a kind that is not known to send tokens their own way."""
+    families = [
+        a for a in ARCHITECTURES if a.startswith(("deit", "vit_small", "vit_base", "beit_b", "eva02_t"))
+    ]
+    assert [a for a in families if not tokens_meet_in_attention_alone(small_vit(a))] == []
+
+
+def test_parts_of_timms_in_which_tokens_meet():
+    across = build_vit(mlp_layer=lambda norm_layer, bias, **options: GlobalResponseNormMlp(**options))
+    assert not tokens_meet_in_attention_alone(across)
+    config = NaFlexVitCfg(
+        patch_size=8, embed_dim=24, depth=1, num_heads=3, class_token=True, global_pool="token"
+    )
+    assert tokens_meet_in_attention_alone(NaFlexVit(config).eval())
+    gated = NaFlexVit(replace(config, attn_gated=True)).eval()
+    assert not tokens_meet_in_attention_alone(gated)
+
+
+def test_hooks_of_all_modules():
+    vit = build_vit()
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: None)
+    try:
+        assert not tokens_meet_in_attention_alone(vit)
+    finally:
+        handle.remove()
+    assert tokens_meet_in_attention_alone(vit)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_quantised_layers_have_no_gradients(name):
+    pytest.importorskip("torch.ao.quantization")
+    vit, images = build_vit().float(), torch.randn(1, 3, 32, 32)
+    layers = {
+        f"blocks.{index}.mlp.{layer}": torch.ao.quantization.default_dynamic_qconfig
+        for index in range(3)
+        for layer in ("fc1", "fc2")
+    }
+    quantised = torch.ao.quantization.quantize_dynamic(vit, layers, dtype=torch.qint8).eval()
+    with pytest.raises(ValueError, match=r"quantised layers, such as blocks\.0\.mlp\.fc1"):
+        METHODS[name]()(quantised, images, 1)
+    assert METHODS["rollout"]()(quantised, images).isfinite().all()
+
+
+class Adapter(torch.nn.Module):
+    """As adapters wrap a layer: its own weight, and what is added to what it gives."""
+
+    def __init__(self, layer, has_weight):
+        super().__init__()
+        self.layer, self.update = layer, torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+        if has_weight:
+            type(self).weight = property(lambda self: self.layer.weight)
+
+    def forward(self, x):
+        return self.layer(x) + self.update(x)
+
+
+@pytest.mark.parametrize("name", ["norm_rollout", "tokentm"])
+@pytest.mark.parametrize("has_weight", [False, True])
+def test_the_layer_behind_attention_must_be_what_it_is_taken_for(images, name, has_weight):
+    vit = build_vit()
+    kind = type("Adapter", (Adapter,), {})
+    vit.blocks[1].attn.proj = kind(vit.blocks[1].attn.proj, has_weight).double().eval()
+    with pytest.raises(
+        ValueError, match=r"block 1 .* another layer than a linear one behind its attention, Adapter"
+    ):
+        METHODS[name]()(vit, images, 1)
+    hooked, own = build_vit(), build_vit(attn_layer=Own)
+    hooked.blocks[1].attn.proj.register_forward_hook(centred)
+    with pytest.raises(ValueError, match="hook on the layer behind its attention"):
+        METHODS[name]()(hooked, images, 1)
+    with pytest.raises(ValueError, match="attention that is not timm's, Own"):
+        METHODS[name]()(own, images, 1)
+    normed = build_vit()
+    expected = METHODS[name]()(normed, images, 1)
+    for block in normed.blocks:
+        weight_norm(block.attn.proj)
+    torch.testing.assert_close(METHODS[name]()(normed.eval(), images, 1), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["agcam", "attention_gradient", "attn_gradcam", "generic_attention"])
+def test_adapters_are_explained_as_the_weights_they_add_up_to(images, name):
+    vit, merged = build_vit(), build_vit()
+    for block, other in zip(vit.blocks, merged.blocks, strict=True):
+        torch.manual_seed(0)
+        block.attn.qkv = Adapter(block.attn.qkv, has_weight=False).double().eval()
+        other.attn.qkv.weight += block.attn.qkv.update.weight.detach()
+    maps, expected = (METHODS[name]()(model.requires_grad_(False), images, 1) for model in (vit, merged))
+    torch.testing.assert_close(maps, expected, rtol=1e-6, atol=1e-9)
