@@ -14,7 +14,7 @@ def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
     With L and H an image's smallest and largest value, Z = W∗x − W⁺∗L − W⁻∗H + 1e-9, S = R / Z and
     R_in = x ⊙ WᵀS − L ⊙ W⁺ᵀS − H ⊙ W⁻ᵀS. Source: Montavon et al., "Explaining nonlinear classification
     decisions with deep Taylor decomposition", Pattern Recognition 2017, the rule for bounded inputs, as used
-    by Chefer, Gur and Wolf, CVPR 2021.
+    by Chefer, Gur and Wolf, CVPR 2021. An image of one value has none: L = H = x leave nothing in R_in but rounding.
 
     Args:
         vit: a timm VisionTransformer.
@@ -38,6 +38,7 @@ def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
         (images.amax((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(max=0), -1.0),
     )
     total = torch.stack([sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms]).sum(0)
+    of_one_value = (images.amin((1, 2, 3)) == images.amax((1, 2, 3)))[:, None, None, None]
     share = relevance.mT.reshape(total.shape) / (total + STABILIZER)
     shares = [sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms]
-    return torch.stack(shares).sum((0, 2)).unsqueeze(1)
+    return torch.stack(shares).sum((0, 2)).unsqueeze(1).masked_fill(of_one_value, 0)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 STABILIZER = 1e-9
+_MANY = 32  # inputs, all of them active: that not one of them speaks for an output does not happen
+_DIGITS_LOST = 8  # in units of the last one, by sums that cancel
 
 Linear = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
 Add = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -142,9 +144,16 @@ def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor,
     """
     magnitude, weight_magnitude = x.abs(), weight.abs()
     floor = 2 * STABILIZER
-    doubled = (magnitude @ weight_magnitude.T).add_(output).add_(floor if bias is None else floor - bias)
+    product = magnitude @ weight_magnitude.T
+    # Where few inputs are active, perhaps none of them speaks for an output: Z is 0, and in its place stands rounding.
+    exact_zeros = x.is_cuda or x.shape[-1] < _MANY or bool(magnitude.amin() == 0)
+    rounding = product * (_DIGITS_LOST * torch.finfo(x.dtype).eps) if exact_zeros else None
+    doubled = product.add_(output).add_(floor if bias is None else floor - bias)
+    nothing = None if rounding is None else doubled <= rounding.add_(floor)
     # Z cannot be negative but by rounding, and where it is 0 so is every contribution that S multiplies.
     share = torch.div(relevance, doubled.clamp_(min=floor), out=doubled)
+    if nothing is not None:
+        share.masked_fill_(nothing, 0)
     absolute = (share @ weight_magnitude).mul_(magnitude)
     return absolute.addcmul_(x, share @ weight)
 

@@ -50,6 +50,17 @@ def test_linear_rules_hand_on_all_relevance(draw, rule, times):
     torch.testing.assert_close(total, times * relevance.sum(-1), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("active", [1, 2, 3, 64])
+def test_outputs_that_no_input_speaks_for_in_float32(draw, active):
+    """With few active inputs whole outputs are opposed by all of them; what is left of their sums is rounding."""
+    x, weight, relevance = draw(50, 64), draw(96, 64), draw(50, 96)
+    x[:, active:] = 0
+    expected = linear_joint(x, weight, None, x @ weight.T, relevance)
+    x, weight, relevance = x.float(), weight.float(), relevance.float()
+    found = linear_joint(x, weight, None, x @ weight.T, relevance).double()
+    assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
 @pytest.mark.parametrize("rule", [linear_joint, linear_separate])
 def test_linear_rules_give_nothing_to_nothing(draw, rule):
     x, weight = torch.zeros(1, 2, 3, dtype=torch.float64), draw(4, 3)

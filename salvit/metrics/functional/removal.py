@@ -72,11 +72,14 @@ def ranks(heatmaps: Tensor, descending: bool) -> Tensor:
 
 
 def _comparable(heatmaps: Tensor) -> Tensor:
-    """Values without the rounding errors of float32, which would order equal pixels by the layout of the batch."""
+    """Values without the rounding errors of float32, which would order equal pixels by the layout of the batch.
+
+    To 17 binary digits each, not to a share of the largest: in a map with a peak, most pixels are small, not equal.
+    """
     if heatmaps.dtype == torch.float64:
         return heatmaps
-    low, high = heatmaps.amin(1, keepdim=True).double(), heatmaps.amax(1, keepdim=True).double()
-    return ((heatmaps - low) / (high - low).clamp(min=torch.finfo(torch.float64).tiny)).round(decimals=5)
+    digits, exponent = torch.frexp(heatmaps.double())
+    return torch.ldexp((digits * 2**17).round(), exponent)
 
 
 @torch.no_grad()
