@@ -43,7 +43,10 @@ def _eight_bit(image: Image.Image, path: Path, file_format: str | None) -> Image
         raise CorruptFileError(
             f"{path}: pixels of mode {image.mode!r} have no defined range; expected an image of 8 or 16 bits."
         )
-    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    grey = np.round(values / 257).astype(np.uint8)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        grey[values == transparent] = 255  # on white
+    return Image.fromarray(grey)
 
 
 def _rgb(image: Image.Image, path: Path, file_format: str | None) -> Image.Image:

@@ -315,7 +315,7 @@ class _AttentionMode(TorchFunctionMode):
         if dropout_p or is_causal or enable_gqa:
             raise ValueError(f"dropout, causal or grouped attention of {self.model} cannot be recorded")
         query = query[..., self.rows, :]
-        if attn_mask is not None and attn_mask.shape[-2] > 1:
+        if attn_mask is not None:
             attn_mask = attn_mask[..., self.rows, :]
         # The fused kernels accumulate in float32 whatever their input; a matmul under autocast would not.
         with torch.autocast(query.device.type, enabled=False):

@@ -385,7 +385,7 @@ def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
     depth = len(vit.blocks)
     indices = list(blocks)
     for block in indices:
-        if not isinstance(block, int):
+        if not isinstance(block, int) or isinstance(block, bool):
             raise TypeError(f"a block is an integer, negative ones counting from the last; got {block!r}")
         if not -depth <= block < depth:
             raise IndexError(

@@ -105,6 +105,7 @@ def extract(
 
     Raises:
         ValueError: if there is no such method, or it has no such option or value of an option.
+        TypeError, ValueError, IndexError: as the method's class says, if model, images or target do not fit.
 
     Example:
         >>> import torch

@@ -54,8 +54,7 @@ class _LRP(Extractor):
             exact = in_double(vit) if self.precision == "double" else vit
             images = images.to(next(exact.parameters()).dtype)
             size = _images_at_once(vit, images, self._first_block(vit))
-            # Cloned: tensors made in inference mode must not enter a graph.
-            targets = [None] * len(images) if target is None else target.clone().split(size)
+            targets = [None] * len(images) if target is None else target.split(size)
             maps = [
                 self._explain(vit, exact, part, classes)
                 for part, classes in zip(images.split(size), targets, strict=False)

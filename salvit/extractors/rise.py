@@ -14,7 +14,8 @@ class RISE(Extractor):
     The map is (1 / (n · p)) Σ_i softmax(logits(x ⊙ M_i))[class] · M_i, at pixel resolution [B, 1, H, W]. A mask
     is a grid of `cells` × `cells` that are 1 with probability p, enlarged bilinearly and shifted at random by
     less than a cell. Hidden pixels are 0 in the normalised image, the model's mean colour. All images see the
-    same masks, so a map does not depend on the batch. Costs n forward passes per image.
+    same masks, so a map does not depend on the batch. Costs n forward passes per image, and
+    one to find the class where it is to be the predicted one.
 
     Source: Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models",
     BMVC 2018, equation 6 and section 3.2.

@@ -41,7 +41,8 @@ class SalientAttention(Extractor):
 
     Raises:
         ValueError: if `select` is unknown or k is not between 1 and the rank. When called: if an option of
-            the fit is out of range, or the rank exceeds heads · h · w, with which every fit is exact.
+            the fit is out of range, or the rank exceeds what any attention needs: of heads,
+            h · w, h and w the product of all but the largest.
 
     Example:
         >>> import torch

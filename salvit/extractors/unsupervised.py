@@ -1,5 +1,7 @@
 """A saliency map without any training: thresholded, smoothed attention."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,8 +40,8 @@ class UnsupervisedMap(Extractor):
     def __init__(self, mass: float = 0.9, sigma: float = 1.0, block: int = -1) -> None:
         if not 0 < mass <= 1:
             raise ValueError(f"mass must be in (0, 1]; got {mass}")
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive, in patches; got {sigma}")
+        if not 0 < sigma < math.inf:
+            raise ValueError(f"sigma must be positive and finite, in patches; got {sigma}")
         self.mass = mass
         self.sigma = sigma
         self.block = block
@@ -79,7 +81,7 @@ def heaviest(weights: Tensor, mass: float) -> Tensor:
         mass: the share, in (0, 1].
 
     Returns:
-        bool [B, n], the largest entry of each row always included.
+        bool [B, n], the largest entry of each row included unless all are 0.
 
     Example:
         >>> heaviest(torch.tensor([[1.0, 5.0, 3.0, 1.0]]), 0.6)

@@ -14,7 +14,8 @@ class ABPC(CountsConstant, CurvePair):
     `update` takes both curves [B, F] of `salvit.metrics.functional.perturbation_curves`; `compute` returns
     LeRF and MoRF, the areas under the curves as means over their points, and ABPC; `curves` the mean curves.
     Images whose curves are NaN, from a heatmap that was not finite, are left out of the means and counted in
-    `n_skipped`; those whose two curves are equal, from a constant heatmap, are counted in `n_constant`.
+    `n_skipped`; those whose two curves are equal, as a constant heatmap's are (and any of a model of one
+    class), are counted in `n_constant`.
     Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
 
     Args:

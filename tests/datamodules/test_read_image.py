@@ -50,6 +50,14 @@ def test_palette_and_its_transparent_colour(tmp_path):
     assert pixel(tmp_path / "clear.gif") == (255, 255, 255)
 
 
+def test_16_bit_grey_and_its_transparent_value(tmp_path):
+    values = np.full((4, 4), 41634, dtype=np.uint16)
+    values[0, 0] = 1000
+    Image.fromarray(values).save(tmp_path / "clear.png", transparency=1000)
+    assert pixel(tmp_path / "clear.png") == (255, 255, 255)
+    assert read_image(tmp_path / "clear.png").getpixel((1, 1)) == (162, 162, 162)
+
+
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (5, 3)), (6, (3, 0)), (8, (0, 5))])
 def test_exif_orientation_is_applied(tmp_path, orientation, corner):
     pixels = np.zeros((4, 6, 3), dtype=np.uint8)

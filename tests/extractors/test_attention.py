@@ -340,6 +340,7 @@ def test_options_as_a_command_line_has_them(vit, images):
         RawAttention([0, 1.5]),
         METHODS["attention_gradient"](1.5),
         METHODS["rollout"]("0"),
+        RawAttention(True),
         METHODS["relevance_lrp"](None),
     ],
     ids=repr,

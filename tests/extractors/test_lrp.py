@@ -437,6 +437,16 @@ def test_models_without_rules_are_refused_in_one_sentence(name, make, extractor)
     assert "." not in str(error.value).replace("torch.float", "").replace("vit.float", "")
 
 
+@pytest.mark.parametrize("precision", ["model", "double"])
+def test_an_image_of_one_value_has_no_relevant_pixel(vit, images, precision):
+    vit, images = vit.float(), images.float()
+    expected = FullLRP(precision)(vit, images, 2)
+    images[1] = 0.3
+    maps = FullLRP(precision)(vit, images, 2)
+    assert not maps[1].any()
+    torch.testing.assert_close(maps[::2], expected[::2], rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_pixels_need_a_plain_patch_embedding(images):
     vit = build(dynamic_img_pad=True)
     with pytest.raises(ValueError, match="patch embedding"):

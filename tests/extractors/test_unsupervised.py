@@ -49,7 +49,7 @@ def test_threshold():
 
 
 def test_bad_options_and_models(vit_without_class_token, vit, images):
-    for options in ({"mass": 0.0}, {"mass": 1.1}, {"sigma": 0.0}):
+    for options in ({"mass": 0.0}, {"mass": 1.1}, {"sigma": 0.0}, {"sigma": float("inf")}):
         with pytest.raises(ValueError, match=next(iter(options))):
             UnsupervisedMap(**options)
     with pytest.raises(ValueError, match="class token"):

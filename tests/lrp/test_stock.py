@@ -40,6 +40,16 @@ def through(engine, extractor, vit, images, target, monkeypatch):
         return extractor(vit, images, target)
 
 
+def test_a_layer_scale_of_ones_own_is_not_standard():
+    vit = build(init_values=0.3)
+    assert is_standard(vit)
+    vit.blocks[1].ls2 = torch.nn.Hardtanh().eval()
+    assert not is_standard(vit)
+    vit = build()
+    vit.forward_head = lambda tokens: vit.head(tokens.mean(1))
+    assert not is_standard(vit)
+
+
 @pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
 @pytest.mark.parametrize("extractor", EXTRACTORS, ids=repr)
 def test_it_agrees_with_the_standard_sweep(images, options, extractor, monkeypatch):

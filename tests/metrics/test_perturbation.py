@@ -167,6 +167,7 @@ def test_counts_are_exact_where_floating_point_is_not():
         ({"target": 10}, ValueError, "target class 10 is outside"),
         ({"target": torch.tensor([1, 2])}, ValueError, "one per image"),
         ({"fractions": (0.0, 1.2)}, ValueError, "fractions are"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),
         ({"images": torch.zeros(3, 3, 16, 16)}, ValueError, "torch.float32, the model torch.float64"),
         ({"vit": tiny_vit().train()}, ValueError, "eval"),
         ({"vit": torch.nn.Identity()}, TypeError, "plain timm ViT"),

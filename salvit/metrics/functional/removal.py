@@ -105,7 +105,12 @@ def target_probabilities(
 
     Returns:
         [B, S], float32 or the model's dtype if wider.
+
+    Raises:
+        ValueError: if `batch_size` is below 1.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     if not len(images):
         return images.new_empty(0, len(spans))
     pairs = torch.tensor([(image, *span) for image, span in product(range(len(images)), spans)])
