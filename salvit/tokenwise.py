@@ -3,36 +3,24 @@
 from functools import cache
 from typing import Any
 
-from timm.layers import (
-    GluMlp,
-    LayerNorm,
-    LayerNormFp32,
-    Mlp,
-    RmsNorm,
-    RmsNormFp32,
-    SimpleNorm,
-    SimpleNormFp32,
-    SwiGLU,
-)
-from timm.models.vitamin import GeGluMlp
 from torch import nn
 from torch.nn.modules import module as hooks_of_all
 
 from salvit.vit import ViT
 from salvit.walk import modules_of
 
-# Some of timm's norms and MLPs look across tokens (GroupNorm, GlobalResponseNormMlp), so these are named one by one.
-_NORMS = {
-    nn.LayerNorm,
-    nn.RMSNorm,
-    LayerNorm,
-    LayerNormFp32,
-    RmsNorm,
-    RmsNormFp32,
-    SimpleNorm,
-    SimpleNormFp32,
-}
-_NORMS_AND_MLPS = frozenset(_NORMS | {Mlp, GluMlp, SwiGLU, GeGluMlp})
+# By name, as not every timm has them all. Its other norms and MLPs may look across tokens, as GroupNorm does.
+_NORMS = frozenset(
+    {
+        f"timm.layers.norm.{name}{kind}"
+        for name in ("LayerNorm", "RmsNorm", "SimpleNorm")
+        for kind in ("", "Fp32")
+    }
+    | {f"torch.nn.modules.normalization.{name}" for name in ("LayerNorm", "RMSNorm")}
+)
+_MLPS = frozenset(
+    {f"timm.layers.mlp.{name}" for name in ("Mlp", "GluMlp", "SwiGLU")} | {"timm.models.vitamin.GeGluMlp"}
+)
 _FILES = frozenset(
     {f"timm.layers.{name}" for name in ("activations", "attention", "drop", "layer_scale", "pos_embed_rel")}
     | {f"timm.models.{name}" for name in ("beit", "eva", "vision_transformer", "vision_transformer_relpos")}
@@ -64,7 +52,7 @@ def tokens_meet_in_attention_alone(vit: ViT) -> bool:
         not any(getattr(hooks_of_all, f"_global{hooks}") for hooks in _HOOKS)
         and not any(map(is_altered, modules_of(vit)))
         and type(vit).__module__.startswith("timm.models.")
-        and type(vit.norm) in (*_NORMS, nn.Identity)
+        and (_name(vit.norm) in _NORMS or type(vit.norm) is nn.Identity)
         and all(_is_known(module) for module in modules_of(vit.blocks))
     )
 
@@ -94,6 +82,10 @@ def _methods(kind: type) -> frozenset[str]:
 
 
 def _is_known(module: nn.Module) -> bool:
-    kind = type(module)
+    known = type(module).__module__ in _FILES or _name(module) in _NORMS or _name(module) in _MLPS
     # A gate behind the attention reads the attention's input once more.
-    return (kind in _NORMS_AND_MLPS or kind.__module__ in _FILES) and module._modules.get("gate") is None
+    return known and module._modules.get("gate") is None
+
+
+def _name(module: nn.Module) -> str:
+    return f"{type(module).__module__}.{type(module).__qualname__}"
