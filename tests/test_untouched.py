@@ -106,6 +106,15 @@ def build_gated_vit(**options):
     return build_vit(mlp_layer=GluMlp, **options)
 
 
+class _OwnMlp(GluMlp):
+    """Of a class of one's own, which may do anything with tokens."""
+
+
+def build_own_vit(**options):
+    """A model that AG-CAM runs as a whole, with hooks of its own at the attentions."""
+    return build_vit(mlp_layer=_OwnMlp, **options)
+
+
 HOOKED = [
     *(
         METHODS[name]()
@@ -119,7 +128,11 @@ HOOKED = [
 
 @pytest.mark.parametrize(
     ("extractor", "build"),
-    [*((extractor, build_vit) for extractor in HOOKED), (METHODS["relevance_lrp"](), build_gated_vit)],
+    [
+        *((extractor, build_vit) for extractor in HOOKED),
+        (METHODS["relevance_lrp"](), build_gated_vit),
+        (AGCAM(), build_own_vit),
+    ],
     ids=repr,
 )
 def test_a_model_in_use_by_another_thread_is_explained_all_the_same(extractor, build):
@@ -225,6 +238,8 @@ def _state(vit):
             for name in ("generic_attention", "legrad", "input_gradient", "relevance_lrp")
         ),
         *((name, build_gated_vit, 40) for name in ("relevance_lrp", "full_lrp")),
+        ("agcam", build_own_vit, 40),
+        pytest.param("agcam", build_own_vit, 2000, marks=pytest.mark.slow),
         *(
             pytest.param(name, build_vit, 2000, marks=pytest.mark.slow)
             for name in METHODS
