@@ -298,9 +298,10 @@ class _CutOff(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func is _FUSED:
-            args = tree_map_only(Tensor, Tensor.detach, args)
-        return func(*args, **(kwargs or {}))
+            args, kwargs = tree_map_only(Tensor, Tensor.detach, (args, kwargs))
+        return func(*args, **kwargs)
 
 
 class _Answer(TorchFunctionMode):
