@@ -252,10 +252,7 @@ def test_the_layer_behind_attention_must_be_what_it_is_taken_for(images, name, h
         ValueError, match=r"block 1 .* another layer than a linear one behind its attention, Adapter"
     ):
         METHODS[name]()(vit, images, 1)
-    hooked, own = build_vit(), build_vit(attn_layer=Own)
-    hooked.blocks[1].attn.proj.register_forward_hook(centred)
-    with pytest.raises(ValueError, match="hook on the layer behind its attention"):
-        METHODS[name]()(hooked, images, 1)
+    own = build_vit(attn_layer=Own)
     with pytest.raises(ValueError, match="attention that is not timm's, Own"):
         METHODS[name]()(own, images, 1)
     normed = build_vit()
@@ -263,6 +260,17 @@ def test_the_layer_behind_attention_must_be_what_it_is_taken_for(images, name, h
     for block in normed.blocks:
         weight_norm(block.attn.proj)
     torch.testing.assert_close(METHODS[name]()(normed.eval(), images, 1), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["norm_rollout", "tokentm"])
+@pytest.mark.parametrize("part", ["attn", "attn.proj", "ls1", "drop_path1"])
+def test_what_attention_adds_must_not_be_changed_on_its_way(images, name, part):
+    vit = build_vit(init_values=0.5)
+    handle = vit.blocks[1].get_submodule(part).register_forward_hook(centred)
+    with pytest.raises(ValueError, match=r"block 1 .* a hook on its attention or on a layer behind it"):
+        METHODS[name]()(vit, images, 1)
+    handle.remove()
+    assert METHODS[name]()(vit, images, 1).isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["agcam", "attention_gradient", "attn_gradcam", "generic_attention"])

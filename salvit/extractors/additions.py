@@ -70,9 +70,17 @@ def _problem(block: nn.Module) -> str:
         return f"attention that is not timm's, {type(attention).__name__}"
     if type(attention.proj).forward is not nn.Linear.forward:
         return f"another layer than a linear one behind its attention, {type(attention.proj).__name__}"
-    if is_altered(attention.proj) or "forward" in vars(attention):
-        return "a hook on the layer behind its attention, or a replaced forward"
+    if any(map(is_altered, _behind_values(block))):
+        return "a hook on its attention or on a layer behind it, or a replaced forward"
     return ""
+
+
+def _behind_values(block: nn.Module) -> list[nn.Module]:
+    """The modules that a block's values come through on their way into the residual stream."""
+    attention: Any = block.attn
+    behind = [getattr(block, name, None) for name in ("ls1", "drop_path1")]
+    behind += [getattr(attention, name, None) for name in ("attn_drop", "proj", "proj_drop")]
+    return [attention, *(module for module in behind if module is not None)]
 
 
 def _layer_scale(block: nn.Module) -> Tensor | None:

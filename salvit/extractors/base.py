@@ -58,6 +58,8 @@ class Extractor(HasOptions, ABC):
     class_specific: ClassVar[bool] = False
     reads_attention: ClassVar[bool] = True
 
+    # Within a function that is compiled, a pass that is watched must run as it is written.
+    @torch.compiler.disable
     def __call__(self, vit: ViT, images: Tensor, target: int | Tensor | None = None) -> Tensor:
         """Extract the maps of a batch; no map depends on what else is in the batch.
 

@@ -221,6 +221,15 @@ def test_partly_compiled(make_vit, images, change):
         RawAttention()(vit, images)
 
 
+@pytest.mark.parametrize("name", ["raw_attention", "agcam", "relevance_lrp"])
+def test_within_a_function_that_is_compiled(vit, images, name):
+    def doubled(images):
+        return 2 * METHODS[name]()(vit, images + 1, 1)
+
+    maps = torch.compile(doubled, backend="eager")(images)
+    torch.testing.assert_close(maps, doubled(images), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("options", [{"rows": "cls"}, {"block": "last"}, {"block": []}])
 def test_bad_options(options):
     with pytest.raises(ValueError, match=next(iter(options))):
