@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 
+@torch.compiler.disable  # a module that is compiled scores with NumPy, too
 def update_metrics(metrics: MetricCollection, pred: Tensor, batch: dict[str, Any]) -> None:
     """Score predictions at the native size of their stimuli, one by one since sizes may differ.
 

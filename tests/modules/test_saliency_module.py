@@ -280,3 +280,15 @@ def test_two_processes_score_as_one(make_module, make_trainer, salicon):
     together = scores_on(make_trainer, module, salicon, devices=2, strategy="ddp_fork")
     assert len(alone) == 6
     assert together == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_compiled_module_does_as_it_does_uncompiled(make_module, make_trainer, popout):
+    weights, scores = [], []
+    for wrap in (lambda module: module, lambda module: torch.compile(module, backend="eager")):
+        module = make_module(extractor=RawAttention(per_head=True))
+        torch.manual_seed(1)
+        make_trainer(max_epochs=1).fit(wrap(module), popout)
+        scores.append(make_trainer().test(wrap(module), popout, verbose=False))
+        weights.append(module.decoder.state_dict())
+    assert scores[0] == scores[1]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
