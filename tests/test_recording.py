@@ -241,6 +241,16 @@ def test_autocast_keeps_maps_in_float32(vit, images):
         torch.testing.assert_close(attention, exact.attention[block], rtol=0, atol=0.1)
 
 
+def test_under_autocast_values_are_mixed_in_float32(vit, images):
+    mixed = []
+    handle = vit.blocks[1].attn.proj.register_forward_pre_hook(lambda module, args: mixed.append(args[0]))
+    with torch.autocast("cpu", torch.bfloat16), record(vit, [1], values=True) as recording:
+        vit(images)
+    handle.remove()
+    expected = recording.attention[1] @ recording.values[1].float()
+    torch.testing.assert_close(mixed[0], expected.transpose(1, 2).flatten(2).bfloat16(), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_leaks_when_the_forward_raises(vit, images, error):
     expected = vit(images)

@@ -46,6 +46,10 @@ def test_classes_stand_below_each_other_and_what_is_the_same_for_all_once():
     assert titles(2, 1, [4, 7]) == [["dog", "s0@4", "s1@4", "c0"], ["dog", "s0@7", "s1@7"]]
 
 
+def test_what_is_the_same_for_all_fills_the_first_row():
+    assert titles(2, 2, [4, 7]) == [["dog", "s0@4", "s1@4", "c0", "c1"], ["dog", "s0@7", "s1@7"]]
+
+
 def test_what_is_the_same_for_all_has_rows_of_its_own_where_the_first_is_full():
     assert titles(4, 1, [4, 7]) == [
         ["dog", "s0@4", "s1@4", "s2@4", "s3@4"],

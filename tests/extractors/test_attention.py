@@ -245,7 +245,7 @@ class ClassSpecific(Extractor):
         return 1
 
     def _maps(self, vit, images, target):
-        self.seen = target
+        self.seen, self.images = target, images
         return images.mean(1, keepdim=True)
 
 
@@ -258,6 +258,16 @@ def test_targets(vit, images):
     extractor(vit, images, torch.tensor([4, 0, 2], dtype=torch.int32))
     assert extractor.seen.tolist() == [4, 0, 2]
     assert extractor.seen.dtype == torch.int64
+
+
+def test_what_is_made_in_inference_mode_can_be_differentiated(vit, images):
+    extractor = ClassSpecific()
+    with torch.inference_mode():
+        made, target = images.clone(), torch.tensor([4, 0, 2])
+        maps = extractor(vit, made, target)
+    assert torch.equal(maps, images.mean(1, keepdim=True))
+    assert not extractor.seen.is_inference()
+    assert not extractor.images.is_inference()
 
 
 @pytest.mark.parametrize(

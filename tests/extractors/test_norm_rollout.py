@@ -55,6 +55,21 @@ def test_what_tokens_add_makes_up_the_residual_stream(make_vit, images):
     torch.testing.assert_close(stream, given[0])
 
 
+def test_heads_that_cancel_out_add_nothing(make_vit, images):
+    """Lengths that are 0 but for rounding, which may fall below it: none is NaN, and every token stays its own."""
+    vit = make_vit(img_size=(32, 48)).float()
+    for block in vit.blocks:
+        width = block.attn.qkv.in_features
+        block.attn.qkv.weight[: 2 * width], block.attn.qkv.bias[: 2 * width] = 0, 0  # all heads attend alike
+        shape = (3, 3, width // 3, -1)
+        block.attn.qkv.weight.view(shape)[2] = block.attn.qkv.weight.view(shape)[2, 0].clone()
+        block.attn.qkv.bias.view(3, 3, -1)[2] = block.attn.qkv.bias.view(3, 3, -1)[2, 0].clone()
+        first, second, third = block.attn.proj.weight.view(width, 3, -1).unbind(1)
+        third.copy_(-first - second)
+    maps = NormRollout(rows="all")(vit, images.float())
+    torch.testing.assert_close(maps, torch.full_like(maps, 1 / maps[0].numel()), rtol=1e-2, atol=0)
+
+
 def test_layer_scale_shortens_what_is_added(make_vit, images):
     vit = make_vit(img_size=(32, 48), init_values=0.5)
     for block in vit.blocks:
