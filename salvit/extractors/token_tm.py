@@ -26,11 +26,13 @@ class TokenTM(AttentionTimesGradient):
     are kept apart; the maps' mean is the map without it.
 
     Source: Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision
-    Transformer", CVPR 2024, by way of two public re-implementations, those of LibraGrad (Mehri et al., CVPR 2025)
-    and of featuregradientgate, as the authors' code and the paper's equations were not at hand. Where the two
-    differ (what ẽ is in an attention, and whether heads are averaged after or before the product) this follows
-    the latter, whose tokens are not mixed before they are weighed; values here are the model's own, with bias
-    and normalisation.
+    Transformer", CVPR 2024, by way of two public re-implementations, as the authors' code and the paper's equations
+    were not at hand: that of featuregradientgate, which names the equations it takes each step from (12 to 18), and
+    that of LibraGrad (Mehri et al., CVPR 2025). They agree on the weights w, the softmax without a factor, the start,
+    I, the gradient's positive part, and the order of products. Where they differ this follows the former: ẽ in an
+    attention is of one head and one token (there of all heads, mixed, after the skip), heads are averaged after
+    the product (there before), and ẽ in an MLP is what it adds (there the token after the skip). Values here are the
+    model's own, with bias and normalisation, which the former leaves out.
 
     Args:
         per_head: one map per head of the last block.
