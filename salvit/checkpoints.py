@@ -53,8 +53,10 @@ def _read(path: Path) -> dict[str, Tensor]:
             str(path), weights_only=True
         )  # not the default of every timm
     except _UNREADABLE as error:
-        whole = "; save the model's state_dict(), not the model" if "weights_only" in str(error) else ""
-        reason = str(error).partition("\n")[0] if whole else error
+        # Not tensors by name: pickled classes, or an object that has no names.
+        another = "weights_only" in str(error) or isinstance(error, AttributeError)
+        whole = "; save the model's state_dict(), not the model" if another else ""
+        reason = str(error).partition("\n")[0] if path.stat().st_size else "it is empty"
         raise ValueError(
             f"cannot read {path} as safetensors or as a torch file of tensors{whole}: {reason}"
         ) from error

@@ -31,6 +31,8 @@ def in_this_thread(hook: Callable[..., _Result]) -> Callable[..., _Result | None
 
 
 class _Guarded(Generic[_Result]):
+    watches = False  # only, and changes nothing
+
     def __init__(self, hook: Callable[..., _Result], owner: int) -> None:
         self.hook = hook
         self.owner = owner
@@ -46,6 +48,60 @@ def is_of_this_thread(hook: Callable[..., Any]) -> bool:
         hook: of a module.
     """
     return not isinstance(hook, _Guarded) or hook.owner == threading.get_ident()
+
+
+def may_change_what_is_computed(hook: Callable[..., Any]) -> bool:
+    """Whether a hook may change what this thread computes: it is neither another thread's nor one that only watches.
+
+    Args:
+        hook: of a module.
+    """
+    return is_of_this_thread(hook) and not getattr(hook, "watches", False)
+
+
+@contextmanager
+def one_pass_at_a_time(model: nn.Module) -> Iterator[None]:
+    """Refuse, in this thread and inside the `with` block, that a hook runs the model whose pass called the hook.
+
+    What is kept of a pass, by module, would be that of the pass within.
+
+    Args:
+        model: any module.
+
+    Raises:
+        RuntimeError: where the model runs within its own pass.
+
+    Example:
+        >>> layer = nn.Sequential(nn.Identity())
+        >>> handle = layer[0].register_forward_hook(lambda module, args, output: layer(output))
+        >>> with one_pass_at_a_time(layer):
+        ...     layer(0)
+        Traceback (most recent call last):
+            ...
+        RuntimeError: a hook of this Sequential runs it anew while its maps are extracted: take the hook out, or give \
+it a copy of the model to run
+    """
+    passes = 0
+
+    def begin(module: nn.Module, args: Any) -> None:
+        nonlocal passes
+        passes += 1
+        if passes > 1:
+            raise RuntimeError(
+                f"a hook of this {type(model).__name__} runs it anew while its maps are extracted: take the hook out, "
+                "or give it a copy of the model to run"
+            )
+
+    def end(module: nn.Module, args: Any, output: Any) -> None:
+        nonlocal passes
+        passes -= 1
+
+    before, after = _Guarded(begin, threading.get_ident()), _Guarded(end, threading.get_ident())
+    before.watches = after.watches = True
+    with ExitStack() as stack:
+        stack.callback(model.register_forward_pre_hook(before).remove)
+        stack.callback(model.register_forward_hook(after, always_call=True).remove)
+        yield
 
 
 @contextmanager

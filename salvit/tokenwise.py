@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules import module as hooks_of_all
 
+from salvit.hooks import may_change_what_is_computed
 from salvit.vit import ViT
 from salvit.walk import modules_of
 
@@ -54,6 +55,7 @@ def tokens_meet_in_attention_alone(vit: ViT) -> bool:
         and type(vit).__module__.startswith("timm.models.")
         and (_name(vit.norm) in _NORMS or type(vit.norm) is nn.Identity)
         and all(_is_known(module) for module in modules_of(vit.blocks))
+        and not _shares(vit.blocks)
     )
 
 
@@ -73,7 +75,16 @@ def is_altered(module: nn.Module) -> bool:
     """
     own: dict[str, Any] = vars(module)
     kind: Any = type(module)
-    return any(own[hooks] for hooks in _HOOKS) or not _methods(kind).isdisjoint(own)
+    hooks = (hook for kinds in _HOOKS if own[kinds] for hook in tuple(own[kinds].values()))
+    return any(map(may_change_what_is_computed, hooks)) or not _methods(kind).isdisjoint(own)
+
+
+def _shares(blocks: nn.Module) -> bool:
+    """Whether a weight or a module is in several places: what is left out in one would be in the other, too."""
+    modules = modules_of(blocks)
+    weights = [id(part) for module in modules for part in module._parameters.values() if part is not None]
+    parts = [id(part) for module in modules for part in module._modules.values() if part is not None]
+    return len(set(weights)) < len(weights) or len(set(parts)) < len(parts)
 
 
 @cache

@@ -1,5 +1,6 @@
 """A model, and the thread that runs it, the same after a call as before it."""
 
+import os
 import sys
 import threading
 import traceback
@@ -19,14 +20,30 @@ _LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
 _GUARD = threading.Lock()
 
 
-def lock_of(model: nn.Module) -> "threading.RLock":
+def lock_of(model: object) -> "threading.RLock":
     """Return the lock that lets one thread at a time look into a model: hooks belong to it, not to a thread.
 
+    Models whose first block is the same module, as two heads on one trunk, have one lock.
+
     Args:
-        model: any module.
+        model: a ViT, or what is to be refused.
     """
+    blocks = getattr(model, "blocks", None)
+    trunk = blocks[0] if isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks) else model
     with _GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
+        return (
+            _LOCKS.setdefault(trunk, threading.RLock()) if isinstance(trunk, nn.Module) else threading.RLock()
+        )
+
+
+def _forget_other_threads() -> None:
+    """In a process that was forked while another thread held a lock, nobody is left to release it."""
+    global _LOCKS, _GUARD
+    _LOCKS, _GUARD = WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 class untouched:
@@ -80,8 +97,13 @@ class untouched:
         for module, fused in zip(self.modules, self.fused, strict=True):
             if module._forward_pre_hooks or module._forward_hooks:
                 pre_hooks, hooks = self.hooks.get(module, ({}, {}))
-                _keep(module._forward_pre_hooks, pre_hooks)
-                _keep(module._forward_hooks, hooks)
+                _keep(module._forward_pre_hooks, pre_hooks, module._forward_pre_hooks_with_kwargs)
+                _keep(
+                    module._forward_hooks,
+                    hooks,
+                    module._forward_hooks_with_kwargs,
+                    module._forward_hooks_always_called,
+                )
             if fused is not _fused(module):
                 module.fused_attn = fused
         if _get_current_function_mode_stack() != self.function_modes:
@@ -97,12 +119,14 @@ def _fused(module: nn.Module) -> Any:
     return vars(module).get("fused_attn")
 
 
-def _keep(hooks: dict[int, Any], before: dict[int, Any]) -> None:
+def _keep(hooks: dict[int, Any], before: dict[int, Any], *flags: dict[int, bool]) -> None:
     """Take out what was added, but not what a hook of the user put in its own place, nor another thread's."""
     if len(hooks) != len(before):
         for key in hooks.keys() - before.keys():
             if is_of_this_thread(hooks[key]):
                 del hooks[key]
+                for flag in flags:
+                    flag.pop(key, None)
 
 
 def _interrupt_behind(error: BaseException | None, handled: BaseException | None) -> KeyboardInterrupt | None:

@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +19,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
 from salvit.checkpoints import load_checkpoint
+from salvit.description import read_description
 from salvit.hub import fetch_weights, require_hub
 from salvit.walk import modules_of, parameters_of
 
@@ -123,10 +123,15 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
             f"{path} says nothing about the architecture and there is no {description.name} beside it; "
             f'pass the timm name: load_vit("vit_base_patch16_224", weights="{path}")'
         )
-    content = json.loads(description.read_text())
+    content = read_description(description)
     arguments = {"dynamic_img_size": True, **content.pop("model"), **kwargs}
     name = content.pop("vit", None)
-    vit = VisionTransformer(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
+    try:
+        vit = (
+            VisionTransformer(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
+        )
+    except TypeError as error:
+        raise ValueError(f'{description}: "model" does not fit the architecture: {error}') from error
     vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
     return vit
 
@@ -203,7 +208,8 @@ def require_plain_vit(vit: ViT) -> ViT:
         parts = vit.named_children() if isinstance(vit, nn.Module) else ()
         for name, module in parts:
             if isinstance(module, ViT):
-                raise TypeError(f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its .{name}")
+                part = f"[{name}]" if name.isdecimal() else f".{name}"
+                raise TypeError(f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its {part}")
         raise TypeError(
             f"{type(vit).__name__} is not a plain timm ViT (timm's VisionTransformer, VisionTransformerRelPos, "
             f"Beit, Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
@@ -266,6 +272,26 @@ def has_class_token(vit: ViT) -> bool:
     """
     holder = vit.embeds if isinstance(vit, NaFlexVit) else vit
     return getattr(holder, "cls_token", None) is not None
+
+
+def num_classes(vit: ViT) -> int:
+    """Return how many classes the classifier tells apart, 0 if there is none.
+
+    The layer that is there counts, not `vit.num_classes`, which stays as it was after `vit.head = nn.Linear(…)`.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32)
+        >>> vit.head = nn.Linear(192, 5)
+        >>> num_classes(vit), vit.num_classes
+        (5, 1000)
+    """
+    head = vit.head
+    while isinstance(head, nn.Sequential) and len(head):
+        head = head[-1]
+    return 0 if type(head) is nn.Identity else int(getattr(head, "out_features", vit.num_classes))
 
 
 def num_prefix_tokens(vit: ViT) -> int:
@@ -333,13 +359,23 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
 
     Raises:
         IndexError: if there is no such block.
-        ValueError: if its attention is not one of timm's.
+        ValueError: if its attention is not one of timm's, or several blocks share one.
     """
     [index] = block_indices(vit, [block])
+    _require_attention_of_its_own(vit, what)
     if not attention_modules(vit, index):
         raise ValueError(
             f"{what} needs timm's attention, and block {index} of this {type(vit).__name__} "
             f"({type(vit.blocks[index]).__name__}) has none"
+        )
+
+
+def _require_attention_of_its_own(vit: ViT, what: str) -> None:
+    attentions = [module for block in range(len(vit.blocks)) for module in attention_modules(vit, block)]
+    if len(set(vit.blocks)) < len(vit.blocks) or len(set(attentions)) < len(attentions):
+        raise ValueError(
+            f"{what} needs the attention of each block, and blocks of this {type(vit).__name__} are, or share, one "
+            "and the same module, which does not tell when it is which"
         )
 
 
@@ -352,13 +388,9 @@ def require_attention_maps(vit: ViT, what: str) -> None:
 
     Raises:
         ValueError: if a block's attention is differential or not one of timm's, where the message names the
-            block, or one block is used several times.
+            block, or several blocks are, or share, one and the same.
     """
-    if len(set(vit.blocks)) < len(vit.blocks):
-        raise ValueError(
-            f"{what} needs attention maps, and blocks of this {type(vit).__name__} are one and the same module, "
-            "which does not tell when it is which"
-        )
+    _require_attention_of_its_own(vit, what)
     for block in range(len(vit.blocks)):
         modules = attention_modules(vit, block)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
@@ -427,12 +459,11 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
             "dynamic_img_size=True as salvit.load_vit does"
         )
     patch_height, patch_width = embed.feat_ratio(as_scalar=False)
-    if not embed.dynamic_img_pad and (
-        height % patch_height or width % patch_width or not height or not width
-    ):
+    if height % patch_height or width % patch_width or not height or not width:
+        padded = ", also where the model would pad it: a map would cover the padding as well"
         raise ValueError(
             f"the input is {height}×{width} pixels; its sides must be multiples of the patch size "
-            f"{patch_height}×{patch_width}"
+            f"{patch_height}×{patch_width}{padded if embed.dynamic_img_pad else ''}"
         )
     rows, columns = embed.dynamic_feat_size((height, width))
     return int(rows), int(columns)

@@ -262,6 +262,35 @@ def test_the_layer_behind_attention_must_be_what_it_is_taken_for(images, name, h
     torch.testing.assert_close(METHODS[name]()(normed.eval(), images, 1), expected, rtol=1e-8, atol=1e-12)
 
 
+def tie_weights(vit):
+    for block in vit.blocks:
+        block.mlp.fc1.weight = block.attn.qkv.weight
+
+
+def tie_layers(vit):
+    for block in vit.blocks:
+        block.mlp.fc1 = block.attn.qkv
+
+
+@pytest.mark.parametrize("name", ["agcam", "attention_gradient", "attn_gradcam", "generic_attention"])
+@pytest.mark.parametrize("tie", [tie_weights, tie_layers])
+def test_what_is_left_out_of_attention_is_not_left_out_where_it_is_used_too(images, name, tie):
+    vit, untied = build_vit(mlp_ratio=3), build_vit(mlp_ratio=3)
+    tie(vit)
+    untied.load_state_dict(vit.state_dict())
+    torch.testing.assert_close(vit(images), untied(images))
+    expected = METHODS[name]()(untied, images, 1)
+    torch.testing.assert_close(METHODS[name]()(vit, images, 1), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["raw_attention", "attention_gradient", "token_gradcam", "scorecam"])
+def test_blocks_that_share_their_attention_are_refused(images, name):
+    vit = build_vit()
+    vit.blocks[2].attn = vit.blocks[0].attn
+    with pytest.raises(ValueError, match="blocks of this VisionTransformer are, or share, one and the same"):
+        METHODS[name]()(vit, images)
+
+
 @pytest.mark.parametrize("name", ["norm_rollout", "tokentm"])
 @pytest.mark.parametrize("part", ["attn", "attn.proj", "ls1", "drop_path1"])
 def test_what_attention_adds_must_not_be_changed_on_its_way(images, name, part):

@@ -1,6 +1,8 @@
+import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, TokenTM
 from salvit.lrp.denormals import flushing
 from salvit.recording import read_attention, record
-from salvit.untouched import untouched
+from salvit.untouched import lock_of, untouched
 from tests.extractors.conftest import build_vit
 from tests.registry import OPTIONS
 
@@ -93,12 +95,74 @@ def test_threads_that_share_a_model_do_not_disturb_each_other(extractor):
                 wrong.append(which)
             time.sleep(0)
 
-    threads = [threading.Thread(target=work, args=(which,)) for which in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, (0, 1)))  # raises what a thread has raised
     assert not wrong
+
+
+def test_models_that_share_a_trunk_have_one_lock():
+    vit, other = build_vit(), build_vit()
+    other.blocks = vit.blocks
+    assert lock_of(vit) is lock_of(other)
+    assert lock_of(vit) is not lock_of(build_vit())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_does_not_wait_for_a_thread_that_it_does_not_have():
+    vit = build_vit()
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with lock_of(vit):
+            held.set()
+            release.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    child = os.fork()
+    if not child:
+        os._exit(0 if lock_of(vit).acquire(timeout=5) else 1)
+    release.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("raw_attention", "patch_embed"),
+        ("attention_gradient", "norm"),
+        ("agcam", "patch_embed"),
+        ("scorecam", "norm"),
+    ],
+)
+@pytest.mark.parametrize("within", ["model", "extractor"])
+def test_a_pass_within_a_pass_is_refused(name, place, within):
+    """What is kept of the pass, by module, would be that of another image."""
+    vit, extractor = build_vit(), METHODS[name](**OPTIONS.get(name, {}))
+    images, other = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
+    expected, logits = extractor(vit, images, 1), vit(images)
+    busy = []
+
+    def run_another(module, args, output):
+        if not busy:
+            busy.append(True)
+            try:
+                vit(other) if within == "model" else METHODS["raw_attention"]()(vit, other)
+            finally:
+                busy.clear()
+
+    handle = vit.get_submodule(place).register_forward_hook(run_another)
+    with pytest.raises(RuntimeError, match="a hook of this VisionTransformer runs it anew"):
+        extractor(vit, images, 1)
+    assert torch.equal(vit(images), logits)
+    handle.remove()
+    assert not any(
+        module._forward_hooks or module._forward_hooks_always_called or module._forward_pre_hooks
+        for module in vit.modules()
+    )
+    torch.testing.assert_close(extractor(vit, images, 1), expected, rtol=0, atol=0)
 
 
 def build_gated_vit(**options):

@@ -348,7 +348,9 @@ def test_patch_grid_checks_divisibility(source):
     with pytest.raises(ValueError, match=r"32×40 pixels.*multiples of the patch size 16×16"):
         patch_grid(vit, (32, 40))
     padding = load_vit(NAME, pretrained=False, img_size=32, dynamic_img_pad=True, **SMALL)
-    assert patch_grid(padding, (32, 40)) == (2, 3)
+    assert patch_grid(padding, (32, 48)) == (2, 3)
+    with pytest.raises(ValueError, match="a map would cover the padding as well"):
+        patch_grid(padding, (32, 40))
 
 
 def test_tokens_heads_and_blocks():

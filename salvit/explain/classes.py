@@ -2,12 +2,13 @@
 
 import difflib
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
-from salvit.vit import ViT
+from salvit.vit import ViT, num_classes
 
 _FEW = 20  # classes that a message lists
 _WNID = re.compile(r"n\d{8}")
@@ -120,10 +121,16 @@ def classes_of(vit: ViT) -> Classes:
         >>> classes.find("Bull Mastiff"), classes.find("n02108422"), classes.describe(281)
         (243, 243, 'tabby (281)')
     """
-    count = int(vit.num_classes)
+    count = num_classes(vit)
     config = getattr(vit, "pretrained_cfg", None) or {}
     labels = list(config.get("label_names") or ())
     subset = infer_imagenet_subset({"num_classes": count})
+    if count and labels and len(labels) != count:
+        warnings.warn(
+            f"label_names that come with the weights name {len(labels)} classes, and the model has {count}: they are "
+            "left out",
+            stacklevel=2,
+        )
     if count and len(labels) == count:
         descriptions = config.get("label_descriptions") or {}
         return Classes(count, labels, [descriptions.get(label, label) for label in labels])

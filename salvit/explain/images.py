@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from datamodules.dataset import Size
 from datamodules.errors import CorruptFileError
 from datamodules.images import read_image, to_tensor
 from salvit.explain.inputs import Input
+from salvit.resize import resize_antialiased
 
 LONGEST_SIDE = 1024
 """Of a picture, in pixels; a larger image is shown smaller."""
@@ -109,6 +109,4 @@ def resized_map(saliency: Tensor, size: Size) -> Tensor:
     if saliency.min() == saliency.max():
         # Weights sum to 1 but for rounding, which the colours of an overlay would blow up to a full-range map.
         return saliency[:1, :1].expand(size).clone()
-    return F.interpolate(
-        saliency[None, None], size, mode="bilinear", align_corners=False, antialias=True
-    )[0, 0]  # fmt: skip
+    return resize_antialiased(saliency[None, None], size)[0, 0]

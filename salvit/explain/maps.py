@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.explain.task import Task
+from salvit.vit import num_classes
 
 
 def probabilities(task: Task, images: Tensor) -> Tensor | None:
@@ -26,7 +27,7 @@ def probabilities(task: Task, images: Tensor) -> Tensor | None:
         raise ValueError(
             f"{task.model} gives NaN or infinity, of which there is nothing to explain: are its weights whole?"
         )
-    return output.softmax(dim=-1) if task.vit.num_classes else None
+    return output.softmax(dim=-1) if num_classes(task.vit) else None
 
 
 def saliency_of(task: Task, method: str, images: Tensor, target: Tensor | None) -> Tensor:

@@ -7,11 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from salvit.hooks import one_pass_at_a_time
 from salvit.options import HasOptions
 from salvit.untouched import lock_of, untouched
 from salvit.vit import (
     ViT,
     in_channels,
+    num_classes,
     num_prefix_tokens,
     patch_grid,
     require_attention_maps,
@@ -79,15 +81,23 @@ class Extractor(HasOptions, ABC):
                 the wrong shape, size, dtype or device or contain NaN, infinity or what would overflow; if
                 the targets do not fit; or if the model itself gives NaN or infinity.
         """
-        self.check(vit)
-        check_images(vit, images)
-        self.check_grid(vit, patch_grid(vit, images))
-        classes = check_target(vit, images, target)
-        # Out of inference mode, which Lightning tests in: nothing made in it could be differentiated.
-        with lock_of(vit), untouched(vit) as guard, guard, torch.inference_mode(False), torch.no_grad():
-            explained = _normal(classes) if self.class_specific and classes is not None else None
-            maps = self._maps(vit, _normal(images), explained)
-        _require_finite(self, maps)
+        # Not only while it computes: the model is to be seen without what another thread has hooked into it.
+        with lock_of(vit):
+            self.check(vit)
+            check_images(vit, images)
+            self.check_grid(vit, patch_grid(vit, images))
+            classes = check_target(vit, images, target)
+            # Out of inference mode, which Lightning tests in: nothing made in it could be differentiated.
+            with (
+                untouched(vit) as guard,
+                guard,
+                torch.inference_mode(False),
+                torch.no_grad(),
+                one_pass_at_a_time(vit),
+            ):
+                explained = _normal(classes) if self.class_specific and classes is not None else None
+                maps = self._maps(vit, _normal(images), explained)
+        self._require_maps(vit, images, maps)
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
     def check(self, vit: ViT) -> None:
@@ -101,9 +111,14 @@ class Extractor(HasOptions, ABC):
             ValueError: if it is in training mode or lacks what the method needs.
         """
         require_frozen_vit(vit)
-        if self.class_specific and vit.num_classes < 1:
+        if self.class_specific and num_classes(vit) < 1:
             raise ValueError(
                 f"{self!r} explains a class, and the model has no classifier head: load weights that have one"
+            )
+        if self.class_specific and not vit.global_pool:
+            raise ValueError(
+                f"{self!r} explains a class, and the model classifies every token by itself "
+                f'(global_pool=""): load it with another'
             )
         if self.reads_attention:
             require_attention_maps(vit, repr(self))
@@ -118,6 +133,21 @@ class Extractor(HasOptions, ABC):
         Raises:
             ValueError: if it is too small.
         """
+
+    def _require_maps(self, vit: ViT, images: Tensor, maps: Tensor) -> None:
+        """Raise unless an extractor, which may be one's own, has done what it says."""
+        promised = (len(images), self.num_channels(vit))
+        if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != promised:
+            found = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+            raise ValueError(
+                f"{self!r} must give maps [B, K, h, w] with K = num_channels(vit), here [{promised[0]}, "
+                f"{promised[1]}, h, w]; it gave {found}"
+            )
+        if not torch.isfinite(maps).all():
+            raise ValueError(
+                f"{self!r} gives NaN or infinity for images {_not_finite(maps)} of the batch: weights are damaged, or "
+                "activations overflow the model's dtype"
+            )
 
     @abstractmethod
     def num_channels(self, vit: ViT) -> int:
@@ -178,14 +208,6 @@ def _normal(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def _require_finite(extractor: Extractor, maps: Tensor) -> None:
-    if not torch.isfinite(maps).all():
-        raise ValueError(
-            f"{extractor!r} gives NaN or infinity for images {_not_finite(maps)} of the batch: weights are damaged, or "
-            "activations overflow the model's dtype"
-        )
-
-
 def _not_finite(batch: Tensor) -> list[int]:
     indices: list[int] = (~torch.isfinite(batch)).flatten(1).any(1).nonzero().flatten().tolist()
     return indices
@@ -207,7 +229,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     """
     if target is None:
         return None
-    if vit.num_classes < 1:
+    if num_classes(vit) < 1:
         raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
     try:
         classes = torch.as_tensor(target, device=target.device if isinstance(target, Tensor) else "cpu")
@@ -223,9 +245,9 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
             f"target must be one class or one per image, [{len(images)}]; got {list(classes.shape)}"
         )
     classes = classes.long().expand(len(images))
-    outside = classes[(classes < 0) | (classes >= vit.num_classes)]
+    outside = classes[(classes < 0) | (classes >= num_classes(vit))]
     if len(outside):
-        raise ValueError(f"target class {int(outside[0])} is outside 0 … {vit.num_classes - 1}")
+        raise ValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
     # Only now, so that what comes from the host is checked without waiting for a GPU.
     return classes.to(images.device)
 

@@ -44,8 +44,10 @@ class RandomMap(Extractor):
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         height, width = patch_grid(vit, images)
         dtype = torch.promote_types(images.dtype, torch.float32)
+        # Of float32 whatever torch's default is, and of zeros of one sign.
         maps = [
-            torch.rand(1, height, width, generator=self._generator(image), device="cpu") for image in images
+            torch.rand(1, height, width, generator=self._generator(image), dtype=torch.float32, device="cpu")
+            for image in images.float() + 0.0
         ]
         return torch.stack(maps).to(images.device, dtype)
 

@@ -9,7 +9,8 @@ from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.rows import carry, check_rows, select_row
 from salvit.gradients import attention_gradients, require_class_readout, require_differentiable
 from salvit.recording import Rows
-from salvit.vit import ViT, block_indices, num_heads
+from salvit.tokenwise import tokens_meet_in_attention_alone
+from salvit.vit import ViT, block_indices, num_heads, tokens_read
 
 
 class AttentionTimesGradient(Extractor):
@@ -34,6 +35,16 @@ class AttentionTimesGradient(Extractor):
         require_differentiable(vit)
         if self.rows == "class":
             require_class_readout(vit, repr(self), remedy='use rows="all"')
+
+    def _require_patches_read(self, vit: ViT, lowest: int) -> None:
+        """Raise if no patch's attention in the block `lowest`, or above it, reaches what the classifier reads."""
+        if self.rows == "class" or lowest < len(vit.blocks) - 1 or not tokens_read(vit):
+            return
+        if tokens_meet_in_attention_alone(vit):
+            raise ValueError(
+                f"{self!r} follows the patches' rows of the last block, and this {type(vit).__name__} reads its class "
+                'token alone after it, so they are 0: use rows="class", or lower blocks'
+            )
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""
@@ -89,11 +100,11 @@ class AttentionGradient(AttentionTimesGradient):
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
             IndexError: if it has no such block.
-            ValueError: if it is in training mode or checkpoints gradients, or if it does not classify from
-                a class token and `rows="class"`.
+            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from
+                a class token and `rows="class"`, or if it does and `rows="all"` of the last block alone.
         """
         super().check(vit)
-        self._blocks(vit)
+        self._require_patches_read(vit, min(self._blocks(vit)))
 
     def _blocks(self, vit: ViT) -> list[int]:
         return block_indices(vit, range(len(vit.blocks)) if isinstance(self.block, str) else [self.block])
@@ -138,6 +149,20 @@ class GenericAttention(AttentionTimesGradient):
         check_rows(rows)
         self.per_head = per_head
         self.rows = rows
+
+    def check(self, vit: ViT) -> None:
+        """Raise as the other attention-gradient methods do.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from
+                a class token and `rows="class"`, or if it does and `rows="all"` of the only block.
+        """
+        super().check(vit)
+        self._require_patches_read(vit, lowest=0)
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         recorded = attention_gradients(vit, images, target, range(len(vit.blocks)))

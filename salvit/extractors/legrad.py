@@ -19,7 +19,9 @@ class LeGrad(Extractor):
     s_l is the target logit of the classifier applied to block l's own output: head(norm(mean over all tokens
     of the block's output)). Since s_l is asked about A_l only, every block's input is held fixed, and one
     backward pass of Σ_l s_l gives all gradients. Needs no class token. The source normalises the map to
-    [0, 1]; this one is left as it is, and summed instead of averaged over the blocks.
+    [0, 1]; this one is left as it is, and summed instead of averaged over the blocks. Where the classifier pools by
+    attention, the mean token is pooled by it alone (the source takes the gradient of the pooling's own attention there
+    instead); of a distilled model, s_l is the mean of its two classifiers'.
 
     Source: Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature Formation
     Sensitivity", ICCV 2025, section 3; the tokens' mean as in its code.

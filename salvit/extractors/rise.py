@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, check_seed
-from salvit.vit import ViT
+from salvit.vit import ViT, num_classes
 
 
 class RISE(Extractor):
@@ -60,6 +60,23 @@ class RISE(Extractor):
         self.probability = probability
         self.batch_size = batch_size
         self.seed = seed
+
+    def check(self, vit: ViT) -> None:
+        """Raise if the model is unfit, or knows a single class.
+
+        Args:
+            vit: the model.
+
+        Raises:
+            TypeError: if it is not a plain timm ViT, or is compiled.
+            ValueError: if it is in training mode, or what it says of its only class is always 1.
+        """
+        super().check(vit)
+        if num_classes(vit) == 1:
+            raise ValueError(
+                f"{self!r} asks how probable the class is, and of a model's only class that is always 1: use a "
+                "method that follows the logit"
+            )
 
     def num_channels(self, vit: ViT) -> int:
         """Return 1."""

@@ -8,14 +8,19 @@ from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.hooks import inputs_of
 from salvit.vit import ViT, attention_modules, require_attention
 
+_ROUNDING = 64
+"""In units of the last digit: features that differ by less are those of equal patches."""
+
 
 class ScoreCAM(Extractor):
     """Features F_d of the patches that enter one block's attention, weighted by the class's logit y behind them.
 
     The map is max(Σ_d α_d F_d, 0), α = softmax_d y(x ⊙ M_d), and the mask M_d is F_d enlarged bilinearly to the
-    image x and stretched to [0, 1] (0 where F_d is the same everywhere). Hidden pixels are 0 in the normalised image,
-    the model's mean colour; what the model says of an image hidden altogether does not change the softmax. F is that
-    of `TokenGradCAM`. Costs one forward pass per image, and one for each of its D features (768 in ViT-B).
+    image x and stretched to [0, 1] (0 where F_d is the same everywhere, up to rounding). Hidden pixels are 0 in the
+    normalised image, the model's mean colour; what the model says of an image hidden altogether does not change the
+    softmax. F is that of `TokenGradCAM`. Masks are enlarged between pixel centres; the pytorch-grad-cam package aligns
+    the grid's corners with the image's, which on coarse grids gives other maps. Costs one forward pass per image, and
+    one for each of its D features (768 in ViT-B).
 
     Source: Wang et al., "Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks", CVPR
     Workshops 2020, algorithm 1, on the layer that the pytorch-grad-cam package names for ViTs, `blocks[-1].norm1`.
@@ -93,10 +98,13 @@ class ScoreCAM(Extractor):
 
 
 def _masks(features: Tensor, image: Tensor) -> Tensor:
-    """[C, 1, H, W] in [0, 1] from features [C, h, w]."""
+    """[C, 1, H, W] in [0, 1] from features [C, h, w], promoted to float32 at least."""
     enlarged = F.interpolate(features[:, None], image.shape[-2:], mode="bilinear", align_corners=False)
     low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
     # Enlarging what is the same everywhere gives rounding, which would be stretched too.
-    varies = features.amax((1, 2)) > features.amin((1, 2))
+    least, most = features.amin((1, 2)), features.amax((1, 2))
+    varies = most - least > _ROUNDING * torch.finfo(features.dtype).eps * torch.maximum(
+        most.abs(), least.abs()
+    )
     stretched = (enlarged - low) / (high - low).clamp(min=torch.finfo(enlarged.dtype).tiny)
     return stretched * varies[:, None, None, None]

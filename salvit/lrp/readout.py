@@ -6,7 +6,7 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from salvit.lrp.rules import RuleSet, average
-from salvit.vit import ViT, num_prefix_tokens
+from salvit.vit import ViT, num_classes, num_prefix_tokens
 
 
 def predicted(vit: ViT, tokens: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def head_relevance(vit: ViT, tokens: Tensor, classes: Tensor, rules: RuleSet) ->
         1.0
     """
     tokens = vit.norm(tokens)
-    seed = F.one_hot(classes, vit.num_classes).to(tokens.dtype)
+    seed = F.one_hot(classes, num_classes(vit)).to(tokens.dtype)
     if isinstance(vit, VisionTransformerDistilled):
         return _two_heads(vit, tokens, seed, rules)
     first = 0 if vit.global_pool == "token" else first_pooled(vit)

@@ -152,7 +152,7 @@ def _propagate(
     if not _has_tokens([logits]):
         raise ValueError(f"LRP cannot follow tokens to the logits of this {type(vit).__name__}")
     classes = logits.argmax(-1) if target is None else target
-    seed = F.one_hot(classes, vit.num_classes).to(logits.dtype)
+    seed = F.one_hot(classes, logits.shape[-1]).to(logits.dtype)
     [relevance] = torch.autograd.grad(logits, begun, seed)
     return _Passed(relevance, mode.attention, classes)
 

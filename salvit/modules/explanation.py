@@ -19,7 +19,7 @@ from salvit.metrics.rows import PerImageRows
 from salvit.modules.results import Record, Results
 from salvit.scores import Case, Score, default_scores
 from salvit.source import code_of, package_hash
-from salvit.vit import describe_vit, load_vit, normalize
+from salvit.vit import describe_vit, load_vit, normalize, num_classes
 
 Batch = dict[str, Any]
 
@@ -135,7 +135,7 @@ class ExplanationModule(LightningModule):
             batch: the datamodule's.
             images: its images, normalised for the model.
         """
-        if self.vit.num_classes < 1:
+        if num_classes(self.vit) < 1:
             return None, torch.ones(len(images), dtype=torch.bool)
         with torch.no_grad():
             predicted = self.vit(images).argmax(dim=-1)
@@ -197,15 +197,15 @@ class ExplanationModule(LightningModule):
 
     def _check_classes(self, data: SaliencyDataModule, sample: Mapping[str, Any]) -> None:
         names = getattr(data, "class_names", None)
-        if "label" in sample and names is not None and 0 < self.vit.num_classes != len(names):
+        if "label" in sample and names is not None and 0 < num_classes(self.vit) != len(names):
             raise ValueError(
-                f"the model knows {self.vit.num_classes} classes and {type(data).__name__} has {len(names)}: "
+                f"the model knows {num_classes(self.vit)} classes and {type(data).__name__} has {len(names)}: "
                 "fine-tune a head first (experiments/agcam/*_head.yaml) and name its file with --model.vit"
             )
 
     def _can_score(self, score: Score, sample: Mapping[str, Any]) -> bool:
         return all(key in sample for key in score.keys) and not (
-            score.needs_class and self.vit.num_classes < 1
+            score.needs_class and num_classes(self.vit) < 1
         )
 
     def _open_results(self, data: SaliencyDataModule) -> None:

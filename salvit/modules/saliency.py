@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
@@ -19,6 +18,7 @@ from salvit.modules.checkpoint import check_same_model, describe, without_backbo
 from salvit.modules.map_cache import MapCache
 from salvit.modules.profiles import check_profiles, split_metrics
 from salvit.modules.schedule import adamw_with_warmup, keep_configured
+from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize
 
 Batch = dict[str, Any]
@@ -196,9 +196,7 @@ def density_like(pred: Tensor, density: Tensor | list[Tensor]) -> Tensor:
     size = pred.shape[-2:]
     batches = [density] if isinstance(density, Tensor) else [one[None] for one in density]
     resized = [
-        batch
-        if batch.shape[-2:] == size
-        else F.interpolate(batch[:, None], size, mode="bilinear", align_corners=False, antialias=True)[:, 0]
+        batch if batch.shape[-2:] == size else resize_antialiased(batch[:, None], size)[:, 0]
         for batch in batches
     ]
     return torch.cat(resized).to(pred.device)

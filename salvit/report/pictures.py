@@ -9,7 +9,8 @@ from matplotlib import colormaps, get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn import functional as F
+
+from salvit.resize import resize_antialiased
 
 COLORMAP = "inferno"
 _MARGIN, _LABEL_HEIGHT = 6, 22
@@ -147,4 +148,4 @@ def _unit(saliency: Tensor) -> NDArray[np.float32]:
 
 
 def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(image[None], tuple(size), mode="bilinear", align_corners=False, antialias=True)[0]
+    return resize_antialiased(image[None], size)[0]

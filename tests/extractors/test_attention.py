@@ -3,6 +3,7 @@ import json
 import pickle
 from math import erf
 from pathlib import Path
+from typing import Any
 
 import jsonargparse
 import numpy as np
@@ -14,6 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 import salvit
 from salvit.extractors import METHODS, Extractor, RawAttention, extract
+from tests.registry import OPTIONS
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden"
 
@@ -293,7 +295,62 @@ def test_a_target_changes_nothing_where_no_class_is_explained(vit, images):
     torch.testing.assert_close(RawAttention()(vit, images, 3), RawAttention()(vit, images), rtol=0, atol=0)
 
 
+class Careless(Extractor):
+    """Gives what it is told to, whatever it has promised."""
+
+    def __init__(self, give: Any):
+        self.give = give
+
+    def num_channels(self, vit):
+        return 2
+
+    def _maps(self, vit, images, target):
+        return self.give
+
+
+@pytest.mark.parametrize(
+    ("give", "found"),
+    [
+        (torch.ones(3, 4, 6), r"\[3, 4, 6\]"),
+        (torch.ones(3, 1, 4, 6), r"\[3, 1, 4, 6\]"),
+        (torch.ones(1, 2, 4, 6), r"\[1, 2, 4, 6\]"),
+        (None, "NoneType"),
+    ],
+)
+def test_an_extractor_must_keep_its_promise(vit, images, give, found):
+    with pytest.raises(ValueError, match=rf"must give maps .* here \[3, 2, h, w\]; it gave {found}"):
+        Careless(give)(vit, images)
+    assert Careless(torch.ones(3, 2, 4, 6))(vit, images).shape == (3, 2, 4, 6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_head_that_was_put_in_place_of_the_models_counts(make_vit, images, name):
+    """`vit.head = nn.Linear(…)` leaves `vit.num_classes` as it was."""
+    vit, announced = make_vit(), make_vit()
+    announced.reset_classifier(9)
+    announced.double().eval().requires_grad_(False)
+    vit.head = copy.deepcopy(announced.head)
+    extractor = METHODS[name](**OPTIONS.get(name, {}))
+    for target in (None, 8):
+        maps, expected = extractor(vit, images, target), extractor(announced, images, target)
+        torch.testing.assert_close(maps, expected, rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"class 9 is outside 0 … 8"):
+        extractor(vit, images, 9)
+
+
+def test_a_model_that_pools_nothing_explains_no_class(make_vit, images):
+    vit = make_vit(global_pool="")
+    for name in ("legrad", "input_gradient", "rise", "scorecam", "relevance_lrp"):
+        with pytest.raises(ValueError, match='global_pool=""'):
+            METHODS[name]()(vit, images)
+    assert RawAttention()(vit, images).isfinite().all()
+
+
 def test_no_classifier(make_vit, images):
+    headless = make_vit()
+    headless.head = torch.nn.Identity().eval()
+    with pytest.raises(ValueError, match="no classifier head"):
+        ClassSpecific()(headless, images)
     vit = make_vit(num_classes=0)
     with pytest.raises(ValueError, match="no classifier head"):
         ClassSpecific()(vit, images)

@@ -51,3 +51,17 @@ def test_gradients_match_finite_differences(vit, images, y, x):
         torch.testing.assert_close(gradient[index, 0, y, x], slopes.abs().max(), rtol=1e-6, atol=1e-9)
         expected = (slopes * images[index, :, y, x]).sum()
         torch.testing.assert_close(product[index, 0, y, x], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_noise_is_that_of_the_image_in_every_precision(vit, images):
+    images = images.float()
+    images[0, 0, 0, 0] = 0.0
+    expected = RandomMap()(vit.float(), images)
+    images[0, 0, 0, 0] = -0.0
+    torch.testing.assert_close(RandomMap()(vit.float(), images), expected, rtol=0, atol=0)
+    torch.set_default_dtype(torch.float64)
+    try:
+        maps = RandomMap()(vit.double(), images.double())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(maps, expected.double(), rtol=0, atol=0)

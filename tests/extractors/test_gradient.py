@@ -46,8 +46,9 @@ def test_generic_attention_matches_slow_reference(make_vit, images, rows):
     torch.testing.assert_close(heads[:, 1], expected, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("rows", ["class", "all"])
-@pytest.mark.parametrize("block", [0, 1, -1])
+@pytest.mark.parametrize(
+    ("block", "rows"), [(0, "class"), (0, "all"), (1, "class"), (1, "all"), (-1, "class")]
+)
 def test_one_block_matches_slow_reference(make_vit, images, block, rows):
     vit = make_vit(img_size=(32, 48))
     expected = torch.stack(
@@ -92,3 +93,18 @@ def test_bad_options(vit, images):
         GenericAttention(rows="cls")
     with pytest.raises(IndexError, match="no block 3"):
         AttentionGradient(3)(vit, images)
+
+
+@pytest.mark.parametrize("extractor", [AttentionGradient(rows="all"), AttentionGradient(-1, True, "all")])
+def test_patches_rows_that_nobody_reads_are_refused(make_vit, vit, images, extractor):
+    with pytest.raises(ValueError, match="reads its class token alone after it, so they are 0"):
+        extractor(vit, images)
+    assert AttentionGradient(-2, rows="all")(vit, images).amax() > 0
+    assert AttentionGradient("mean", rows="all")(vit, images).amax() > 0
+    assert extractor(make_vit(class_token=False, global_pool="avg"), images).amax() > 0
+
+
+def test_patches_rows_of_an_only_block(make_vit, vit, images):
+    assert GenericAttention(rows="all")(vit, images).amax() > 0
+    with pytest.raises(ValueError, match="so they are 0"):
+        GenericAttention(rows="all")(make_vit(depth=1), images)

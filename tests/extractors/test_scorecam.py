@@ -83,3 +83,11 @@ def test_bad_options(vit, images):
             ScoreCAM(**options)
     with pytest.raises(IndexError, match="no block 3"):
         ScoreCAM(3)(vit, images)
+
+
+def test_rounding_is_no_feature(make_vit):
+    """Equal patches are equal but for rounding, which masks would stretch to the whole range."""
+    vit, images = make_vit(pos_embed="none"), torch.full((2, 3, 32, 48), 0.3, dtype=torch.float64)
+    maps = ScoreCAM()(vit, images, 2)
+    torch.testing.assert_close(maps[1], maps[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(maps, maps[:, :, :1, :1].expand_as(maps), rtol=1e-9, atol=1e-12)

@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from salvit.metrics.functional.maps import check_map_pair, sum_normalize
+from salvit.resize import resize_antialiased
 
 FACTOR = 32
 """By how much maps are made smaller first, in the MIT benchmark."""
@@ -76,7 +76,7 @@ def _smaller(maps: Tensor, shape: tuple[int, int]) -> Tensor:
     """float64 [B, h · w]."""
     if maps.shape[1:] == shape:
         return maps.flatten(1)
-    return F.interpolate(maps[:, None], shape, mode="bilinear", antialias=True).flatten(1)
+    return resize_antialiased(maps[:, None], shape).flatten(1)
 
 
 def _matched(values: Tensor, target: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from salvit.metrics.functional.fixations import Size, fixation_indices
 from salvit.metrics.functional.maps import EPS, check_maps, sum_normalize
+from salvit.resize import resize_antialiased
 
 
 def information_gain(pred: Tensor, fixations: Sequence[Tensor], baseline: Tensor | None = None) -> Tensor:
@@ -97,5 +97,5 @@ def density_of(baseline: Tensor | None, size: Size) -> Tensor:
         return torch.full((size[0] * size[1],), 1 / (size[0] * size[1]), dtype=torch.float64)
     density = check_baseline(baseline)
     if density.shape != size:
-        density = F.interpolate(density[None, None], size, mode="bilinear", antialias=True)[0, 0]
+        density = resize_antialiased(density[None, None], size)[0, 0]
     return sum_normalize(density.flatten()[None])[0]
