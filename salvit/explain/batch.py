@@ -109,12 +109,19 @@ def _write_map(one: Explained, step: Step, saliency: Tensor, stem: str, index: I
     index.add(one.row(step, stem))
 
 
+def _read_overlay(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            return thumbnail(picture)
+    except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged PNG
+        raise OSError(f"{path} is damaged: delete it, and it is made anew ({error})") from error
+
+
 def _write_grid(one: Explained, task: Task, index: Index) -> None:
     name = one.photo.name
     for step in task.steps:
         if step not in one.overlays:  # of an earlier run
-            with Image.open(index.folder / f"{task.stem(name, step)}.png") as picture:
-                one.overlays[step] = thumbnail(picture)
+            one.overlays[step] = _read_overlay(index.folder / f"{task.stem(name, step)}.png")
     about = PngImagePlugin.PngInfo()
     about.add_text(_SHOWS, _shows(task, name, index))
     with atomic_write(index.folder / one.grid_file) as file:

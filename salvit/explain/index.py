@@ -51,20 +51,22 @@ class Index:
         self._rows: dict[str, dict[str, Row]] = {}  # by image and map
         self._written = monotonic()
         for row in _read(folder / INDEX):
-            if (folder / row.map).is_file() and (folder / row.overlay).is_file():
-                grid = row.grid if (folder / row.grid).is_file() else ""
+            if _is_written(folder / row.map) and _is_written(folder / row.overlay):
+                grid = row.grid if _is_written(folder / row.grid) else ""
                 self._rows.setdefault(row.name, {})[row.map] = replace(row, grid=grid)
 
     def of(self, name: str) -> dict[str, Row]:
         """The rows of an image, by map."""
         return dict(self._rows.get(name, {}))
 
-    def name_of(self, sha256: str | None) -> str | None:
-        """The name of the image whose file has a hash."""
-        names = (
-            name for name, rows in self._rows.items() if sha256 in {row.image_sha256 for row in rows.values()}
-        )
-        return next(names, None)
+    def images_of(self, sha256: str | None) -> dict[str, Path]:
+        """Names of the images whose files have a hash, with the paths by which they were found last."""
+        return {
+            name: Path(row.image)
+            for name, rows in self._rows.items()
+            for row in rows.values()
+            if row.image_sha256 == sha256
+        }
 
     @property
     def is_empty(self) -> bool:
@@ -97,6 +99,10 @@ class Index:
 
     def _change(self, name: str, **values: Any) -> None:
         self._rows[name] = {key: replace(row, **values) for key, row in self.of(name).items()}
+
+
+def _is_written(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
 
 
 _COLUMNS = [field.name for field in fields(Row)]

@@ -58,11 +58,15 @@ def join_record(record: Record, out: Path) -> Record:
             a method of one's own whose code has changed.
     """
     earlier = _read(out / RECORD)
-    if earlier.get("settings_sha256") != record["settings_sha256"]:
-        there = f" ({earlier['model']}, input {_size(earlier)})" if earlier else ""
+    if not earlier:
         raise ValueError(
-            f"{out} has maps by another model, other weights, another input size or another version of salvit"
-            f"{there}: take another --out, or delete that folder"
+            f"{out / RECORD} is missing or damaged, and it alone says what the maps in {out} are by: take another "
+            "--out, or delete that folder"
+        )
+    if earlier["settings_sha256"] != record["settings_sha256"]:
+        raise ValueError(
+            f"{out} has maps by another model, other weights, another input size or another version of salvit "
+            f"({earlier['model']}, input {_size(earlier)}): take another --out, or delete that folder"
         )
     for name, code in record["code"].items():
         if earlier["code"].get(name, code) != code:

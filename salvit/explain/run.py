@@ -112,10 +112,16 @@ def _named_as_before(inputs: Sequence[Input], index: Index) -> list[Input]:
     taken = {name for name, _ in inputs}
     named: list[Input] = []
     for name, path in inputs:
-        before = index.name_of(_hash(path))
-        if before is not None and before not in taken:
-            taken.add(before)
-            name = before
+        # A file of the same content that is still there is another image, a copy, and its maps stay its own.
+        known = index.images_of(_hash(path))
+        before = {
+            other: image
+            for other, image in known.items()
+            if other not in taken and (not image.exists() or image.samefile(path))
+        }
+        if before and name not in known:
+            name = min(before, key=lambda other: not before[other].exists())
+            taken.add(name)
         named.append(Input(name, path))
     return named
 

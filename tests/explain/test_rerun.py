@@ -237,7 +237,9 @@ def test_maps_of_which_nothing_is_known_are_not_used(images, shapes, capsys, con
     explain(*images, "--method", "rollout", *shapes)
     record = Path("runs/explain/explain.json")
     record.unlink() if content is None else record.write_text(content)
-    assert "take another --out" in failure(capsys, *images, "--method", "rollout", *shapes, status=2)
+    message = failure(capsys, *images, "--method", "rollout", *shapes, status=2)
+    assert message.startswith("runs/explain/explain.json is missing or damaged")
+    assert "take another --out" in message
 
 
 @pytest.mark.parametrize("change", [lambda text: "a,b\n1,2\n", lambda text: text.replace(",20,", ",tall,")])
@@ -337,3 +339,49 @@ def test_the_same_image_elsewhere(images, shapes, computed):
     explain("moved/a.png", "--method", "rollout", *shapes)
     assert computed == [("rollout", 1)]
     assert [row["image"] for row in index()] == ["moved/a.png"]
+
+
+def test_a_copy_keeps_its_own_maps(images, shapes, computed):
+    explain(images[0], "--method", "rollout", *shapes)
+    copy = Path("copy.png")
+    copy.write_bytes(Path(images[0]).read_bytes())
+    explain(copy, "--method", "rollout", *shapes)
+    assert [(row["name"], row["image"]) for row in index()] == [("a", "a.png"), ("copy", "copy.png")]
+    explain(images[0], copy, "--method", "rollout", *shapes)
+    assert computed == [("rollout", 1), ("rollout", 1)]
+    assert_true()
+    images[0].unlink()
+    explain(copy, "--method", "rollout", *shapes)
+    assert [(row["name"], row["image"]) for row in index()] == [("a", "a.png"), ("copy", "copy.png")]
+
+
+def test_names_that_were_swapped_are_refused(images, shapes, capsys):
+    a, b, _ = images
+    explain(a, b, "--method", "rollout", *shapes)
+    rows = index()
+    a.rename("other.png")
+    b.rename("a.png")
+    Path("other.png").rename("b.png")
+    message = failure(capsys, "a.png", "--method", "rollout", *shapes, status=2)
+    assert message.startswith("runs/explain has maps of another image than a.png by the name a")
+    assert index() == rows
+
+
+def test_files_that_a_full_disk_left_empty_are_made_again(images, shapes, computed):
+    explain(*images, "--method", "rollout", *shapes)
+    Path("runs/explain/maps/a/rollout.npy").write_bytes(b"")
+    Path("runs/explain/maps/b/rollout.png").write_bytes(b"")
+    explain(*images, "--method", "rollout", *shapes)
+    assert computed == [("rollout", 3), ("rollout", 2)]
+    assert np.load("runs/explain/maps/a/rollout.npy").shape == (20, 30)
+
+
+def test_a_damaged_overlay_is_named(images, shapes, capsys):
+    explain(images[0], "--method", "rollout", *shapes)
+    overlay = Path("runs/explain/maps/a/rollout.png")
+    overlay.write_bytes(overlay.read_bytes()[:60])
+    message = failure(capsys, images[0], "--method", "rollout", "agcam", *shapes)
+    assert "runs/explain/maps/a/rollout.png is damaged: delete it" in message
+    overlay.unlink()
+    explain(images[0], "--method", "rollout", "agcam", *shapes)
+    assert_true()
