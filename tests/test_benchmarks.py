@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import salvit
-from benchmarks import explanation, extractors, precision
+from benchmarks import explanation, extractors, precision, stability
 from benchmarks.memory import peak_mib
 from benchmarks.timing import ratios
 from salvit.extractors import METHODS
@@ -74,3 +74,13 @@ def test_perturbation_and_boxes():
 def test_peak_memory_grows_with_the_batch():
     small, large = (peak_mib(MODEL, 224, batch, "cpu", "relevance_lrp") for batch in (2, 16))
     assert large > 3 * small > 0
+
+
+def test_stability_compares_a_fit_with_others(monkeypatch):
+    monkeypatch.setattr(stability, "_TIGHT", {"tol": 1e-3, "max_iter": 5})
+    monkeypatch.setattr(stability, "_CHANGES", {"nothing": {}, "seed=1": {"seed": 1}, "float64": {}})
+    table = stability.table(salvit.load_vit("salvit_tiny"), precision.displays(3), ranks=[4])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
+    assert [row[0] for row in rows] == ["nothing", "seed=1", "float64"]
+    assert rows[0][1:] == ["1.00", "1.000 (1.000)", "1.000 (1.000)"]
+    assert table.startswith("k = 4: the heaviest mode weighs 0.")

@@ -23,8 +23,13 @@ class SalientAttention(Extractor):
     of its strongest position, (1/heads) Σ_n 𝒜[n, argmax_q |a²_q|]: probabilities, what went to prefix tokens
     dropped. Modes may share a position, and then their maps are the same. With `select="components"` a map
     is the mode's own spatial part, λ a³ ⊗ a⁴; the fit is unconstrained, so it may be negative in places,
-    but a³ and a⁴ each have a non-negative sum. Where two positions or modes are nearly alike, the rounding of
-    float32, which differs between batch sizes, may decide between them.
+    but a³ and a⁴ each have a non-negative sum.
+
+    Modes may cancel: fitted freely and not orthogonal, they grow with their number until the heaviest weighs more than
+    the attention itself, and many fits end at `max_iter`. Which positions a fit chooses, and even more its
+    components, then depends on `seed`, `init` and `tol`, and now and then on rounding, which differs between
+    batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures). `salvit.cp.cp_als` returns
+    each fit's error and number of sweeps.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
     section 4. It says neither how heads are combined nor that positions are distinct; both are read plainly.

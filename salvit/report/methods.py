@@ -98,8 +98,9 @@ Written by `make methods`; change the docstrings or `salvit/report/methods.py` i
 
 A method is named in `salvit.extract(vit, images, method=…)`, its class in `--model.extractor`. All of them take a
 batch, and the maps of an image do not depend on what else is in it but for rounding: torch sums a larger batch in
-another order. In float32 that may change which position a mode of salient attention is strongest at, in float64 it
-does not. A method that has no meaning for a model says so before it computes anything.
+another order. That may decide between what is nearly equal: now and then which position a mode of salient attention
+is strongest at, or which of equal patches the unsupervised map keeps. A method that has no meaning for a model says so
+before it computes anything.
 
 `target` is the class that class-specific methods explain, one index for all images or a tensor with one for each; the
 predicted class by default. `per_head=True` gives a map for each head of the block (of several composed, the last).
