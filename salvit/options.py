@@ -16,8 +16,17 @@ class HasOptions:
     """
 
     def options(self) -> dict[str, Any]:
-        """All options, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        """All options, by name.
+
+        Raises:
+            TypeError: if the class does not store one under its name.
+        """
+        names = list(inspect.signature(type(self)).parameters)
+        if lost := [name for name in names if not hasattr(self, name)]:
+            raise TypeError(
+                f"{type(self).__name__} must store its options under their names, as in self.{lost[0]} = {lost[0]}"
+            )
+        return {name: getattr(self, name) for name in names}
 
     def changed_options(self) -> dict[str, Any]:
         """The options that are not the default ones."""

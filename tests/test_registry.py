@@ -8,7 +8,15 @@ import torch
 from salvit.extractors import METHODS
 from salvit.recording import record
 from salvit.report.methods import FAMILIES, methods_page
-from salvit.vit import has_class_token, load_vit, num_heads, num_prefix_tokens, patch_grid, require_plain_vit
+from salvit.vit import (
+    has_class_token,
+    load_vit,
+    num_classes,
+    num_heads,
+    num_prefix_tokens,
+    patch_grid,
+    require_plain_vit,
+)
 from tests.registry import (
     ARCHITECTURES,
     OPTIONS,
@@ -101,6 +109,7 @@ def check_method(name, extractor, vit, images) -> bool:
 def check_architecture(architecture: str) -> None:
     vit = small_vit(architecture)
     images = images_for(vit, architecture)
+    assert num_classes(vit) == vit.num_classes == 5
     if not is_differential(vit):
         check_recording(vit, images)
     vit, images = vit.double(), images.double()

@@ -190,6 +190,8 @@ def check_images(vit: ViT, images: Tensor) -> None:
         raise ValueError(
             f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
         )
+    if images.is_meta:
+        raise ValueError("model and images are on the meta device, where nothing is computed: move them and the model")
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)

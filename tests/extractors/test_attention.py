@@ -238,6 +238,21 @@ def test_bad_options(options):
         RawAttention(**options)
 
 
+def test_options_are_stored_under_their_names():
+    class Forgetful(RawAttention):
+        def __init__(self, sharpness: float = 1.0):
+            super().__init__()
+            self.sharp = sharpness
+
+    with pytest.raises(TypeError, match=r"Forgetful must store .*, as in self\.sharpness = sharpness"):
+        repr(Forgetful())
+
+
+def test_nothing_is_computed_on_the_meta_device(vit, images):
+    with pytest.raises(ValueError, match="meta device"):
+        RawAttention()(copy.deepcopy(vit).to("meta"), images.to("meta"))
+
+
 class ClassSpecific(Extractor):
     """Shows what an extractor is given as its target."""
 
