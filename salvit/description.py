@@ -34,19 +34,19 @@ def read_description(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ValueError(f'{path} must be a JSON object with "model" in it, like {_LAYOUT}')
     for key, least, kind in (("mean", -math.inf, ""), ("std", 0.0, "positive ")):
-        if key in content and not _are_numbers(content[key], above=least):
+        if content.get(key) is not None and not _are_numbers(content[key], above=least):
             raise ValueError(
                 f'{path}: "{key}" must be a list of {kind}numbers, one per channel; got {content[key]}'
             )
-    names = content.get("label_names", [])
+    names = content.get("label_names") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f'{path}: "label_names" must be a list of names, one per class; got {names}')
     return content
 
 
 def _are_numbers(values: Any, above: float) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) > 0
-        and all(isinstance(value, int | float) and math.isfinite(value) and value > above for value in values)
-    )
+    return isinstance(values, list) and len(values) > 0 and all(_is_number(value, above) for value in values)
+
+
+def _is_number(value: Any, above: float) -> bool:
+    return isinstance(value, int | float) and above < value < math.inf

@@ -50,8 +50,19 @@ def is_of_this_thread(hook: Callable[..., Any]) -> bool:
     return not isinstance(hook, _Guarded) or hook.owner == threading.get_ident()
 
 
+def is_salvits(hook: Callable[..., Any]) -> bool:
+    """Whether a hook is one of salvit's, none of which changes a value.
+
+    Args:
+        hook: of a module.
+    """
+    return isinstance(hook, _Guarded)
+
+
 def may_change_what_is_computed(hook: Callable[..., Any]) -> bool:
-    """Whether a hook may change what this thread computes: it is neither another thread's nor one that only watches.
+    """Whether a hook may change what this thread computes, or is to see all of it.
+
+    Neither is one of another thread's, nor one that only counts passes.
 
     Args:
         hook: of a module.
@@ -60,48 +71,64 @@ def may_change_what_is_computed(hook: Callable[..., Any]) -> bool:
 
 
 @contextmanager
-def one_pass_at_a_time(model: nn.Module) -> Iterator[None]:
+def one_pass_at_a_time(model: nn.Module, parts: Iterable[nn.Module]) -> Iterator[None]:
     """Refuse, in this thread and inside the `with` block, that a hook runs the model whose pass called the hook.
 
     What is kept of a pass, by module, would be that of the pass within.
 
     Args:
         model: any module.
+        parts: of it, that run once in every pass; how often they do tells of passes that do not begin at the model.
 
     Raises:
         RuntimeError: where the model runs within its own pass.
 
     Example:
-        >>> layer = nn.Sequential(nn.Identity())
-        >>> handle = layer[0].register_forward_hook(lambda module, args, output: layer(output))
-        >>> with one_pass_at_a_time(layer):
+        >>> layer = nn.Sequential(nn.Identity(), nn.Identity())
+        >>> handle = layer[1].register_forward_hook(lambda module, args, output: layer(output))
+        >>> with one_pass_at_a_time(layer, [layer[0]]):
         ...     layer(0)
         Traceback (most recent call last):
             ...
         RuntimeError: a hook of this Sequential runs it anew while its maps are extracted: take the hook out, or give \
 it a copy of the model to run
     """
-    passes = 0
+    passes, entered = 0, set[nn.Module]()
+
+    def refuse() -> None:
+        raise RuntimeError(
+            f"a hook of this {type(model).__name__} runs it anew while its maps are extracted: take the hook out, or "
+            "give it a copy of the model to run"
+        )
 
     def begin(module: nn.Module, args: Any) -> None:
         nonlocal passes
         passes += 1
         if passes > 1:
-            raise RuntimeError(
-                f"a hook of this {type(model).__name__} runs it anew while its maps are extracted: take the hook out, "
-                "or give it a copy of the model to run"
-            )
+            refuse()
+        entered.clear()
+
+    def enter(module: nn.Module, args: Any) -> None:
+        if passes and module in entered:
+            refuse()
+        entered.add(module)
 
     def end(module: nn.Module, args: Any, output: Any) -> None:
         nonlocal passes
         passes -= 1
 
-    before, after = _Guarded(begin, threading.get_ident()), _Guarded(end, threading.get_ident())
-    before.watches = after.watches = True
     with ExitStack() as stack:
-        stack.callback(model.register_forward_pre_hook(before).remove)
-        stack.callback(model.register_forward_hook(after, always_call=True).remove)
+        stack.callback(model.register_forward_pre_hook(_watching(begin)).remove)
+        for part in parts:
+            stack.callback(part.register_forward_pre_hook(_watching(enter)).remove)
+        stack.callback(model.register_forward_hook(_watching(end), always_call=True).remove)
         yield
+
+
+def _watching(hook: Callable[..., None]) -> _Guarded[None]:
+    guarded = _Guarded(hook, threading.get_ident())
+    guarded.watches = True
+    return guarded
 
 
 @contextmanager

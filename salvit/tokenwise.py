@@ -1,5 +1,6 @@
 """Models whose tokens meet in attention alone, so that some of them can be sent through a block without the others."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -59,11 +60,14 @@ def tokens_meet_in_attention_alone(vit: ViT) -> bool:
     )
 
 
-def is_altered(module: nn.Module) -> bool:
+def is_altered(
+    module: nn.Module, counts: Callable[[Callable[..., Any]], bool] = may_change_what_is_computed
+) -> bool:
     """Return whether a module has hooks, or methods other than those of its class.
 
     Args:
         module: any; its parts are not looked at.
+        counts: which hooks count.
 
     Example:
         >>> import torch
@@ -76,7 +80,7 @@ def is_altered(module: nn.Module) -> bool:
     own: dict[str, Any] = vars(module)
     kind: Any = type(module)
     hooks = (hook for kinds in _HOOKS if own[kinds] for hook in tuple(own[kinds].values()))
-    return any(map(may_change_what_is_computed, hooks)) or not _methods(kind).isdisjoint(own)
+    return any(map(counts, hooks)) or not _methods(kind).isdisjoint(own)
 
 
 def _shares(blocks: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -277,7 +278,8 @@ def has_class_token(vit: ViT) -> bool:
 def num_classes(vit: ViT) -> int:
     """Return how many classes the classifier tells apart, 0 if there is none.
 
-    The layer that is there counts, not `vit.num_classes`, which stays as it was after `vit.head = nn.Linear(…)`.
+    The head that is there counts, by the last of its layers that has a width, and not `vit.num_classes`, which stays
+    as it was after `vit.head = nn.Linear(…)`.
 
     Args:
         vit: a plain timm ViT.
@@ -288,10 +290,20 @@ def num_classes(vit: ViT) -> int:
         >>> num_classes(vit), vit.num_classes
         (5, 1000)
     """
-    head = vit.head
-    while isinstance(head, nn.Sequential) and len(head):
-        head = head[-1]
-    return 0 if type(head) is nn.Identity else int(getattr(head, "out_features", vit.num_classes))
+    widths = [int(layer.out_features) for layer in vit.head.modules() if hasattr(layer, "out_features")]
+    if widths:
+        return widths[-1]
+    passes_on = all(type(layer) in (nn.Identity, nn.Sequential) for layer in vit.head.modules())
+    return 0 if passes_on and reads_out_as_timm(vit) else int(vit.num_classes)
+
+
+def reads_out_as_timm(vit: ViT) -> bool:
+    """Return whether the way from tokens to logits is timm's own, not one of a derived class.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return type(vit).forward_head.__module__.startswith("timm.") and "forward_head" not in vars(vit)
 
 
 def num_prefix_tokens(vit: ViT) -> int:
@@ -362,7 +374,7 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
         ValueError: if its attention is not one of timm's, or several blocks share one.
     """
     [index] = block_indices(vit, [block])
-    _require_attention_of_its_own(vit, what)
+    _require_attention_of_its_own(vit, what, [index])
     if not attention_modules(vit, index):
         raise ValueError(
             f"{what} needs timm's attention, and block {index} of this {type(vit).__name__} "
@@ -370,9 +382,9 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
         )
 
 
-def _require_attention_of_its_own(vit: ViT, what: str) -> None:
-    attentions = [module for block in range(len(vit.blocks)) for module in attention_modules(vit, block)]
-    if len(set(vit.blocks)) < len(vit.blocks) or len(set(attentions)) < len(attentions):
+def _require_attention_of_its_own(vit: ViT, what: str, blocks: Iterable[int]) -> None:
+    users = Counter(module for block in range(len(vit.blocks)) for module in attention_modules(vit, block))
+    if any(users[module] > 1 for block in blocks for module in attention_modules(vit, block)):
         raise ValueError(
             f"{what} needs the attention of each block, and blocks of this {type(vit).__name__} are, or share, one "
             "and the same module, which does not tell when it is which"
@@ -390,7 +402,7 @@ def require_attention_maps(vit: ViT, what: str) -> None:
         ValueError: if a block's attention is differential or not one of timm's, where the message names the
             block, or several blocks are, or share, one and the same.
     """
-    _require_attention_of_its_own(vit, what)
+    _require_attention_of_its_own(vit, what, range(len(vit.blocks)))
     for block in range(len(vit.blocks)):
         modules = attention_modules(vit, block)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
@@ -471,6 +483,16 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
 
 def _patch_embedding(vit: ViT) -> Any:
     return vit.embeds if isinstance(vit, NaFlexVit) else vit.patch_embed
+
+
+def once_a_pass(vit: ViT) -> list[nn.Module]:
+    """Return parts that run once in every pass: the patch embedding, and the first block if it is no other as well.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    first = vit.blocks[0]
+    return [_patch_embedding(vit), *([first] if [*vit.blocks].count(first) == 1 else [])]
 
 
 def in_channels(vit: ViT) -> int:

@@ -10,10 +10,14 @@ from timm.layers import GluMlp
 from torch import nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _push_mode
 
-from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, TokenTM
+from salvit import untouched as untouched_module
+from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, RawAttention, TokenTM
+from salvit.hooks import in_this_thread, may_change_what_is_computed, one_pass_at_a_time
 from salvit.lrp.denormals import flushing
 from salvit.recording import read_attention, record
+from salvit.tokenwise import is_altered, tokens_meet_in_attention_alone
 from salvit.untouched import lock_of, untouched
+from salvit.vit import once_a_pass
 from tests.extractors.conftest import build_vit
 from tests.registry import OPTIONS
 
@@ -107,13 +111,54 @@ def test_models_that_share_a_trunk_have_one_lock():
     assert lock_of(vit) is not lock_of(build_vit())
 
 
+def test_the_model_is_looked_at_while_no_other_thread_is_at_it():
+    class Watching(RawAttention):
+        def check(self, vit):
+            self.held = [lock_of(vit)._is_owned()]
+            super().check(vit)
+
+        def _maps(self, vit, images, target):
+            self.held.append(lock_of(vit)._is_owned())
+            return super()._maps(vit, images, target)
+
+    vit, extractor = build_vit(), Watching()
+    extractor(vit, torch.randn(1, 3, 32, 32, dtype=torch.float64))
+    assert extractor.held == [True, True]
+    assert not lock_of(vit)._is_owned()
+
+
+def test_passes_that_end_early_are_no_passes_within():
+    class Twice(RawAttention):
+        def _maps(self, vit, images, target):
+            return super()._maps(vit, images, target) - super()._maps(vit, images, target)
+
+    vit = build_vit()
+    assert not Twice(block=1)(vit, torch.randn(1, 3, 32, 32, dtype=torch.float64)).any()
+    assert not any(module._forward_hooks_always_called for module in vit.modules())
+
+
+def test_which_hooks_may_change_what_a_thread_computes():
+    made = []
+    other = threading.Thread(target=lambda: made.append(in_this_thread(print)))
+    other.start()
+    other.join()
+    assert may_change_what_is_computed(print)
+    assert may_change_what_is_computed(in_this_thread(print))
+    assert not may_change_what_is_computed(made[0])
+    vit = build_vit()
+    with one_pass_at_a_time(vit, once_a_pass(vit)):
+        assert not is_altered(vit)
+        assert tokens_meet_in_attention_alone(vit)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_does_not_wait_for_a_thread_that_it_does_not_have():
     vit = build_vit()
     held, release = threading.Event(), threading.Event()
+    lock = lock_of(vit)
 
     def hold():
-        with lock_of(vit):
+        with lock, untouched_module._GUARD:
             held.set()
             release.wait(60)
 
@@ -137,19 +182,24 @@ def test_a_fork_does_not_wait_for_a_thread_that_it_does_not_have():
         ("scorecam", "norm"),
     ],
 )
-@pytest.mark.parametrize("within", ["model", "extractor"])
+@pytest.mark.parametrize("within", ["model", "features", "extractor"])
 def test_a_pass_within_a_pass_is_refused(name, place, within):
     """What is kept of the pass, by module, would be that of another image."""
     vit, extractor = build_vit(), METHODS[name](**OPTIONS.get(name, {}))
     images, other = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
     expected, logits = extractor(vit, images, 1), vit(images)
     busy = []
+    passes = {
+        "model": lambda: vit(other),
+        "features": lambda: vit.forward_features(other),
+        "extractor": lambda: METHODS["raw_attention"]()(vit, other),
+    }
 
     def run_another(module, args, output):
         if not busy:
             busy.append(True)
             try:
-                vit(other) if within == "model" else METHODS["raw_attention"]()(vit, other)
+                passes[within]()
             finally:
                 busy.clear()
 

@@ -10,6 +10,7 @@ import safetensors.torch
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 import salvit
 from salvit import vit as vits
@@ -456,3 +457,31 @@ def test_package_attributes():
     assert {"extract", "load_vit", "recording"} <= set(dir(salvit))
     with pytest.raises(AttributeError, match="no attribute 'extracts'"):
         salvit.extracts  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("head", "classes"),
+    [
+        (nn.Linear(48, 3), 3),
+        (nn.Sequential(nn.Linear(48, 9), nn.ReLU(), nn.Linear(9, 3)), 3),
+        (nn.Sequential(nn.Linear(48, 3), nn.Identity()), 3),
+        (nn.Sequential(nn.Sequential(nn.Dropout(), nn.Linear(48, 3)), nn.Flatten(1)), 3),
+        (timm.layers.Mlp(48, out_features=3), 3),
+        (nn.Identity(), 0),
+        (nn.Sequential(), 0),
+    ],
+)
+def test_classes_are_those_of_the_head_that_is_there(head, classes):
+    vit = load_vit(NAME, pretrained=False, img_size=32, **SMALL)
+    vit.head = head.eval()
+    assert vits.num_classes(vit) == classes
+
+
+def test_a_model_that_reads_out_in_its_own_way_says_how_many_classes_it_has():
+    class Own(VisionTransformer):
+        def forward_head(self, x, pre_logits=False):
+            return x[:, 0, :3]
+
+    vit = Own(img_size=32, num_classes=3, **SMALL)
+    vit.head = nn.Identity()
+    assert vits.num_classes(vit) == 3

@@ -67,7 +67,7 @@ def has_grid(task: Task, name: str, index: Index) -> bool:
     try:
         with Image.open(index.folder / grid_file(name)) as picture:
             return picture.info.get(_SHOWS) == _shows(task, name, index)
-    except OSError:  # missing, or no picture
+    except (OSError, SyntaxError, ValueError):  # missing, or no picture
         return False
 
 
@@ -113,7 +113,7 @@ def _read_overlay(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return thumbnail(picture)
-    except (OSError, SyntaxError) as error:  # Pillow raises either for a damaged PNG
+    except (OSError, SyntaxError, ValueError) as error:  # whichever Pillow raises for a damaged PNG
         raise OSError(f"{path} is damaged: delete it, and it is made anew ({error})") from error
 
 

@@ -68,6 +68,14 @@ class Index:
             if row.image_sha256 == sha256
         }
 
+    def names_by_path(self) -> dict[str, set[str]]:
+        """Names of the images that were found by a path last."""
+        names: dict[str, set[str]] = {}
+        for name, rows in self._rows.items():
+            for row in rows.values():
+                names.setdefault(row.image, set()).add(name)
+        return names
+
     @property
     def is_empty(self) -> bool:
         """Whether there is no row."""

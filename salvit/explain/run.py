@@ -113,14 +113,15 @@ def _named_as_before(inputs: Sequence[Input], index: Index) -> list[Input]:
     named: list[Input] = []
     for name, path in inputs:
         # A file of the same content that is still there is another image, a copy, and its maps stay its own.
-        known = index.images_of(_hash(path))
-        before = {
-            other: image
+        content = _hash(path)
+        known = index.images_of(content)
+        before = [
+            other
             for other, image in known.items()
-            if other not in taken and (not image.exists() or image.samefile(path))
-        }
+            if other not in taken and (_hash(image) != content or image.samefile(path))
+        ]
         if before and name not in known:
-            name = min(before, key=lambda other: not before[other].exists())
+            name = before[0]
             taken.add(name)
         named.append(Input(name, path))
     return named
@@ -128,15 +129,19 @@ def _named_as_before(inputs: Sequence[Input], index: Index) -> list[Input]:
 
 def _require_same_images(inputs: Sequence[Input], index: Index) -> None:
     """Raise if there are maps of another image, or of another version of an image, by the name of one of these."""
+    by_path = index.names_by_path()
+    asked = {name for name, _ in inputs}
     for name, path in inputs:
-        there = {row.image_sha256: row.image for row in index.of(name).values()}
-        found = _hash(path) if there else None
-        if found is not None and {found} != set(there):
-            raise ValueError(
-                f"{index.folder} has maps of another image than {path} by the name {name} (of "
-                f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
-                f"or delete {index.folder / MAPS / name}"
-            )
+        # Where names were swapped, the maps of what was called so stay in the table, under the path of another.
+        for known in {name, *by_path.get(str(path), set()) - asked}:
+            there = {row.image_sha256: row.image for row in index.of(known).values()}
+            found = _hash(path) if there else None
+            if found is not None and {found} != set(there):
+                raise ValueError(
+                    f"{index.folder} has maps of another image than {path} by the name {known} (of "
+                    f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
+                    f"or delete {index.folder / MAPS / known}"
+                )
 
 
 def _hash(path: Path) -> str | None:

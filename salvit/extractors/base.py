@@ -15,7 +15,9 @@ from salvit.vit import (
     in_channels,
     num_classes,
     num_prefix_tokens,
+    once_a_pass,
     patch_grid,
+    reads_out_as_timm,
     require_attention_maps,
     require_frozen_vit,
 )
@@ -93,7 +95,7 @@ class Extractor(HasOptions, ABC):
                 guard,
                 torch.inference_mode(False),
                 torch.no_grad(),
-                one_pass_at_a_time(vit),
+                one_pass_at_a_time(vit, once_a_pass(vit)),
             ):
                 explained = _normal(classes) if self.class_specific and classes is not None else None
                 maps = self._maps(vit, _normal(images), explained)
@@ -115,7 +117,7 @@ class Extractor(HasOptions, ABC):
             raise ValueError(
                 f"{self!r} explains a class, and the model has no classifier head: load weights that have one"
             )
-        if self.class_specific and not vit.global_pool:
+        if self.class_specific and not vit.global_pool and reads_out_as_timm(vit):
             raise ValueError(
                 f"{self!r} explains a class, and the model classifies every token by itself "
                 f'(global_pool=""): load it with another'
@@ -191,7 +193,9 @@ def check_images(vit: ViT, images: Tensor) -> None:
             f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
         )
     if images.is_meta:
-        raise ValueError("model and images are on the meta device, where nothing is computed: move them and the model")
+        raise ValueError(
+            "model and images are on the meta device, where nothing is computed: move them and the model"
+        )
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
     patch_grid(vit, images)

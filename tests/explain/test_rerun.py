@@ -367,6 +367,16 @@ def test_names_that_were_swapped_are_refused(images, shapes, capsys):
     assert index() == rows
 
 
+def test_renamed_files_keep_their_maps(images, shapes, computed):
+    a, b, _ = images
+    explain(a, b, "--method", "rollout", *shapes)
+    b.rename("moved.png")
+    a.rename("b.png")
+    explain("moved.png", "--method", "rollout", *shapes)
+    assert computed == [("rollout", 2)]
+    assert [(row["name"], row["image"]) for row in index()] == [("a", "a.png"), ("b", "moved.png")]
+
+
 def test_files_that_a_full_disk_left_empty_are_made_again(images, shapes, computed):
     explain(*images, "--method", "rollout", *shapes)
     Path("runs/explain/maps/a/rollout.npy").write_bytes(b"")

@@ -329,6 +329,8 @@ class Careless(Extractor):
         (torch.ones(3, 4, 6), r"\[3, 4, 6\]"),
         (torch.ones(3, 1, 4, 6), r"\[3, 1, 4, 6\]"),
         (torch.ones(1, 2, 4, 6), r"\[1, 2, 4, 6\]"),
+        (torch.ones(3, 2), r"\[3, 2\]"),
+        (torch.ones(3, 2, 5), r"\[3, 2, 5\]"),
         (None, "NoneType"),
     ],
 )
