@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn import functional as F
 
 from datamodules.dataset import Size
 from datamodules.errors import CorruptFileError
+from salvit.resize import resize_antialiased
 
 _EXIF_ORIENTATION = 0x0112
 _QUARTER_TURNS = (5, 6, 7, 8)
@@ -104,7 +104,7 @@ def to_tensor(image: Image.Image, size: Size) -> Tensor:
     if tuple(pixels.shape[1:]) != size:
         # On bytes, channels last: 3 times as fast as Pillow's and 12 times as fast as in float; the result
         # is rounded to the 8-bit grid, within one level of the float one.
-        pixels = F.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+        pixels = resize_antialiased(pixels[None], size)[0]
     return pixels.contiguous().float().div_(255)
 
 

@@ -2,11 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from datamodules.dataset import SaliencyDataset, Size
 from datamodules.progress import track
 from salvit.metrics import functional
+from salvit.resize import resize_antialiased
 
 
 def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:
@@ -27,9 +27,7 @@ def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:
 def _resized(density: Tensor, shape: Size) -> Tensor:
     if density.shape == shape:
         return density
-    return F.interpolate(density[None, None], shape, mode="bilinear", antialias=True, align_corners=False)[
-        0, 0
-    ]
+    return resize_antialiased(density[None, None], shape)[0, 0]
 
 
 def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:

@@ -73,8 +73,8 @@ def cp_als(
             it has fewer than R of any size; "random" for Gaussian random columns only.
         max_iter: largest number of sweeps.
         tol: relative decrease of the error per sweep below which a sample has converged. On attention maps the
-            default costs 1 % of error over 1e-6 with 8 terms, 4 % with 32, of which `max_iter` ends most fits
-            (`python -m benchmarks.stability`); the seed makes as much of a difference.
+            default costs about 1 % of error over 1e-6, and 4 % where there are many terms for a small grid (32 for 8×8
+            patches), of which `max_iter` ends most fits; the seed makes as much of a difference (docs/results.md).
         seed: of the random columns; every sample starts from the same ones.
 
     Returns:

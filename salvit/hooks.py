@@ -31,11 +31,10 @@ def in_this_thread(hook: Callable[..., _Result]) -> Callable[..., _Result | None
 
 
 class _Guarded(Generic[_Result]):
-    watches = False  # only, and changes nothing
-
-    def __init__(self, hook: Callable[..., _Result], owner: int) -> None:
+    def __init__(self, hook: Callable[..., _Result], owner: int, watches: bool = False) -> None:
         self.hook = hook
         self.owner = owner
+        self.watches = watches  # when passes begin and end, and nothing in them
 
     def __call__(self, *args: Any) -> _Result | None:
         return self.hook(*args) if threading.get_ident() == self.owner else None
@@ -126,9 +125,7 @@ it a copy of the model to run
 
 
 def _watching(hook: Callable[..., None]) -> _Guarded[None]:
-    guarded = _Guarded(hook, threading.get_ident())
-    guarded.watches = True
-    return guarded
+    return _Guarded(hook, threading.get_ident(), watches=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ def resize_antialiased(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Resize, bilinear between pixel centres, every pixel counting where it shrinks.
 
     Args:
-        maps: float [B, C, H, W].
+        maps: float or uint8 [B, C, H, W]; bytes are rounded to bytes.
         size: (height, width) in pixels.
 
     Returns:
