@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_map_only
 
 from salvit.hooks import in_this_thread, inputs_of, outputs_of
 from salvit.recording import Recording, record
-from salvit.tokenwise import tokens_meet_in_attention_alone
 from salvit.vit import ViT, attention_modules, require_class_token, tokens_read
-from salvit.walk import modules_of
+from salvit.vit.tokenwise import tokens_meet_in_attention_alone
+from salvit.vit.walk import modules_of
 
 _FUSED = F.scaled_dot_product_attention
 _PROJECTIONS = ("qkv", "q_proj", "k_proj", "v_proj")

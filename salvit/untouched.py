@@ -14,7 +14,7 @@ from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_m
 
 from salvit.hooks import is_of_this_thread
 from salvit.lrp.denormals import flushing
-from salvit.walk import modules_of
+from salvit.vit.walk import modules_of
 
 _LOCKS: "WeakKeyDictionary[nn.Module, threading.RLock]" = WeakKeyDictionary()
 _GUARD = threading.Lock()

@@ -9,12 +9,12 @@ import torch
 from timm.models import is_model_in_modules
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from salvit import vit as vits
 from salvit.extractors import Extractor
 from salvit.vit import ViT, load_vit
+from salvit.vit.plain import TIMM_MODULES
 
 SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
-ARCHITECTURES = timm.list_models(module=list(vits._TIMM_MODULES))
+ARCHITECTURES = timm.list_models(module=list(TIMM_MODULES))
 OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
 OPTIONS: dict[str, dict[str, Any]] = {
     "rise": {"masks": 4},

@@ -15,9 +15,9 @@ from salvit.extractors import AGCAM, METHODS, GenericAttention, NormRollout, Raw
 from salvit.hooks import in_this_thread, may_change_what_is_computed, one_pass_at_a_time
 from salvit.lrp.denormals import flushing
 from salvit.recording import read_attention, record
-from salvit.tokenwise import is_altered, tokens_meet_in_attention_alone
 from salvit.untouched import lock_of, untouched
 from salvit.vit import once_a_pass
+from salvit.vit.tokenwise import is_altered, tokens_meet_in_attention_alone
 from tests.extractors.conftest import build_vit
 from tests.registry import OPTIONS
 

@@ -10,8 +10,8 @@ from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
 from salvit.hooks import is_salvits
-from salvit.tokenwise import is_altered
 from salvit.vit import ViT
+from salvit.vit.tokenwise import is_altered
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
 

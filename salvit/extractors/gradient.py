@@ -9,8 +9,8 @@ from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.rows import carry, check_rows, select_row
 from salvit.gradients import attention_gradients, require_class_readout, require_differentiable
 from salvit.recording import Rows
-from salvit.tokenwise import tokens_meet_in_attention_alone
 from salvit.vit import ViT, block_indices, num_heads, tokens_read
+from salvit.vit.tokenwise import tokens_meet_in_attention_alone
 
 
 class AttentionTimesGradient(Extractor):

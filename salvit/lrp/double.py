@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from salvit.vit import ViT
-from salvit.walk import parameters_of
+from salvit.vit.walk import parameters_of
 
 _WITHOUT_DOUBLE = {"mps"}  # Apple's GPUs
 

@@ -9,9 +9,9 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from salvit.gradients import require_differentiable
-from salvit.tokenwise import is_altered
 from salvit.vit import ViT
-from salvit.walk import modules_of, parameters_of
+from salvit.vit.tokenwise import is_altered
+from salvit.vit.walk import modules_of, parameters_of
 
 
 def is_standard(vit: ViT) -> bool:

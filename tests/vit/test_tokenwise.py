@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from salvit.extractors import METHODS, AttentionGradient, GenericAttention
 from salvit.recording import record
-from salvit.tokenwise import tokens_meet_in_attention_alone
+from salvit.vit.tokenwise import tokens_meet_in_attention_alone
 from tests.extractors.conftest import build_vit
 from tests.registry import ARCHITECTURES, small_vit
 

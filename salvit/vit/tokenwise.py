@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.modules import module as hooks_of_all
 
 from salvit.hooks import may_change_what_is_computed
-from salvit.vit import ViT
-from salvit.walk import modules_of
+from salvit.vit.plain import ViT
+from salvit.vit.walk import modules_of
 
 # By name, as not every timm has them all. Its other norms and MLPs may look across tokens, as GroupNorm does.
 _NORMS = frozenset(

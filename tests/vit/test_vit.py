@@ -234,12 +234,12 @@ def test_weights_without_a_description(saved):
 def test_shipped_name(described, source, monkeypatch):
     described.rename(described.with_name("salvit_tiny.safetensors"))
     described.with_suffix(".json").rename(described.with_name("salvit_tiny.json"))
-    monkeypatch.setattr(vits, "_SHIPPED", described.parent)
+    monkeypatch.setattr("salvit.vit.load._SHIPPED", described.parent)
     assert_same_weights(load_vit("salvit_tiny"), source)
 
 
 def test_shipped_weights():
-    if not (vits._SHIPPED / "salvit_tiny.safetensors").exists():
+    if not (Path(salvit.__file__).parent / "weights" / "salvit_tiny.safetensors").exists():
         pytest.skip("this checkout has no trained salvit_tiny")
     vit = salvit.load_vit("salvit_tiny")
     images = torch.rand(2, 3, *vits.input_size(vit))

@@ -1,0 +1,43 @@
+"""Plain timm ViTs: loading them frozen, with their own normalisation, and asking about their tokens."""
+
+from salvit.vit.blocks import (
+    attention_modules,
+    block_indices,
+    num_blocks,
+    num_heads,
+    once_a_pass,
+    require_attention,
+    require_attention_maps,
+)
+from salvit.vit.classifier import num_classes, reads_out_as_timm
+from salvit.vit.identity import describe_vit, weights_hash
+from salvit.vit.images import in_channels, input_size, normalize, patch_grid
+from salvit.vit.load import load_vit
+from salvit.vit.plain import ViT, require_frozen_vit, require_plain_vit
+from salvit.vit.tokens import has_class_token, num_prefix_tokens, require_class_token, tokens_read
+
+__all__ = [
+    "ViT",
+    "attention_modules",
+    "block_indices",
+    "describe_vit",
+    "has_class_token",
+    "in_channels",
+    "input_size",
+    "load_vit",
+    "normalize",
+    "num_blocks",
+    "num_classes",
+    "num_heads",
+    "num_prefix_tokens",
+    "once_a_pass",
+    "patch_grid",
+    "reads_out_as_timm",
+    "require_attention",
+    "require_attention_maps",
+    "require_class_token",
+    "require_frozen_vit",
+    "require_plain_vit",
+    "tokens_read",
+    "weights_hash",
+]

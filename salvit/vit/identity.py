@@ -1,0 +1,51 @@
+"""Whether two models are the same."""
+
+import hashlib
+from typing import Any
+
+import torch
+from timm.data import resolve_model_data_config
+
+from salvit.vit.blocks import num_heads
+from salvit.vit.images import input_size
+from salvit.vit.plain import ViT
+
+
+def weights_hash(vit: ViT) -> str:
+    """Return the SHA-256 of a model's weights: names, shapes, dtypes and values, on whatever device they are.
+
+    Args:
+        vit: any module.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(vit.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def describe_vit(vit: ViT) -> dict[str, Any]:
+    """Describe a model in plain values: equal descriptions, equal maps.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> describe_vit(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32))["num_heads"]
+        3
+    """
+    config = resolve_model_data_config(vit)
+    return {
+        "weights_sha256": weights_hash(vit),
+        "class": type(vit).__name__,
+        "modules": hashlib.sha256(repr(vit).encode()).hexdigest(),
+        "num_heads": num_heads(vit),
+        "input_size": list(input_size(vit)),
+        "global_pool": str(vit.global_pool),
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+    }

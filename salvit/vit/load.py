@@ -1,0 +1,126 @@
+"""Loading a ViT, frozen: from timm, from a file of weights, or the one that comes with the package."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models.vision_transformer import VisionTransformer
+
+from salvit.vit.checkpoints import load_checkpoint
+from salvit.vit.description import read_description
+from salvit.vit.hub import fetch_weights, require_hub
+from salvit.vit.images import input_size
+from salvit.vit.plain import ViT, require_plain_name, require_plain_vit
+
+_SHIPPED = Path(__file__).parents[1] / "weights"
+_WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
+_SUPPLY = (
+    "get the file where there is a network and pass it (load_vit(name, weights=path), --model.weights FILE, or "
+    "`salvit explain --weights FILE`), or take "
+    '"salvit_tiny", which comes with the package'
+)
+
+
+def load_vit(
+    name_or_path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    pretrained: bool = True,
+    img_size: int | Sequence[int] | None = None,
+    **kwargs: Any,
+) -> ViT:
+    """Load a plain timm ViT, frozen and in eval mode.
+
+    Models that can are built with `dynamic_img_size`, so that they take any input whose sides are multiples
+    of the patch size. A local checkpoint may be nested or prefixed as training code leaves it; its classifier
+    head replaces the model's whatever its size, unless `num_classes` is given, and without one the model has
+    none.
+
+    Args:
+        name_or_path: a timm name ("vit_base_patch16_224.dino"), "salvit_tiny" (ships with the package), or a
+            weights file with its architecture in a JSON file of the same stem:
+            `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`, or one made of a timm model:
+            `{"vit": name, "model": {"num_classes": …}, …}`.
+        weights: a local safetensors or torch file to load instead of the model's published weights.
+        pretrained: False for random weights.
+        img_size: input size, (height, width) if not square, for which position embeddings are resampled; the
+            model's own by default.
+        **kwargs: further arguments of the timm model.
+
+    Returns:
+        The timm model itself, no parameter requiring a gradient.
+
+    Raises:
+        ValueError: if there is no such model, it is not a plain ViT, or the weights do not fit it.
+        FileNotFoundError: if a file is missing.
+        RuntimeError: if published weights are neither cached nor reachable.
+
+    Example:
+        >>> from salvit.vit import input_size, load_vit, patch_grid
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> vit.training, input_size(vit), patch_grid(vit, (32, 64))
+        (False, (32, 32), (2, 4))
+    """
+    name = str(name_or_path)
+    if img_size is not None:
+        kwargs["img_size"] = img_size if isinstance(img_size, int) else tuple(img_size)
+    if name == "salvit_tiny":
+        name = str(_SHIPPED / "salvit_tiny.safetensors")
+    if name.endswith(_WEIGHT_SUFFIXES):
+        vit, published = _from_description(Path(name), kwargs), Path(name)
+        weights = weights or (published if pretrained else None)
+    else:
+        vit = _from_timm(name, pretrained and weights is None, kwargs)
+    if weights is not None:
+        load_checkpoint(vit, Path(weights), resize_head="num_classes" not in kwargs)
+    return vit.requires_grad_(False).eval()
+
+
+def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
+    description = path.with_suffix(".json")
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    if not description.is_file():
+        raise FileNotFoundError(
+            f"{path} says nothing about the architecture and there is no {description.name} beside it; "
+            f'pass the timm name: load_vit("vit_base_patch16_224", weights="{path}")'
+        )
+    content = read_description(description)
+    arguments = {"dynamic_img_size": True, **content.pop("model"), **kwargs}
+    name = content.pop("vit", None)
+    try:
+        vit = (
+            VisionTransformer(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
+        )
+    except TypeError as error:
+        raise ValueError(f'{description}: "model" does not fit the architecture: {error}') from error
+    vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
+    return vit
+
+
+def _from_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> ViT:
+    overlay: dict[str, Any] = {}
+    try:
+        if name.startswith("hf-hub:"):
+            require_hub(name.removeprefix("hf-hub:"), kwargs.get("cache_dir"))
+        elif ":" not in name:  # "local-dir:…" is timm's to resolve
+            require_plain_name(name)
+            file = fetch_weights(name, kwargs.get("cache_dir")) if pretrained else None
+            overlay = {} if file is None else {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
+        return _create(name, pretrained=pretrained, **overlay, **kwargs)
+    except OSError as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise RuntimeError(
+            f'no weights for "{name}" in the local cache, and no download ({reason}); {_SUPPLY}'
+        ) from error
+
+
+def _create(name: str, **kwargs: Any) -> ViT:
+    try:
+        vit = timm.create_model(name, **{"dynamic_img_size": True, **kwargs})
+    except TypeError as error:
+        if "dynamic_img_size" not in str(error) or "dynamic_img_size" in kwargs:
+            raise
+        vit = timm.create_model(name, **kwargs)
+    return require_plain_vit(vit)
