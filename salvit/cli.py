@@ -14,8 +14,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import datamodules  # noqa: F401  (its classes are then known by name)
 import salvit.modules  # noqa: F401
 from salvit.callbacks.config import LogConfig
-from salvit.callbacks.failure import one_clear_error
 from salvit.callbacks.provenance import Provenance
+from salvit.failure import one_clear_error
 from salvit.loggers import finish_wandb
 from salvit.modules.checkpoint import check_readable
 from salvit.parser import ArgumentParser

@@ -1,22 +1,16 @@
 """How a run came about: command, versions, machine and time, beside its results."""
 
 import json
-import os
-import platform
 import shlex
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from salvit import __version__
 from salvit.files import atomic_write
-
-PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics")
+from salvit.machine import device_name, machine, versions
 
 
 class Provenance(Callback):
@@ -59,33 +53,3 @@ class Provenance(Callback):
             return
         with atomic_write(f"{folder}/run.json") as file:
             file.write((json.dumps(self.record, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, salvit and the packages that scores depend on."""
-    return {
-        "python": platform.python_version(),
-        "salvit": __version__,
-        **{name: version(name) for name in PACKAGES},
-    }
-
-
-def machine() -> str:
-    """Architecture and number of usable cores, without the machine's name."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{platform.system()} {platform.machine()}, {cores} CPU cores"
-
-
-def device_name(device: torch.device, count: int = 1) -> str:
-    """What it ran on, such as "CPU" or "2 × NVIDIA A100".
-
-    Args:
-        device: of one process.
-        count: processes.
-
-    Example:
-        >>> device_name(torch.device("cpu"))
-        'CPU'
-    """
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-    return name if count == 1 else f"{count} × {name}"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.dataset import Size
-from salvit.callbacks.provenance import versions
 from salvit.files import atomic_write
+from salvit.machine import versions
 from salvit.modules.saliency import Batch
 from salvit.postprocessing import FLOOR, PostProcessing, read_fit
 from salvit.report.pictures import grey

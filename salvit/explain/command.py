@@ -41,8 +41,8 @@ def main(arguments: Sequence[str]) -> None:
 def _run(options: Options) -> None:
     run: Run | None = None
     try:
-        from salvit.callbacks.failure import one_clear_error  # heavy, and not needed for help
         from salvit.explain.run import explain, prepare
+        from salvit.failure import one_clear_error  # heavy, and not needed for help
 
         with ExitStack() as closing:
             with one_clear_error(status=2):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from salvit import __version__
-from salvit.callbacks.provenance import device_name, machine, versions
 from salvit.explain.folder import RECORD
 from salvit.explain.names import printable
 from salvit.explain.parser import Options
 from salvit.explain.task import Task
 from salvit.files import atomic_write
+from salvit.machine import device_name, machine, versions
 from salvit.source import code_of, package_hash
 from salvit.vit import describe_vit
 

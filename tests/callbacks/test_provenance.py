@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from salvit.callbacks.provenance import Provenance, device_name
+from salvit.callbacks.provenance import Provenance
+from salvit.machine import device_name
 from salvit.quiet import is_no_advertisement
 
 

@@ -5,8 +5,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch._utils import ExceptionWrapper
 
 from datamodules import CorruptFileError, DatasetNotFoundError
-from salvit.callbacks.failure import input_error, one_clear_error
 from salvit.extractors import SalientAttention
+from salvit.failure import input_error, one_clear_error
 
 
 def raised(function, *args):
