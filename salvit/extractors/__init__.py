@@ -14,9 +14,10 @@ from torch import Tensor
 from salvit.extractors.agcam import AGCAM
 from salvit.extractors.attention import RawAttention
 from salvit.extractors.base import Extractor
-from salvit.extractors.baselines import CenterPrior, InputGradient, InputXGradient, RandomMap
+from salvit.extractors.baselines import CenterPrior, RandomMap
 from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
 from salvit.extractors.gradient import AttentionGradient, GenericAttention
+from salvit.extractors.input_gradient import InputGradient, InputXGradient
 from salvit.extractors.legrad import LeGrad
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.norm_rollout import NormRollout

@@ -18,7 +18,7 @@ from torch import nn
 import salvit.extractors.lrp as lrp
 from salvit.extractors.gradient import GenericAttention
 from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
-from salvit.lrp import standard, stock
+from salvit.lrp import operations, standard, stock
 from salvit.lrp.rules import ORIGINAL, TRANSFORMER
 from salvit.lrp.support import is_standard
 from tests.extractors import lrp_reference as slow
@@ -226,8 +226,8 @@ class OneOperation(nn.Module):
         self.function = function
 
     def relevance(self, x, share, rules=ORIGINAL):
-        leaf = stock._tokens(x.detach().requires_grad_())
-        with torch.enable_grad(), stock._RelevanceMode(rules):
+        leaf = operations.as_tokens(x.detach().requires_grad_())
+        with torch.enable_grad(), operations.RelevanceMode(rules):
             output = self.function(leaf)
         return torch.autograd.grad(output, leaf, share(output.detach()))[0]
 
@@ -290,8 +290,8 @@ def test_a_position_bias_takes_its_share_of_a_score():
     def attend(query):
         return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
-    mode = stock._RelevanceMode(ORIGINAL)
-    mode.block, leaf = 7, stock._tokens(query.clone().requires_grad_())
+    mode = operations.RelevanceMode(ORIGINAL)
+    mode.block, leaf = 7, operations.as_tokens(query.clone().requires_grad_())
     with torch.enable_grad(), mode:
         output = attend(leaf)
     [found] = torch.autograd.grad(output, leaf, torch.ones_like(output))
