@@ -1,8 +1,10 @@
 """TokenTM: attention × gradient, each token counting as much as the block changes it."""
 
+from collections import Counter
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import patches_to_grid
@@ -62,10 +64,17 @@ class TokenTM(AttentionTimesGradient):
         Raises:
             TypeError: if it is not a plain timm ViT, or is compiled.
             ValueError: if it is in training mode or checkpoints gradients, if it does not classify from a class
-                token and `rows="class"`, or if it normalises or gates what its attention has mixed.
+                token and `rows="class"`, if it normalises or gates what its attention has mixed, or if blocks share a
+                normalisation.
         """
         super().check(vit)
         require_additions(vit, repr(self))
+        places = Counter(module for _, module in vit.named_modules(remove_duplicate=False))
+        if any(places[module] > 1 for module in _read(vit)):
+            raise ValueError(
+                f"{self!r} needs what enters each block and its MLP, and blocks of this {type(vit).__name__} share a "
+                "normalisation, which does not tell when it is which"
+            )
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         lengths, factors, weights = _transformations(vit, images, target)
@@ -80,13 +89,17 @@ class TokenTM(AttentionTimesGradient):
         return patches_to_grid(vit, images, row * lengths[:, None])
 
 
+def _read(vit: ViT) -> list[nn.Module]:
+    """Modules whose inputs are the residual stream: before each block, between its halves, and at the end."""
+    return [*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm]
+
+
 def _transformations(
     vit: ViT, images: Tensor, target: Tensor | None
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """‖e‖ [B, N] of the first block, and per block (∂y/∂A)⁺ ⊙ A diag w [B, H, N, N] and the MLP's w [B, 1, N]."""
     blocks = range(len(vit.blocks))
-    read = [*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm]
-    with differentiable(), fused_attention(vit), inputs_of(read) as inputs:
+    with differentiable(), fused_attention(vit), inputs_of(_read(vit)) as inputs:
         with record(vit, blocks, gradients=True, values=True) as recording:
             logits = vit(outside_graph(images))
         gradients = recording.gradients(target_logits(logits, target), blocks)
