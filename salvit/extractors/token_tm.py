@@ -10,10 +10,10 @@ from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.rows import carry, check_rows, select_row
-from salvit.gradients import differentiable, fused_attention, outside_graph, target_logits
+from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.hooks import inputs_of
 from salvit.recording import Rows, record
-from salvit.vit import ViT
+from salvit.vit import ViT, fused_attention
 
 
 class TokenTM(AttentionTimesGradient):

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salvit.gradients import attention_gradients, fused_attention, outside_graph
+from salvit.gradients import attention_gradients, outside_graph
 from salvit.hooks import in_this_thread
 from salvit.lrp.operations import RelevanceMode, as_tokens, has_tokens
 from salvit.lrp.rules import Attended, RuleSet
 from salvit.lrp.tape import require_finite
-from salvit.vit import ViT, attention_modules
+from salvit.vit import ViT, attention_modules, fused_attention
 
 
 def attended(

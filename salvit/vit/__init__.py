@@ -3,6 +3,7 @@
 from salvit.vit.blocks import (
     attention_modules,
     block_indices,
+    fused_attention,
     num_blocks,
     num_heads,
     once_a_pass,
@@ -21,6 +22,7 @@ __all__ = [
     "attention_modules",
     "block_indices",
     "describe_vit",
+    "fused_attention",
     "has_class_token",
     "in_channels",
     "input_size",

@@ -1,7 +1,8 @@
 """The transformer blocks and their attention."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -127,3 +128,21 @@ def once_a_pass(vit: ViT) -> list[nn.Module]:
     """
     first = vit.blocks[0]
     return [patch_embedding(vit), *([first] if [*vit.blocks].count(first) == 1 else [])]
+
+
+@contextmanager
+def fused_attention(vit: ViT) -> Iterator[None]:
+    """Let a model use fused attention inside the `with` block, whose values can be recorded.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    modules: list[Any] = [module for module in modules_of(vit) if "fused_attn" in vars(module)]
+    before = [module.fused_attn for module in modules]
+    try:
+        for module in modules:
+            module.fused_attn = True
+        yield
+    finally:
+        for module, fused in zip(modules, before, strict=True):
+            module.fused_attn = fused
