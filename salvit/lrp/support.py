@@ -10,6 +10,7 @@ from torch import nn
 
 from salvit.gradients import require_differentiable
 from salvit.vit import ViT
+from salvit.vit.blocks import scales_as_fused
 from salvit.vit.tokenwise import is_altered
 from salvit.vit.walk import modules_of, parameters_of
 
@@ -120,6 +121,7 @@ def _is_standard_block(block: nn.Module) -> bool:
     layers, scales = (attention.qkv, attention.proj, mlp.fc1, mlp.fc2), (block.ls1, block.ls2)
     return (
         getattr(attention, "gate", None) is None
+        and scales_as_fused(attention)
         and all(type(layer) is nn.Linear for layer in layers)
         and all(type(scale) in (LayerScale, nn.Identity) for scale in scales)
     )

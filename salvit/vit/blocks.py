@@ -136,8 +136,16 @@ def fused_attention(vit: ViT) -> Iterator[None]:
 
     Args:
         vit: a plain timm ViT.
+
+    Raises:
+        ValueError: if it would compute something else then.
     """
     modules: list[Any] = [module for module in modules_of(vit) if "fused_attn" in vars(module)]
+    if not all(map(scales_as_fused, modules)):
+        raise ValueError(
+            f"an attention of this {type(vit).__name__} has a scale of its own, which timm's fused attention does not "
+            "ask for: multiply its queries' weights by it instead"
+        )
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:
@@ -146,3 +154,25 @@ def fused_attention(vit: ViT) -> Iterator[None]:
     finally:
         for module, fused in zip(modules, before, strict=True):
             module.fused_attn = fused
+
+
+def scales_as_fused(attention: Any) -> bool:
+    """Return whether an attention of timm's divides its scores by the root of a head's width, fused or not.
+
+    Fused, it always does; in the open it multiplies them by its `scale`, which is the same unless it was changed.
+
+    Args:
+        attention: one of `attention_modules`.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> attention = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1).blocks[0].attn
+        >>> attention.fused_attn, before = False, scales_as_fused(attention)
+        >>> attention.scale = 1.0
+        >>> before, scales_as_fused(attention)
+        (True, False)
+    """
+    if attention.fused_attn:
+        return True
+    width = getattr(attention, "head_dim", None) or attention.proj.in_features // attention.num_heads
+    return isinstance(attention.scale, float) and attention.scale == width**-0.5

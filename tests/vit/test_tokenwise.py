@@ -19,6 +19,8 @@ from tests.registry import ARCHITECTURES, small_vit
 
 GRADIENTS = ["agcam", "attention_gradient", "attn_gradcam", "full_lrp", "generic_attention", "input_gradient"]
 GRADIENTS += ["input_x_gradient", "legrad", "relevance_lrp", "token_gradcam", "tokentm"]
+USING_FUSED = ["agcam", "attention_gradient", "attn_gradcam", "full_lrp", "generic_attention", "norm_rollout"]
+USING_FUSED += ["partial_lrp", "relevance_lrp", "tokentm"]
 
 
 @pytest.fixture
@@ -318,3 +320,21 @@ def test_adapters_are_explained_as_the_weights_they_add_up_to(images, name):
         other.attn.qkv.weight += block.attn.qkv.update.weight.detach()
     maps, expected = (METHODS[name]()(model.requires_grad_(False), images, 1) for model in (vit, merged))
     torch.testing.assert_close(maps, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]().reads_attention])
+def test_a_scale_of_its_own_that_fused_attention_would_not_ask_for(images, name):
+    vit, doubled = build_vit(depth=2).double(), build_vit(depth=2).double()
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+        block.attn.scale *= 2
+    for block in doubled.blocks:
+        block.attn.qkv.weight.data[: vit.embed_dim] *= 2
+        block.attn.qkv.bias.data[: vit.embed_dim] *= 2
+    torch.testing.assert_close(vit(images), doubled(images))
+    method = METHODS[name](**({"k": 4} if name == "salient_attention" else {}))
+    if name in USING_FUSED:
+        with pytest.raises(ValueError, match="scale of its own"):
+            method(vit, images, target=1)
+    else:
+        torch.testing.assert_close(method(vit, images, target=1), method(doubled, images, target=1))
