@@ -117,6 +117,8 @@ it a copy of the model to run
         passes -= 1
 
     with ExitStack() as stack:
+        # A copy made of the model inside has these hooks, too, and would be kept by them until Python collects it.
+        stack.callback(entered.clear)
         stack.callback(model.register_forward_pre_hook(_watching(begin)).remove)
         for part in parts:
             stack.callback(part.register_forward_pre_hook(_watching(enter)).remove)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from timm.layers import LayerScale
 from timm.models import beit
 from timm.models.eva import EvaBlock
 from timm.models.vision_transformer import Block
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from salvit.hooks import is_salvits
 from salvit.vit import ViT
-from salvit.vit.tokenwise import is_altered
+from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle, is_patched
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
 
@@ -71,6 +72,16 @@ def _problem(block: nn.Module) -> str:
         return f"attention that is not timm's, {type(attention).__name__}"
     if type(attention.proj).forward is not nn.Linear.forward:
         return f"another layer than a linear one behind its attention, {type(attention.proj).__name__}"
+    if not all(map(is_idle, (attention.attn_drop, attention.proj_drop, block.drop_path1))):
+        return "something else in the place of a dropout behind its attention"
+    scale: Any = getattr(block, "ls1", None)
+    if not isinstance(scale, nn.Identity | LayerScale | None):
+        return f"a layer scale that is not timm's, {type(scale).__name__}"
+    kind: Any = type(block)
+    if is_patched(kind, kind.forward):
+        return "a replaced forward"
+    if has_hooks_of_all():
+        return "hooks of all modules around it, which may change it"
     # A recording around this one leaves every value as it is; of other hooks, who knows.
     if any(is_altered(module, counts=lambda hook: not is_salvits(hook)) for module in _behind_values(block)):
         return "a hook on its attention or on a layer behind it, which may change it, or a replaced forward"

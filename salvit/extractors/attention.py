@@ -68,8 +68,8 @@ class RawAttention(Extractor):
         self._blocks(vit)
 
     def num_channels(self, vit: ViT) -> int:
-        """Return the number of blocks, times the number of heads if `per_head`."""
-        return len(self._blocks(vit)) * (num_heads(vit) if self.per_head else 1)
+        """Return the number of blocks, or of all their heads if `per_head`."""
+        return sum(num_heads(vit, block) if self.per_head else 1 for block in self._blocks(vit))
 
     def _blocks(self, vit: ViT) -> list[int]:
         if self.block == "all":

@@ -47,7 +47,7 @@ class AttentionTimesGradient(Extractor):
             )
 
     def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
+        """Return the number of heads of the last block if `per_head`, else 1."""
         return num_heads(vit) if self.per_head else 1
 
 
@@ -105,6 +105,10 @@ class AttentionGradient(AttentionTimesGradient):
         """
         super().check(vit)
         self._require_patches_read(vit, min(self._blocks(vit)))
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of the block's heads if `per_head`, else 1."""
+        return num_heads(vit, self._blocks(vit)[0]) if self.per_head else 1
 
     def _blocks(self, vit: ViT) -> list[int]:
         return block_indices(vit, range(len(vit.blocks)) if isinstance(self.block, str) else [self.block])

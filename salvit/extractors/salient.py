@@ -107,11 +107,12 @@ class SalientAttention(Extractor):
             ValueError: if it is too small.
         """
         rows, columns = grid
-        most = math.prod(sorted((num_heads(vit), rows * columns, rows, columns))[:-1])
+        heads = num_heads(vit, self.block)
+        most = math.prod(sorted((heads, rows * columns, rows, columns))[:-1])
         if (asked := self.rank or self.k) > most:
             raise ValueError(
                 f"{self!r} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
-                f"{num_heads(vit)} heads have at most {most}: lower k or take larger images"
+                f"{heads} heads have at most {most}: lower k or take larger images"
             )
 
     def num_channels(self, vit: ViT) -> int:

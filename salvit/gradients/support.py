@@ -16,11 +16,11 @@ def require_differentiable(vit: ViT) -> None:
         ValueError: if it has quantised layers, or gradient checkpointing is on.
     """
     require_gradients(vit)
+    once = "gradients with respect to attention need its forward pass only once, and this model recomputes it"
     if getattr(vit, "grad_checkpointing", False):
-        raise ValueError(
-            "gradients with respect to attention need its forward pass only once, and this model recomputes it: "
-            "call vit.set_grad_checkpointing(False) first"
-        )
+        raise ValueError(f"{once}: call vit.set_grad_checkpointing(False) first")
+    if any(type(module).__name__ == "CheckpointWrapper" for module in modules_of(vit)):
+        raise ValueError(f"{once}: take its modules out of their CheckpointWrapper first")
 
 
 def require_gradients(vit: ViT) -> None:

@@ -36,6 +36,7 @@ _MOVED = {F.dropout, torch.functional.split} | _named(
 )
 _ADDITIONS = _named("add", "__add__", "__radd__", "__iadd__")
 _PRODUCTS = _named("mul", "__mul__", "__rmul__", "div", "__truediv__")
+_MATMULS = _named("matmul", "__matmul__")
 _SUMS = _named("mean", "sum")
 
 _Share = Callable[[Tensor, Sequence[Tensor], Tensor], Sequence[Tensor]]
@@ -93,6 +94,8 @@ class RelevanceMode(TorchFunctionMode):
             return _share(lambda x: func(x, *args[1:], **kwargs), _pass_on, args[0])
         if func is F.linear:
             return self._linear(*args, **kwargs)
+        if func in _MATMULS and _is_matrix(*args[1:]):  # x @ A.T, as many adapters are written
+            return self._linear(args[0], args[1].mT)
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
         if func in _ADDITIONS:
@@ -219,6 +222,11 @@ def has_tokens(values: Sequence[Any]) -> bool:
         has_tokens(value) if isinstance(value, list | tuple) else hasattr(value, "salvit_token")
         for value in values
     )
+
+
+def _is_matrix(value: Any = None) -> bool:
+    """Whether it is a matrix of constants."""
+    return isinstance(value, Tensor) and value.ndim == 2 and not has_tokens([value])
 
 
 def _has_numbers(output: Any) -> bool:

@@ -10,15 +10,16 @@ from torch import nn
 
 from salvit.gradients import require_differentiable
 from salvit.vit import ViT
-from salvit.vit.blocks import scales_as_fused
-from salvit.vit.tokenwise import is_altered
-from salvit.vit.walk import modules_of, parameters_of
+from salvit.vit.blocks import computes_as_fused
+from salvit.vit.tokenwise import is_idle, is_norm, runs_as_written
+from salvit.vit.walk import parameters_of
 
 
 def is_standard(vit: ViT) -> bool:
     """Return whether the model is made of the parts that `salvit.lrp.standard` covers, and of nothing else.
 
-    Hooks and replaced forwards may change what the model computes, and not every module is called there.
+    Hooks and replaced forwards may change what the model computes, and not every module is called there: dropout, and
+    what was put in its place, is not.
 
     Args:
         vit: a plain timm ViT.
@@ -30,11 +31,13 @@ def is_standard(vit: ViT) -> bool:
         >>> is_standard(load_vit("vit_medium_patch16_rope_reg1_gap_256", pretrained=False, depth=1))
         False
     """
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or any(
-        map(is_altered, modules_of(vit))
-    ):
+    if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or not runs_as_written(vit):
         return False
     if vit.attn_pool is not None or vit.global_pool not in ("token", "avg"):
+        return False
+    if not all(map(is_idle, (vit.pos_drop, vit.patch_drop, vit.head_drop))):
+        return False
+    if not all(map(is_norm, (vit.norm_pre, vit.norm, vit.fc_norm))):
         return False
     heads = [vit.head, vit.head_dist] if isinstance(vit, VisionTransformerDistilled) else [vit.head]
     return all(type(head) is nn.Linear for head in heads) and all(map(_is_standard_block, vit.blocks))
@@ -119,9 +122,20 @@ def _is_standard_block(block: nn.Module) -> bool:
     attention: Any = block.attn
     mlp: Any = block.mlp
     layers, scales = (attention.qkv, attention.proj, mlp.fc1, mlp.fc2), (block.ls1, block.ls2)
+    drops = (
+        attention.attn_drop,
+        attention.proj_drop,
+        mlp.drop1,
+        mlp.drop2,
+        block.drop_path1,
+        block.drop_path2,
+    )
+    norms = (block.norm1, block.norm2, attention.q_norm, attention.k_norm, attention.norm, mlp.norm)
     return (
         getattr(attention, "gate", None) is None
-        and scales_as_fused(attention)
+        and computes_as_fused(attention)
+        and all(map(is_idle, drops))
+        and all(map(is_norm, norms))
         and all(type(layer) is nn.Linear for layer in layers)
         and all(type(scale) in (LayerScale, nn.Identity) for scale in scales)
     )

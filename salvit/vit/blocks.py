@@ -9,6 +9,7 @@ from torch import nn
 
 from salvit.vit.images import patch_embedding
 from salvit.vit.plain import ViT
+from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle
 from salvit.vit.walk import modules_of
 
 
@@ -21,13 +22,14 @@ def num_blocks(vit: ViT) -> int:
     return len(vit.blocks)
 
 
-def num_heads(vit: ViT) -> int:
+def num_heads(vit: ViT, block: int = -1) -> int:
     """Return the number of attention heads of a block, those of attentions side by side taken together.
 
     Args:
         vit: a plain timm ViT.
+        block: index, negative ones counting from the last block; heads may have been pruned in some.
     """
-    modules: list[Any] = attention_modules(vit, -1)
+    modules: list[Any] = attention_modules(vit, block)
     return sum(int(module.num_heads) for module in modules)
 
 
@@ -141,10 +143,11 @@ def fused_attention(vit: ViT) -> Iterator[None]:
         ValueError: if it would compute something else then.
     """
     modules: list[Any] = [module for module in modules_of(vit) if "fused_attn" in vars(module)]
-    if not all(map(scales_as_fused, modules)):
+    if not all(map(computes_as_fused, modules)):
         raise ValueError(
-            f"an attention of this {type(vit).__name__} has a scale of its own, which timm's fused attention does not "
-            "ask for: multiply its queries' weights by it instead"
+            f"an attention of this {type(vit).__name__}, computed in the open (fused_attn=False), has a scale of its "
+            "own, or a hook or something else in the place of its dropout, for which the fused attention that this "
+            "method takes does not ask: change the weights instead, or remove the hook"
         )
     before = [module.fused_attn for module in modules]
     try:
@@ -156,10 +159,11 @@ def fused_attention(vit: ViT) -> Iterator[None]:
             module.fused_attn = fused
 
 
-def scales_as_fused(attention: Any) -> bool:
-    """Return whether an attention of timm's divides its scores by the root of a head's width, fused or not.
+def computes_as_fused(attention: Any) -> bool:
+    """Return whether an attention of timm's computes the same with the fused kernel as it does now.
 
-    Fused, it always does; in the open it multiplies them by its `scale`, which is the same unless it was changed.
+    In the open it multiplies scores by its `scale` and sends the map through its `attn_drop`, for neither of which the
+    fused kernel asks.
 
     Args:
         attention: one of `attention_modules`.
@@ -167,12 +171,15 @@ def scales_as_fused(attention: Any) -> bool:
     Example:
         >>> from salvit.vit import load_vit
         >>> attention = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1).blocks[0].attn
-        >>> attention.fused_attn, before = False, scales_as_fused(attention)
+        >>> attention.fused_attn, before = False, computes_as_fused(attention)
         >>> attention.scale = 1.0
-        >>> before, scales_as_fused(attention)
+        >>> before, computes_as_fused(attention)
         (True, False)
     """
     if attention.fused_attn:
         return True
+    drop = getattr(attention, "attn_drop", None)
+    if not is_idle(drop) or (drop is not None and is_altered(drop)) or has_hooks_of_all():
+        return False
     width = getattr(attention, "head_dim", None) or attention.proj.in_features // attention.num_heads
     return isinstance(attention.scale, float) and attention.scale == width**-0.5

@@ -10,6 +10,9 @@ from salvit.vit.blocks import num_heads
 from salvit.vit.images import input_size
 from salvit.vit.plain import ViT
 
+_WITHOUT_EFFECT = ("training", "fused_attn", "grad_checkpointing")
+"""On what a frozen model computes."""
+
 
 def weights_hash(vit: ViT) -> str:
     """Return the SHA-256 of a model's weights: names, shapes, dtypes and values, on whatever device they are.
@@ -23,7 +26,7 @@ def weights_hash(vit: ViT) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(vit.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -43,9 +46,35 @@ def describe_vit(vit: ViT) -> dict[str, Any]:
         "weights_sha256": weights_hash(vit),
         "class": type(vit).__name__,
         "modules": hashlib.sha256(repr(vit).encode()).hexdigest(),
+        "settings_sha256": _settings_hash(vit),
         "num_heads": num_heads(vit),
         "input_size": list(input_size(vit)),
         "global_pool": str(vit.global_pool),
         "mean": list(config["mean"]),
         "std": list(config["std"]),
     }
+
+
+def _settings_hash(vit: ViT) -> str:
+    """Of what is neither a weight nor printed: buffers that are not saved, and plain attributes of the modules."""
+    digest = hashlib.sha256()
+    saved = vit.state_dict().keys()
+    for name, buffer in sorted(vit.named_buffers()):
+        if name not in saved:
+            digest.update(f"{name} {buffer.dtype} {list(buffer.shape)}\n".encode())
+            digest.update(_bytes(buffer))
+    for name, module in vit.named_modules():
+        for key, value in sorted(vars(module).items()):
+            if not key.startswith("_") and key not in _WITHOUT_EFFECT and _is_plain(value):
+                digest.update(f"{name}.{key} {value!r}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -28,6 +28,11 @@ _FILES = frozenset(
     | {f"timm.models.{name}" for name in ("beit", "eva", "vision_transformer", "vision_transformer_relpos")}
     | {f"torch.nn.modules.{name}" for name in ("activation", "container", "dropout", "linear")}
 )
+# In eval mode they do nothing; they are not called where that saves time.
+_IDLE = frozenset(
+    {f"torch.nn.modules.{name}" for name in ("dropout.Dropout", "linear.Identity")}
+    | {"timm.layers.drop.DropPath", "timm.layers.patch_dropout.PatchDropout"}
+)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -51,19 +56,40 @@ def tokens_meet_in_attention_alone(vit: ViT) -> bool:
         False
     """
     return (
-        not any(getattr(hooks_of_all, f"_global{hooks}") for hooks in _HOOKS)
-        and not any(map(is_altered, modules_of(vit)))
+        runs_as_written(vit)
         and type(vit).__module__.startswith("timm.models.")
-        and (_name(vit.norm) in _NORMS or type(vit.norm) is nn.Identity)
+        and is_norm(vit.norm)
         and all(_is_known(module) for module in modules_of(vit.blocks))
         and not _shares(vit.blocks)
     )
 
 
+def runs_as_written(vit: ViT) -> bool:
+    """Return whether nothing but the methods of its modules' classes has a say in what a model computes.
+
+    Args:
+        vit: a plain timm ViT.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> before = runs_as_written(vit)
+        >>> vit.norm.forward = lambda tokens: tokens
+        >>> before, runs_as_written(vit)
+        (True, False)
+    """
+    return not has_hooks_of_all() and not any(map(is_altered, modules_of(vit)))
+
+
+def has_hooks_of_all() -> bool:
+    """Return whether there are hooks that torch calls with every module."""
+    return any(getattr(hooks_of_all, f"_global{hooks}") for hooks in _HOOKS)
+
+
 def is_altered(
     module: nn.Module, counts: Callable[[Callable[..., Any]], bool] = may_change_what_is_computed
 ) -> bool:
-    """Return whether a module has hooks, or methods other than those of its class.
+    """Return whether a module has hooks, methods other than those of its class, or a class whose forward was replaced.
 
     Args:
         module: any; its parts are not looked at.
@@ -80,7 +106,49 @@ def is_altered(
     own: dict[str, Any] = vars(module)
     kind: Any = type(module)
     hooks = (hook for kinds in _HOOKS if own[kinds] for hook in tuple(own[kinds].values()))
-    return any(map(counts, hooks)) or not _methods(kind).isdisjoint(own)
+    return any(map(counts, hooks)) or not _methods(kind).isdisjoint(own) or is_patched(kind, kind.forward)
+
+
+@cache
+def is_patched(kind: type, forward: Callable[..., Any]) -> bool:
+    """Return whether a forward is another than that which a class, or the one it has it from, was written with.
+
+    Args:
+        kind: of a module.
+        forward: its forward, as it is now.
+
+    Example:
+        >>> is_patched(nn.ReLU, nn.ReLU.forward), is_patched(nn.ReLU, lambda self, x: x)
+        (False, True)
+    """
+    written = next(above for above in kind.__mro__ if "forward" in vars(above))
+    return forward.__module__ != written.__module__
+
+
+def is_idle(module: nn.Module | None) -> bool:
+    """Return whether a module does nothing in eval mode: dropout of torch's or timm's, or none.
+
+    Args:
+        module: any, or None.
+
+    Example:
+        >>> is_idle(nn.Dropout(0.5)), is_idle(nn.Linear(2, 2))
+        (True, False)
+    """
+    return module is None or _name(module) in _IDLE
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Return whether a module is a normalisation that is known to treat each token by itself, or none.
+
+    Args:
+        module: any.
+
+    Example:
+        >>> is_norm(nn.LayerNorm(2)), is_norm(nn.GroupNorm(1, 2))
+        (True, False)
+    """
+    return _name(module) in _NORMS or type(module) is nn.Identity
 
 
 def _shares(blocks: nn.Module) -> bool:

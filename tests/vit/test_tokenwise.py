@@ -1,17 +1,30 @@
 """Models that are timm's but for something of their own, against explicit ones of the same weights."""
 
+import gc
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention, GlobalResponseNormMlp, Mlp
+from timm.layers import Attention, GlobalResponseNormMlp, Mlp, SwiGLU
 from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils.parametrizations import weight_norm
 
-from salvit.extractors import METHODS, AttentionGradient, GenericAttention
+from salvit.extractors import (
+    METHODS,
+    AttentionGradient,
+    FullLRP,
+    GenericAttention,
+    NormRollout,
+    PartialLRP,
+    RawAttention,
+    RelevanceLRP,
+    TokenTM,
+)
+from salvit.lrp.support import is_standard
 from salvit.recording import record
 from salvit.vit.tokenwise import tokens_meet_in_attention_alone
 from tests.extractors.conftest import build_vit
@@ -338,3 +351,148 @@ def test_a_scale_of_its_own_that_fused_attention_would_not_ask_for(images, name)
             method(vit, images, target=1)
     else:
         torch.testing.assert_close(method(vit, images, target=1), method(doubled, images, target=1))
+
+
+@pytest.mark.parametrize("name", USING_FUSED)
+def test_heads_ablated_behind_an_open_softmax_are_not_forgotten(images, name):
+    vit = build_vit(depth=2)
+    mask = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)[:, None, None]
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_hook(lambda module, args, attention: attention * mask)
+    if name not in ("attention_gradient", "generic_attention"):
+        with pytest.raises(ValueError, match="hook"):
+            METHODS[name]()(vit, images, target=1)
+        return
+    # These two then take a whole pass, as it is. Behind the attention, a mask in the weights gives the same logits.
+    ablated = build_vit(depth=2)
+    for block in ablated.blocks:
+        block.attn.proj.weight *= mask.flatten().repeat_interleave(8)
+    torch.testing.assert_close(
+        METHODS[name]()(vit, images, target=1), METHODS[name]()(ablated, images, target=1)
+    )
+
+
+class Scale(torch.nn.Module):
+    def forward(self, x):
+        return x * 0.3
+
+
+SLOTS = ["patch_drop", "pos_drop", "head_drop", "norm_pre", "norm", "fc_norm", "blocks.1.drop_path1"]
+SLOTS += [
+    "blocks.1.drop_path2",
+    "blocks.1.norm1",
+    "blocks.1.norm2",
+    "blocks.1.attn.q_norm",
+    "blocks.1.attn.proj_drop",
+]
+SLOTS += [
+    "blocks.1.attn.norm",
+    "blocks.1.mlp.drop1",
+    "blocks.1.mlp.drop2",
+    "blocks.1.mlp.norm",
+    "blocks.1.ls1",
+]
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_what_takes_the_place_of_a_part_is_not_taken_for_it(slot):
+    vit = build_vit()
+    assert is_standard(vit)
+    vit.set_submodule(slot, Scale().eval())
+    assert not is_standard(vit)
+
+
+@pytest.mark.parametrize("slot", ["drop_path1", "attn.proj_drop"])
+@pytest.mark.parametrize(
+    "method", [RelevanceLRP(), PartialLRP(), FullLRP(), NormRollout(), TokenTM()], ids=repr
+)
+def test_a_factor_in_the_place_of_a_dropout_counts_as_in_the_weights(images, slot, method):
+    vit, folded = build_vit(depth=2), build_vit(depth=2)
+    for block, other in zip(vit.blocks, folded.blocks, strict=True):
+        block.set_submodule(slot, Scale().eval())
+        other.attn.proj.weight *= 0.3
+        other.attn.proj.bias *= 0.3
+    torch.testing.assert_close(vit(images), folded(images))
+    if isinstance(method, NormRollout | TokenTM):
+        with pytest.raises(ValueError, match="in the place of a dropout"):
+            method(vit, images, 1)
+    else:
+        torch.testing.assert_close(method(vit, images, 1), method(folded, images, 1), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Block, Attention])
+def test_classes_whose_forward_was_replaced(images, monkeypatch, kind):
+    vit = build_vit()
+    monkeypatch.setattr(kind, "forward", lambda self, x, **_: x)
+    assert not is_standard(vit)
+    assert not tokens_meet_in_attention_alone(vit)
+    for name in ("norm_rollout", "tokentm"):
+        with pytest.raises(ValueError, match="replaced forward"):
+            METHODS[name]()(vit, images)
+
+
+def test_hooks_of_all_modules_are_seen_by_every_method(images):
+    vit = build_vit()
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: None)
+    try:
+        assert not is_standard(vit)
+        for name in ("norm_rollout", "tokentm"):
+            with pytest.raises(ValueError, match="hooks of all modules"):
+                METHODS[name]()(vit, images)
+    finally:
+        handle.remove()
+    assert is_standard(vit)
+
+
+@pytest.mark.parametrize("name", ["agcam", "generic_attention", "legrad", "token_gradcam"])
+def test_wrappers_that_recompute_are_refused(images, name):
+    vit = build_vit()
+    vit.blocks[1] = checkpoint_wrapper(vit.blocks[1]).eval()
+    with pytest.raises(ValueError, match="CheckpointWrapper"):
+        METHODS[name]()(vit, images)
+
+
+@pytest.mark.parametrize("method", [RelevanceLRP(), PartialLRP(), FullLRP()], ids=repr)
+def test_adapters_written_as_matrix_products(images, method):
+    class Products(Adapter):
+        def forward(self, x):
+            return self.layer(x) + x @ self.update.weight.T
+
+    made = []
+    for kind in (Adapter, Products):
+        vit = build_vit(depth=2)
+        for block in vit.blocks:
+            torch.manual_seed(0)
+            block.attn.qkv = kind(block.attn.qkv, has_weight=False).double().eval()
+        made.append(method(vit.requires_grad_(False), images, 1))
+    torch.testing.assert_close(*made)
+
+
+@pytest.mark.parametrize(
+    "method", [RawAttention(0, per_head=True), AttentionGradient(0, per_head=True)], ids=repr
+)
+def test_blocks_with_different_numbers_of_heads(images, method):
+    vit = build_vit()
+    vit.blocks[0].attn = Attention(24, num_heads=2, qkv_bias=True).double().eval().requires_grad_(False)
+    assert method(vit, images, 1).shape == (3, 2, 4, 6)
+    assert RawAttention("all", per_head=True)(vit, images).shape == (3, 8, 4, 6)
+
+
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True, "mlp_layer": SwiGLU}])
+@pytest.mark.parametrize("method", [FullLRP(), RelevanceLRP(precision="double")], ids=repr)
+def test_nothing_of_a_copy_in_float64_is_left(images, options, method):
+    vit, images = build_vit(**options).float(), images.float()
+    method(vit, images, 1)
+    gc.collect()
+    gc.disable()
+    try:
+        before = doubles()
+        method(vit, images, 1)
+        assert doubles() == before
+    finally:
+        gc.enable()
+
+
+def doubles():
+    return sum(type(one) is torch.nn.Parameter and one.dtype == torch.float64 for one in gc.get_objects())

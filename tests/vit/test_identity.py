@@ -1,0 +1,61 @@
+"""What tells models apart whose results must not be taken for each other's."""
+
+import pytest
+import timm
+import torch
+
+from salvit.extractors import METHODS
+from salvit.vit import describe_vit
+from tests.extractors.conftest import build_vit
+
+SETTINGS = [
+    ({"global_pool": "avg", "class_token": False, "reg_tokens": 2}, "pool_include_prefix", True),
+    ({}, "blocks.0.attn.scale", 1.0),
+    ({}, "norm.eps", 1e-3),
+    ({}, "blocks.1.attn.num_heads", 6),
+]
+
+
+@pytest.mark.parametrize(("options", "name", "value"), SETTINGS, ids=[name for _, name, _ in SETTINGS])
+def test_settings_that_are_no_weights(options, name, value):
+    vit = build_vit(**options)
+    before = describe_vit(vit)
+    assert describe_vit(build_vit(**options)) == before
+    module, _, attribute = name.rpartition(".")
+    setattr(vit.get_submodule(module), attribute, value)
+    assert describe_vit(vit) != before
+
+
+def test_buffers_that_are_not_saved():
+    options = {"img_size": 32, "depth": 1, "num_classes": 2}
+    made = []
+    for temperature in (100.0, 5.0):
+        torch.manual_seed(0)
+        vit = timm.create_model("vit_small_patch16_dinov3", rope_temperature=temperature, **options)
+        made.append(describe_vit(vit.eval()))
+    assert made[0] != made[1]
+    assert made[0]["weights_sha256"] == made[1]["weights_sha256"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "vit_small_patch16_dinov3",
+        "eva02_tiny_patch14_224",
+        "naflexvit_base_patch16_gap",
+    ],
+)
+def test_use_is_no_change(name):
+    vit = (
+        timm.create_model(name, depth=1, num_classes=2, dynamic_img_size=True) if "nafl" not in name else None
+    )
+    vit = vit or timm.create_model(name, depth=1, num_classes=2)
+    vit.requires_grad_(False).eval()
+    before = describe_vit(vit)
+    METHODS["input_gradient"]()(
+        vit, torch.rand(1, 3, 56, 112) if "14" in name else torch.rand(1, 3, 48, 64), 1
+    )
+    vit.blocks[0].attn.fused_attn = False
+    vit.set_grad_checkpointing(True)
+    assert describe_vit(vit) == before
