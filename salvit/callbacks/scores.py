@@ -55,6 +55,7 @@ class Scores(Callback):
         self.scratch: MetricCollection | None = None
         self.metrics: dict[str, MetricCollection] = {}
         self.names: list[str] = []
+        self.validated: list[str] = []
         self.categories: list[str] = []
         self.baselines = (*BASELINES, MODEL) if has_classical() else BASELINES
 
@@ -132,14 +133,31 @@ class Scores(Callback):
             self.metrics[UPPER_BOUND], scratch, pairs, dataset.fixations(index), len(observers) - 1
         )
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count images, which may be fewer than the split has."""
+        self.validated = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the images of a batch."""
+        self.validated += batch["name"]
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the last validation scores."""
+        images = len(gathered(self.validated))
         logged = trainer.callback_metrics.items()
         scores = {
             name.removeprefix("val/"): float(value) for name, value in logged if name.startswith("val/")
         }
         if trainer.is_global_zero and scores:
-            title = title_of(_datamodule(trainer), "val", len(_datamodule(trainer).dataset("val")))
+            title = title_of(_datamodule(trainer), "val", images)
             Console().print(terminal_table({_extractor_name(pl_module): scores}, title))
 
 

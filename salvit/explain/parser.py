@@ -180,7 +180,8 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         type=_path,
         metavar="FILE",
-        help="local weights of the timm model, for use without a network",
+        help="local weights of the timm model, for use without a network; images are normalised as of the model's "
+        "name, so give its tag (.dino, .mae)",
     )
     add(
         "--image-size",

@@ -16,7 +16,9 @@ _PRETRAINING_ONLY = ("decoder_", "mask_token")
 _UNREADABLE = (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, AttributeError)
 
 
-def load_checkpoint(vit: nn.Module, path: Path, *, resize_head: bool = True) -> None:
+def load_checkpoint(
+    vit: nn.Module, path: Path, *, resize_head: bool = True, resize_patches: bool = False
+) -> None:
     """Load a weights file into a timm ViT; every parameter must be in it, and nothing else.
 
     Nesting (`teacher`, `state_dict`), prefixes (`module.backbone.`), the decoder of masked autoencoders,
@@ -28,12 +30,16 @@ def load_checkpoint(vit: nn.Module, path: Path, *, resize_head: bool = True) -> 
         path: a safetensors file, or a torch file of plain tensors (nothing else is unpickled).
         resize_head: give the model the classifier of the file, whatever its size; if the file has none, the
             model is left without one, with a warning.
+        resize_patches: take patches of another size and resample what embeds them, as FlexiViT is made for.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, or its keys or shapes are not the model's; the message lists them.
+        ValueError: if it cannot be read, its patches are of another size, or its keys or shapes are not the model's;
+            the message lists them.
     """
     state = _read(path)
+    if not resize_patches:
+        _require_same_patches(vit, state, path)
     state = _converted(vit, state, path)
     state = {key: value for key, value in state.items() if not key.startswith(_PRETRAINING_ONLY)}
     had_head = bool(vit.num_classes)
@@ -63,7 +69,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     for key in _NESTED_UNDER:
         if isinstance(content.get(key), dict):
             content = clean_state_dict(content[key])
-    return _unprefixed({key: value for key, value in content.items() if isinstance(value, Tensor)})
+    state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        entries = _shorten(list(map(str, content)))
+        raise ValueError(
+            f"{path} holds no tensors by name; what it holds: {entries}. Save the one that has the weights"
+        )
+    return _unprefixed(state)
 
 
 def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -74,6 +86,19 @@ def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
         return state
     prefix = prefixes[0]
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _require_same_patches(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Raise if patches are of another size: timm would resample them, and make a model that nobody trained."""
+    weight, own = state.get("patch_embed.proj.weight"), vit.state_dict().get("patch_embed.proj.weight")
+    if weight is None or own is None or weight.ndim != 4 or own.ndim != 4:
+        return
+    if weight.shape[2:] != own.shape[2:]:
+        there, here = ("×".join(map(str, kernel.shape[2:])) for kernel in (weight, own))
+        raise ValueError(
+            f"{path} has patches of {there} pixels, this {type(vit).__name__} of {here}: take the architecture with "
+            "that patch size"
+        )
 
 
 def _converted(vit: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

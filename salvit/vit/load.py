@@ -1,5 +1,6 @@
 """Loading a ViT, frozen: from timm, from a file of weights, or the one that comes with the package."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def load_vit(
             weights file with its architecture in a JSON file of the same stem:
             `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`, or one made of a timm model:
             `{"vit": name, "model": {"num_classes": …}, …}`.
-        weights: a local safetensors or torch file to load instead of the model's published weights.
+        weights: a local safetensors or torch file to load instead of the model's published weights. `normalize` goes
+            by the name, so give the tag that the weights belong to (".dino", ".mae").
         pretrained: False for random weights.
         img_size: input size, (height, width) if not square, for which position embeddings are resampled; the
             model's own by default.
@@ -73,7 +75,13 @@ def load_vit(
     else:
         vit = _from_timm(name, pretrained and weights is None, kwargs)
     if weights is not None:
-        load_checkpoint(vit, Path(weights), resize_head="num_classes" not in kwargs)
+        _warn_of_unread_description(Path(weights), name)
+        load_checkpoint(
+            vit,
+            Path(weights),
+            resize_head="num_classes" not in kwargs,
+            resize_patches="patch_size" in kwargs,
+        )
     return vit.requires_grad_(False).eval()
 
 
@@ -97,6 +105,17 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
         raise ValueError(f'{description}: "model" does not fit the architecture: {error}') from error
     vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
     return vit
+
+
+def _warn_of_unread_description(weights: Path, name: str) -> None:
+    """Say so where a file beside the weights, which may have their mean, deviation and classes, is not read."""
+    description = weights.with_suffix(".json")
+    if description.is_file() and Path(name) != weights:
+        warnings.warn(
+            f"{description} is not read, as the model is given by the name {name}, whose mean and standard deviation "
+            f"are taken: to go by that file, give {weights} as the model",
+            stacklevel=3,
+        )
 
 
 def _from_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> ViT:

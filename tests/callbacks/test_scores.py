@@ -157,6 +157,13 @@ def test_scores_after_fit_are_printed(make_trainer, tmp_path, module, popout, ca
     assert "RawAttention" in printed
 
 
+def test_scores_after_fit_are_of_the_images_that_were_scored(make_trainer, module, popout, capsys):
+    module.warmup_epochs = 0
+    popout.batch_size = 2
+    make_trainer(callbacks=[Scores()], limit_val_batches=1).fit(module, popout)
+    assert "PopOut, val split, 2 images" in capsys.readouterr().out
+
+
 def test_csv_of_scores():
     scores = {"a, b": {"CC": torch.tensor([0.5, torch.nan])}}
     assert per_image_csv(scores, ["x", "y"]) == 'model,image,CC\n"a, b",x,0.500000\n"a, b",y,\n'

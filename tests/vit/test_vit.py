@@ -96,6 +96,30 @@ def test_position_embedding_is_resampled(saved):
     assert vit.pos_embed.shape == (1, 1 + 4 * 8, 48)
 
 
+def test_patches_of_another_size_are_not_resampled_unasked(source, tmp_path):
+    path = tmp_path / "patches.pth"
+    torch.save(source.state_dict(), path)
+    options = {"img_size": 32, **SMALL}
+    with pytest.raises(ValueError, match=r"patches of 8×8 pixels, this VisionTransformer of 16×16"):
+        load_vit(NAME, weights=path, **options)
+    assert load_vit(NAME, weights=path, patch_size=16, **options).patch_embed.proj.weight.shape[-1] == 16
+
+
+def test_files_that_hold_no_tensors_say_what_they_hold(tmp_path):
+    path = tmp_path / "nested.pth"
+    torch.save({"target_encoder": {"module.cls_token": torch.zeros(1)}, "epoch": 3}, path)
+    with pytest.raises(ValueError, match="what it holds: target_encoder, epoch"):
+        load_small(path)
+
+
+def test_a_description_that_is_not_read(saved, recwarn):
+    load_small(saved)
+    assert not [one for one in recwarn if "is not read" in str(one.message)]
+    saved.with_suffix(".json").write_text('{"model": {}}')
+    with pytest.warns(UserWarning, match=r"\.json is not read, .*mean"):
+        load_small(saved)
+
+
 def test_headless_checkpoint(source, tmp_path):
     path = tmp_path / "features.pth"
     torch.save({k: v for k, v in source.state_dict().items() if not k.startswith("head.")}, path)
