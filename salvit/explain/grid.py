@@ -1,5 +1,6 @@
 """Pictures of one image side by side, each under its caption."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def _caption(
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """Lines no wider than a cell; a word that is, is broken."""
     lines: list[str] = []
-    for word in text.split():
+    for word in re.findall(r"\S+(?:\s[=<]\s\S+)*", text):  # "p = 0.650" is one
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined

@@ -30,6 +30,14 @@ def test_captions_are_wrapped_to_the_cell_and_whole():
     assert all(font.getlength(line) <= 190 for line in lines)
 
 
+def test_a_probability_is_not_broken():
+    font = label_font()
+    lines = _wrapped(
+        "predicted: heart (6), p = 0.650", font, int(font.getlength("predicted: heart (6), p =")) + 1
+    )
+    assert lines == ["predicted: heart (6),", "p = 0.650"]
+
+
 def test_every_picture_is_there_whole_below_its_caption():
     colours = ["red", "lime", "blue"]
     rows = [[Cell(Image.new("RGB", (30, 240), colour), LONG, LONG) for colour in colours]] * 2
