@@ -1,7 +1,8 @@
-"""Errors that a person caused end in one sentence, not in a stack of frames."""
+"""What a person is told who caused an error or a warning: a sentence, not a stack of frames or a line of source."""
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +33,23 @@ def one_clear_error(status: int = 1) -> Iterator[None]:
             raise
         print(f"salvit: error: {message}\n(SALVIT_TRACEBACK=1 shows where.)", file=sys.stderr)
         raise SystemExit(status) from error
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    r"""Show warnings as what they say, without the line of source that they come from.
+
+    Example:
+        >>> with plain_warnings():
+        ...     warnings.formatwarning("no classifier head", UserWarning, "task.py", 106)
+        'warning: no classifier head\n'
+    """
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def input_error(error: BaseException) -> str | None:

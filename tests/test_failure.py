@@ -6,7 +6,7 @@ from torch._utils import ExceptionWrapper
 
 from datamodules import CorruptFileError, DatasetNotFoundError
 from salvit.extractors import SalientAttention
-from salvit.failure import input_error, one_clear_error
+from salvit.failure import input_error, one_clear_error, plain_warnings
 
 
 def raised(function, *args):
@@ -111,3 +111,13 @@ def test_no_error_no_message(capsys):
     with one_clear_error(), warnings.catch_warnings():
         pass
     assert not capsys.readouterr().err
+
+
+def test_warnings_without_the_line_they_come_from(recwarn):
+    before = warnings.formatwarning
+    with plain_warnings():
+        assert (
+            warnings.formatwarning("no classifier head", UserWarning, "task.py", 1)
+            == "warning: no classifier head\n"
+        )
+    assert warnings.formatwarning is before

@@ -42,9 +42,9 @@ def _run(options: Options) -> None:
     run: Run | None = None
     try:
         from salvit.explain.run import explain, prepare
-        from salvit.failure import one_clear_error  # heavy, and not needed for help
+        from salvit.failure import one_clear_error, plain_warnings  # heavy, and not needed for help
 
-        with ExitStack() as closing:
+        with plain_warnings(), ExitStack() as closing:
             with one_clear_error(status=2):
                 run = prepare(options, closing)
             with one_clear_error():
