@@ -8,7 +8,7 @@ open, which the same mode reads.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -75,9 +75,18 @@ class Recording:
 
         Returns:
             For each block the gradient, of the shape of its attention.
+
+        Raises:
+            KeyError: if a block was not recorded.
         """
         # What the output was computed from are the attentions of a block, not their heads put together.
-        maps = [self._graph[block % self.attention.depth] for block in blocks]
+        depth = self.attention.depth
+        indices = [block + depth if block < 0 else block for block in blocks]
+        if missing := [block for block in indices if block not in self._graph]:
+            raise KeyError(
+                f"blocks {missing} were not recorded; recorded blocks: {sorted(self._graph) or 'none yet'}"
+            )
+        maps = [self._graph[index] for index in indices]
         gradients = iter(torch.autograd.grad(output, [part for parts in maps for part in parts]))
         return [_side_by_side([next(gradients) for _ in parts]) for parts in maps]
 
@@ -137,6 +146,8 @@ def record(
         torch.Size([1, 3, 5, 5])
     """
     require_frozen_vit(vit)
+    if rows not in get_args(Rows):
+        raise ValueError(f'rows must be "all" or "class"; got {rows!r}')
     if rows == "class":
         require_class_token(vit, 'a recording of rows="class"')
     require_attention_maps(vit, "a recording")

@@ -468,3 +468,15 @@ def test_attention_masks_are_kept(vit, images, mask_dtype):
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
     assert not recording.attention[0][:, :, ~allowed].any()
     torch.testing.assert_close(rows.attention[0], recording.attention[0][:, :, :1])
+
+
+def test_blocks_and_rows_that_there_are_not(vit):
+    images = torch.rand(1, 3, 32, 32)
+    with torch.enable_grad(), record(vit, [1, 2], gradients=True) as recording:
+        logits = vit(images)
+    for block in (-5, 0, 3):
+        with pytest.raises(KeyError, match=r"were not recorded; recorded blocks: \[1, 2\]"):
+            recording.gradients(logits.sum(), [block])
+    assert [one.shape for one in recording.gradients(logits.sum(), [-1])] == [recording.attention[-1].shape]
+    with pytest.raises(ValueError, match='rows must be "all" or "class"'), record(vit, rows="patches"):
+        pass

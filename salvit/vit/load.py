@@ -110,7 +110,7 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
 def _warn_of_unread_description(weights: Path, name: str) -> None:
     """Say so where a file beside the weights, which may have their mean, deviation and classes, is not read."""
     description = weights.with_suffix(".json")
-    if description.is_file() and Path(name) != weights:
+    if description.is_file() and Path(name).resolve() != weights.resolve():
         warnings.warn(
             f"{description} is not read, as the model is given by the name {name}, whose mean and standard deviation "
             f"are taken: to go by that file, give {weights} as the model",

@@ -122,7 +122,8 @@ def is_patched(kind: type, forward: Callable[..., Any]) -> bool:
         (False, True)
     """
     written = next(above for above in kind.__mro__ if "forward" in vars(above))
-    return forward.__module__ != written.__module__
+    # Not by its `__module__`, which functools.wraps copies.
+    return getattr(forward, "__globals__", {}).get("__name__") != written.__module__
 
 
 def is_idle(module: nn.Module | None) -> bool:
