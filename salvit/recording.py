@@ -8,7 +8,7 @@ open, which the same mode reads.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -31,14 +31,17 @@ _FUSED = F.scaled_dot_product_attention
 _SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
 
 
-class BlockMaps(dict[int, Tensor]):
-    """Tensors by block index; a negative index counts from the last block, as in a list."""
+_Maps = TypeVar("_Maps")
+
+
+class BlockMaps(dict[int, _Maps]):
+    """What was recorded, by block index; a negative index counts from the last block, as in a list."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()
         self.depth = depth
 
-    def __missing__(self, block: int) -> Tensor:
+    def __missing__(self, block: int) -> _Maps:
         """Resolve a negative index, or say which blocks there are."""
         if block < 0 and block + self.depth in self:
             return self[block + self.depth]
@@ -61,10 +64,10 @@ class Recording:
     """
 
     def __init__(self, depth: int) -> None:
-        self.attention = BlockMaps(depth)
-        self.scores = BlockMaps(depth)
-        self.values = BlockMaps(depth)
-        self._graph: dict[int, list[Tensor]] = {}
+        self.attention = BlockMaps[Tensor](depth)
+        self.scores = BlockMaps[Tensor](depth)
+        self.values = BlockMaps[Tensor](depth)
+        self._graph = BlockMaps[list[Tensor]](depth)
 
     def gradients(self, output: Tensor, blocks: Iterable[int]) -> list[Tensor]:
         """Return the gradients of an output with respect to the attention of some blocks.
@@ -80,15 +83,22 @@ class Recording:
             KeyError: if a block was not recorded.
         """
         # What the output was computed from are the attentions of a block, not their heads put together.
-        depth = self.attention.depth
-        indices = [block + depth if block < 0 else block for block in blocks]
-        if missing := [block for block in indices if block not in self._graph]:
-            raise KeyError(
-                f"blocks {missing} were not recorded; recorded blocks: {sorted(self._graph) or 'none yet'}"
-            )
-        maps = [self._graph[index] for index in indices]
+        maps = [self._graph[block] for block in blocks]
         gradients = iter(torch.autograd.grad(output, [part for parts in maps for part in parts]))
         return [_side_by_side([next(gradients) for _ in parts]) for parts in maps]
+
+
+def check_rows(rows: str) -> None:
+    """Raise unless `rows` is "class" or "all".
+
+    Args:
+        rows: the option.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if rows not in ("class", "all"):
+        raise ValueError(f'rows must be "class" or "all"; got {rows!r}')
 
 
 class _Complete(Exception):
@@ -146,8 +156,7 @@ def record(
         torch.Size([1, 3, 5, 5])
     """
     require_frozen_vit(vit)
-    if rows not in get_args(Rows):
-        raise ValueError(f'rows must be "all" or "class"; got {rows!r}')
+    check_rows(rows)
     if rows == "class":
         require_class_token(vit, 'a recording of rows="class"')
     require_attention_maps(vit, "a recording")

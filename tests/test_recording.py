@@ -475,8 +475,8 @@ def test_blocks_and_rows_that_there_are_not(vit):
     with torch.enable_grad(), record(vit, [1, 2], gradients=True) as recording:
         logits = vit(images)
     for block in (-5, 0, 3):
-        with pytest.raises(KeyError, match=r"were not recorded; recorded blocks: \[1, 2\]"):
+        with pytest.raises(KeyError, match=rf"block {block} was not recorded; recorded blocks: \[1, 2\]"):
             recording.gradients(logits.sum(), [block])
     assert [one.shape for one in recording.gradients(logits.sum(), [-1])] == [recording.attention[-1].shape]
-    with pytest.raises(ValueError, match='rows must be "all" or "class"'), record(vit, rows="patches"):
+    with pytest.raises(ValueError, match='rows must be "class" or "all"'), record(vit, rows="patches"):
         pass

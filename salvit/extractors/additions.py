@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from salvit.hooks import is_salvits
 from salvit.vit import ViT
-from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle, is_patched
+from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle, is_layer_scale, is_patched
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
 
@@ -74,7 +74,7 @@ def _problem(block: nn.Module) -> str:
     if not all(map(is_idle, (attention.attn_drop, attention.proj_drop, block.drop_path1))):
         return "something else in the place of a dropout behind its attention"
     scale: Any = getattr(block, "ls1", None)
-    if not (scale is None or type(scale) is nn.Identity or _is_layer_scale(type(scale))):
+    if not is_layer_scale(scale):
         return f"a layer scale that is not timm's, {type(scale).__name__}"
     kind: Any = type(block)
     if is_patched(kind, kind.forward):
@@ -85,11 +85,6 @@ def _problem(block: nn.Module) -> str:
     if any(is_altered(module, counts=lambda hook: not is_salvits(hook)) for module in _behind_values(block)):
         return "a hook on its attention or on a layer behind it, which may change it, or a replaced forward"
     return ""
-
-
-def _is_layer_scale(kind: type) -> bool:
-    # By name: in timm 1.0.16 some models have one of their own, which is written alike.
-    return kind.__name__ == "LayerScale" and kind.__module__.startswith("timm.")
 
 
 def _behind_values(block: nn.Module) -> list[nn.Module]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
-from salvit.extractors.rows import check_rows
-from salvit.recording import Rows, read_attention
+from salvit.recording import Rows, check_rows, read_attention
 from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens, require_class_token
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
-from salvit.extractors.rows import carry, check_rows, select_row
+from salvit.extractors.rows import carry, select_row
 from salvit.gradients import attention_gradients, require_class_readout, require_differentiable
-from salvit.recording import Rows
+from salvit.recording import Rows, check_rows
 from salvit.vit import ViT, block_indices, num_heads, tokens_read
 from salvit.vit.tokenwise import tokens_meet_in_attention_alone
 

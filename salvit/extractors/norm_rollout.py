@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import Extractor, patches_to_grid
-from salvit.extractors.rows import carry, check_rows, select_row
+from salvit.extractors.rows import carry, select_row
 from salvit.hooks import inputs_of
-from salvit.recording import Rows, record
+from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, block_indices, fused_attention, require_class_token
 
 

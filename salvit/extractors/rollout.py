@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
-from salvit.extractors.rows import carry, check_rows, select_row
-from salvit.recording import Rows, record
+from salvit.extractors.rows import carry, select_row
+from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, block_indices, num_heads, require_class_token
 
 

@@ -7,19 +7,6 @@ from salvit.recording import Rows
 from salvit.vit import ViT, num_prefix_tokens
 
 
-def check_rows(rows: str) -> None:
-    """Raise unless `rows` is "class" or "all".
-
-    Args:
-        rows: the option.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    if rows not in ("class", "all"):
-        raise ValueError(f'rows must be "class" or "all"; got {rows!r}')
-
-
 def select_row(vit: ViT, maps: Tensor, rows: Rows) -> Tensor:
     """Return the class token's row of square maps, or the mean row over the patches.
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
-from salvit.extractors.rows import carry, check_rows, select_row
+from salvit.extractors.rows import carry, select_row
 from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.hooks import inputs_of
-from salvit.recording import Rows, record
+from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, fused_attention
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from timm.layers import Attention, LayerScale, Mlp, PatchEmbed
+from timm.layers import Attention, Mlp, PatchEmbed
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from salvit.gradients import require_differentiable
 from salvit.vit import ViT
 from salvit.vit.blocks import computes_as_fused
-from salvit.vit.tokenwise import is_idle, is_norm, runs_as_written
+from salvit.vit.tokenwise import is_activation, is_idle, is_layer_scale, is_norm, runs_as_written
 from salvit.vit.walk import parameters_of
 
 
@@ -121,7 +121,8 @@ def _is_standard_block(block: nn.Module) -> bool:
         return False
     attention: Any = block.attn
     mlp: Any = block.mlp
-    layers, scales = (attention.qkv, attention.proj, mlp.fc1, mlp.fc2), (block.ls1, block.ls2)
+    layers: tuple[Any, ...] = (attention.qkv, attention.proj, mlp.fc1, mlp.fc2)
+    scales: tuple[Any, ...] = (block.ls1, block.ls2)
     drops = (
         attention.attn_drop,
         attention.proj_drop,
@@ -137,5 +138,6 @@ def _is_standard_block(block: nn.Module) -> bool:
         and all(map(is_idle, drops))
         and all(map(is_norm, norms))
         and all(type(layer) is nn.Linear for layer in layers)
-        and all(type(scale) in (LayerScale, nn.Identity) for scale in scales)
+        and is_activation(mlp.act)
+        and all(map(is_layer_scale, scales))
     )

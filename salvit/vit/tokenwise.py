@@ -33,6 +33,7 @@ _IDLE = frozenset(
     {f"torch.nn.modules.{name}" for name in ("dropout.Dropout", "linear.Identity")}
     | {"timm.layers.drop.DropPath", "timm.layers.patch_dropout.PatchDropout"}
 )
+_ACTIVATIONS = frozenset({"torch.nn.modules.activation", "timm.layers.activations"})
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -150,6 +151,36 @@ def is_norm(module: nn.Module) -> bool:
         (True, False)
     """
     return _name(module) in _NORMS or type(module) is nn.Identity
+
+
+def is_layer_scale(module: nn.Module | None) -> bool:
+    """Return whether a module is timm's LayerScale, or there is none in its place.
+
+    Args:
+        module: any, or None.
+
+    Example:
+        >>> from timm.layers import LayerScale
+        >>> is_layer_scale(LayerScale(2)), is_layer_scale(nn.Linear(2, 2))
+        (True, False)
+    """
+    kind = type(module)
+    # By name: in timm 1.0.16 some models have one of their own, which is written alike.
+    is_timms = kind.__name__ == "LayerScale" and kind.__module__.startswith("timm.")
+    return is_timms or module is None or kind is nn.Identity
+
+
+def is_activation(module: nn.Module) -> bool:
+    """Return whether a module is one of torch's or timm's activation functions, or none.
+
+    Args:
+        module: any.
+
+    Example:
+        >>> is_activation(nn.GELU()), is_activation(nn.Linear(2, 2))
+        (True, False)
+    """
+    return type(module).__module__ in _ACTIVATIONS or type(module) is nn.Identity
 
 
 def _shares(blocks: nn.Module) -> bool:

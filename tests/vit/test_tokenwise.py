@@ -1,5 +1,6 @@
 """Models that are timm's but for something of their own, against explicit ones of the same weights."""
 
+import functools
 import gc
 from dataclasses import replace
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from timm.layers import Attention, GlobalResponseNormMlp, Mlp, SwiGLU
+from timm.layers import Attention, GlobalResponseNormMlp, LayerScale, Mlp, SwiGLU
 from timm.models.naflexvit import NaFlexVit, NaFlexVitCfg
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -388,6 +389,7 @@ SLOTS += [
 ]
 SLOTS += [
     "blocks.1.attn.norm",
+    "blocks.1.mlp.act",
     "blocks.1.mlp.drop1",
     "blocks.1.mlp.drop2",
     "blocks.1.mlp.norm",
@@ -419,6 +421,42 @@ def test_a_factor_in_the_place_of_a_dropout_counts_as_in_the_weights(images, slo
             method(vit, images, 1)
     else:
         torch.testing.assert_close(method(vit, images, 1), method(folded, images, 1), rtol=1e-3, atol=1e-6)
+
+
+class Twice(LayerScale):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Fivefold(torch.nn.Identity):
+    def forward(self, x):
+        return 5 * x
+
+
+@pytest.mark.parametrize("name", ["norm_rollout", "tokentm"])
+@pytest.mark.parametrize("slot", ["ls1", "attn.norm"])
+@pytest.mark.parametrize("part", [Twice(24), Fivefold()], ids=repr)
+def test_what_derives_from_a_part_is_not_taken_for_it(images, name, slot, part):
+    vit = build_vit()
+    vit.blocks[1].set_submodule(slot, part.double().eval())
+    assert not is_standard(vit)
+    with pytest.raises(
+        ValueError, match=r"layer scale that is not timm's|normalisation behind its attention"
+    ):
+        METHODS[name]()(vit, images)
+
+
+def test_classes_patched_as_decorators_do(monkeypatch):
+    before = Mlp.forward
+
+    @functools.wraps(before)
+    def tripled(self, x):
+        return 3 * before(self, x)
+
+    vit = build_vit()
+    monkeypatch.setattr(Mlp, "forward", tripled)
+    assert not is_standard(vit)
+    assert not tokens_meet_in_attention_alone(vit)
 
 
 @pytest.mark.parametrize("kind", [Block, Attention])
