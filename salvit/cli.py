@@ -1,29 +1,40 @@
 """The command line: LightningCLI with salvit's defaults."""
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import set_parsing_settings
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-import datamodules  # noqa: F401  (its classes are then known by name)
-import salvit.modules  # noqa: F401
+import salvit.modules  # noqa: F401  (its classes are then known by name)
+from datamodules.base import SaliencyDataModule
 from salvit.callbacks.config import LogConfig
+from salvit.callbacks.progress import ProgressBar
 from salvit.callbacks.provenance import Provenance
-from salvit.failure import one_clear_error
-from salvit.loggers import finish_wandb
+from salvit.failure import one_clear_error, plain_warnings
+from salvit.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.modules.checkpoint import check_readable
 from salvit.parser import ArgumentParser
-from salvit.quiet import quieten
+from salvit.quiet import is_quiet, quieten
+
+DEFAULT_PROJECT = "salvit"
 
 
 class SalvitCLI(LightningCLI):
-    """LightningCLI whose `--ckpt_path` never overrides what was typed.
+    """LightningCLI whose every run has a folder of its own, and whose `--ckpt_path` never overrides what was typed.
+
+    What was typed is checked before anything is written: the options are parsed, the model, the data and the trainer
+    are built, and only then is the run's folder made, `RUNS/NAME/version_N`, and W&B told of it.
 
     LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. The checkpoints of
     `salvit.modules` carry none under the name it looks for: the description in those of the SaliencyModule is
@@ -31,35 +42,145 @@ class SalvitCLI(LightningCLI):
     """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Log to CSV always, and to W&B beside it, unless the configuration says otherwise."""
-        parser.set_defaults({"trainer.logger": DEFAULT_LOGGERS})
+        """Add the options that say where a run is recorded."""
+        add = parser.add_argument
+        add("--name", type=str | None, help="of the experiment, may hold /; default: the config file's name")
+        add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
+        add("--wandb", type=bool | str, default=True, help="W&B: true, false, or the name of a project")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and look at the checkpoint before anything is built."""
         super().parse_arguments(parser, args)
-        path = self.config[self.config["subcommand"]].get("ckpt_path")
-        if path and path not in ("best", "last", "hpc") and ":" not in str(path):
-            check_readable(Path(path))
+        options = self.config[self.config["subcommand"]]
+        with one_clear_error(status=2):
+            options["name"] = experiment_name(options["name"], options.get("config"))
+            path = options.get("ckpt_path")
+            if path and path not in ("best", "last", "hpc") and ":" not in str(path):
+                check_readable(Path(path))
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; what is wrong with them was typed wrong."""
+        with one_clear_error(status=2):
+            super().instantiate_classes()
+            if isinstance(self.datamodule, SaliencyDataModule):
+                self.datamodule.setup(self.subcommand)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
+        options = self._options()
+        if is_quiet():
+            options["trainer"].update({"enable_progress_bar": False, "enable_model_summary": False})
+        self.trainer_defaults["callbacks"] += display(options["trainer"])
+        place = CSVLogger(
+            options["runs"], options["name"]
+        )  # writes nothing yet, and nothing in a fast_dev_run
+        try:
+            return super().instantiate_trainer(logger=place, **kwargs)
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+            raise MisconfigurationException(f"no trainer with these options: {error}") from error
+
+    def after_instantiate_classes(self) -> None:
+        """Make the run's folder, now that all that was typed has been checked."""
+        if not self._options()["trainer"]["fast_dev_run"]:
+            with one_clear_error():
+                self.trainer.loggers = self._loggers()
 
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
         torch.set_float32_matmul_precision("high")
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer; whatever Lightning says against its options is about what was typed."""
-        try:
-            return super().instantiate_trainer(**kwargs)
-        except (ValueError, ImportError) as error:
-            raise MisconfigurationException(f"no trainer with these options: {error}") from error
+    def after_fit(self) -> None:
+        """Print where the run is, its checkpoint, and how to test it."""
+        self._print_folder()
+        keeper = self.trainer.checkpoint_callback
+        path = isinstance(keeper, ModelCheckpoint) and (keeper.last_model_path or keeper.best_model_path)
+        if path and self.trainer.is_global_zero:
+            checkpoint = os.path.relpath(path)
+            config = os.path.relpath(f"{self.trainer.log_dir}/config.yaml")
+            command = shlex.join(["salvit", "test", "--config", config, "--ckpt_path", checkpoint])
+            print(f"checkpoint: {checkpoint}\ntest it: {command}")
+
+    def after_validate(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def after_test(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def after_predict(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def _options(self) -> Any:
+        return self.config_init[self.subcommand]
+
+    def _loggers(self) -> list[Logger]:
+        """The run's own files first, so that `trainer.log_dir` is its folder, then what was asked for, or W&B."""
+        options = self._options()
+        runs, name, others = options["runs"], options["name"], options["trainer"]["logger"]
+        if not self.trainer.is_global_zero:  # other processes write nothing, and are told the folder
+            return [CSVLogger(runs, name, version=0)]
+        version = claim_version(Path(runs) / name)
+        loggers: list[Logger] = [CSVLogger(runs, name, version)]
+        if isinstance(others, Logger):
+            return [*loggers, others]
+        if isinstance(others, Sequence):
+            return [*loggers, *others]
+        if others is not False and (project := options["wandb"]):
+            project = DEFAULT_PROJECT if project is True else project
+            if (logger := wandb_logger(project, runs, name, version)) is not None:
+                loggers.append(logger)
+        return loggers
+
+    def _print_folder(self) -> None:
+        folder = self.trainer.log_dir  # asked on every process: it is broadcast
+        if self.trainer.is_global_zero and folder is not None:
+            print(f"run folder: {folder}")
 
 
-DEFAULT_LOGGERS: list[dict[str, Any]] = [
-    {
-        "class_path": "lightning.pytorch.loggers.CSVLogger",
-        "init_args": {"save_dir": "runs", "name": "default"},
-    },
-    {"class_path": "salvit.loggers.WandbLogger", "init_args": {"save_dir": "runs", "project": "salvit"}},
-]
+def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
+    """The name of an experiment, and of its folder: the one given, else that of the first config file.
+
+    Args:
+        name: as typed or from a config.
+        configs: files, in the order typed.
+
+    Raises:
+        ValueError: if it would lead out of the folder of all runs.
+
+    Example:
+        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("agcam/voc", None)
+        ('osie', 'agcam/voc')
+    """
+    if name is None:
+        return Path(str(configs[0])).stem if configs else "default"
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise ValueError(
+            f"--name {name!r} must be a name, or names joined by /, below the folder of all runs"
+        )
+    return name
+
+
+def display(trainer: dict[str, Any]) -> list[Callback]:
+    """Progress bar and model summary on stderr, as far as the trainer's options want them.
+
+    Args:
+        trainer: the options; where stderr is no terminal the progress bar is turned off in them.
+    """
+    callbacks = trainer["callbacks"] or []
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    shown: list[Callback] = []
+    if not any(isinstance(callback, LightningProgressBar) for callback in given):
+        trainer["enable_progress_bar"] = trainer["enable_progress_bar"] is not False and sys.stderr.isatty()
+        if trainer["enable_progress_bar"]:
+            shown.append(ProgressBar())
+    if trainer["enable_model_summary"] is not False:
+        trainer["enable_model_summary"] = False  # Lightning's goes to stdout
+        if not any(isinstance(callback, ModelSummary) for callback in given):
+            shown.append(ModelSummary())
+    return shown
 
 
 def run(args: list[str] | None = None) -> SalvitCLI:
@@ -72,14 +193,15 @@ def run(args: list[str] | None = None) -> SalvitCLI:
         The CLI, with its trainer, model and datamodule.
 
     Raises:
-        SystemExit: if the command line or the data is wrong; the message says what and the remedy.
+        SystemExit: with status 2 if the command line, the model or the data it names is wrong, 1 after an error
+            later; the message says what and the remedy.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("highest")
     # In this combination ${…} follows overrides that come later on the command line.
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
     quieten()
-    with one_clear_error(), finish_wandb():
+    with one_clear_error(), plain_warnings(), finish_wandb():
         return SalvitCLI(
             LightningModule,
             LightningDataModule,
@@ -88,8 +210,7 @@ def run(args: list[str] | None = None) -> SalvitCLI:
             auto_configure_optimizers=False,
             seed_everything_default=0,
             save_config_callback=LogConfig,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"parser_mode": "omegaconf+", "prog": "salvit"},
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": "salvit", "allow_abbrev": False},
             parser_class=ArgumentParser,
             trainer_defaults={"callbacks": [Provenance(sys.argv[1:] if args is None else args)]},
             args=args,

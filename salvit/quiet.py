@@ -1,9 +1,8 @@
-"""Messages of libraries that a reader of our output can do nothing with, each with its reason."""
+"""What a run says beside its results: all of it on stderr, and nothing of it with `-q`."""
 
 import logging
 import warnings
-
-from lightning.pytorch.utilities.rank_zero import rank_zero_module
+from collections.abc import Sequence
 
 _WARNINGS = (
     # The frozen backbone is in eval mode on purpose.
@@ -12,14 +11,46 @@ _WARNINGS = (
     r"Be aware that when using `ckpt_path`.*ModelCheckpoint",
     # Lightning 2.6 on torch 2.15: theirs to mend.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    # `salvit.__main__` hands over what was typed, without `-q`.
+    r"LightningCLI's args parameter is intended",
 )
+_FLAGS = ("-q", "--quiet")
+
+
+def take_quiet(arguments: Sequence[str]) -> list[str]:
+    """Take `-q` and `--quiet` out of a command line, and be quiet or not from now on.
+
+    Args:
+        arguments: what was typed after the program's name, of any command.
+
+    Returns:
+        The other arguments.
+
+    Example:
+        >>> take_quiet(["fit", "-q", "--name", "osie"]), is_quiet()
+        (['fit', '--name', 'osie'], True)
+        >>> take_quiet(["fit"]), is_quiet()
+        (['fit'], False)
+    """
+    quiet = any(argument in _FLAGS for argument in arguments)
+    logging.getLogger("salvit").setLevel(logging.WARNING if quiet else logging.INFO)
+    return [argument for argument in arguments if argument not in _FLAGS]
+
+
+def is_quiet() -> bool:
+    """Whether only results, warnings and errors are to be printed: no progress, no messages."""
+    return logging.getLogger("salvit").level > logging.INFO
 
 
 def quieten() -> None:
-    """Silence Lightning's advertisements and the warnings that do not apply here."""
+    """Silence Lightning's advertisements, the warnings that do not apply here, and with `-q` its messages."""
+    from lightning.pytorch.utilities.rank_zero import rank_zero_module  # heavy, and not needed for help
+
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message)
     rank_zero_module.log.addFilter(is_no_advertisement)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING if is_quiet() else logging.INFO)
 
 
 def is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from torch import Tensor
 
+from salvit.callbacks.folder import output_folder
 from salvit.callbacks.gather import gathered
 from salvit.files import atomic_write
 from salvit.metrics import PopOut
@@ -27,12 +27,12 @@ class PopOutScores(Callback):
     and `popout.csv`, one row per image, empty where a score is not defined.
 
     Args:
-        folder: where to write; made if need be.
+        folder: where to write; `scores` in the run's folder by default.
         limit: number of fixations after which a target counts as not found.
     """
 
-    def __init__(self, folder: str, limit: int = 100) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | None = None, limit: int = 100) -> None:
+        self.folder = folder
         self.metric = PopOut(limit)
         self.images: list[tuple[str, str]] = []
 
@@ -66,6 +66,7 @@ class PopOutScores(Callback):
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; print and write them."""
+        folder = output_folder(trainer, self.folder, "scores")
         scores = torch.stack(list(self.metric.per_image().values()), dim=1).cpu()
         images = gathered(self.images)
         if not trainer.is_global_zero:
@@ -73,8 +74,10 @@ class PopOutScores(Callback):
         title = f"{len(images)} images, {self.metric.n_skipped} without scores, fixations up to {self.metric.limit}"
         table = _table(scores, [category for _, category in images])
         Console().print(f"{title}\n\n{table}")
+        if folder is None:
+            return
         for name, text in (("popout.md", f"{title}\n\n{table}\n"), ("popout.csv", _csv(scores, images))):
-            with atomic_write(self.folder / name) as file:
+            with atomic_write(folder / name) as file:
                 file.write(text.encode())
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.dataset import Size
+from salvit.callbacks.folder import output_folder
 from salvit.files import atomic_write
 from salvit.machine import versions
 from salvit.modules.saliency import Batch
@@ -37,10 +38,11 @@ class SubmissionWriter(BasePredictionWriter):
 
     Maps are written when their batch is done, each by one process. The last two files are made from those at the
     end, by the first process, one map in memory at a time. They are taken away at the start: where `submission.json`
-    is, everything has passed `check_submission`. A run that was interrupted is completed by running it again.
+    is, everything has passed `check_submission`.
 
     Args:
-        folder: where to write; made if need be, and shared by all nodes.
+        folder: where to write, shared by all nodes; `submission` in the run's folder by default. A run that was
+            interrupted is completed by running it again with the same folder named.
         picture: "png", or "jpg" at quality 100 without chroma.
         postprocessing: the JSON file of `FitPostProcessing`; None: none but the sum and the floor.
         hdf5: write the log densities, which needs the extra `export`.
@@ -52,14 +54,19 @@ class SubmissionWriter(BasePredictionWriter):
     """
 
     def __init__(
-        self, folder: str, picture: Picture = "png", postprocessing: str | None = None, hdf5: bool = True
+        self,
+        folder: str | None = None,
+        picture: Picture = "png",
+        postprocessing: str | None = None,
+        hdf5: bool = True,
     ) -> None:
         super().__init__(write_interval="batch")
         if picture not in ("png", "jpg"):
             raise ValueError(f'picture is {picture!r}; expected "png" or "jpg"')
         if hdf5:
             h5py()
-        self.folder = Path(folder)
+        self.named = folder
+        self.folder: Path | None = None
         self.picture = picture
         self.hdf5 = hdf5
         self.process = PostProcessing()
@@ -75,7 +82,8 @@ class SubmissionWriter(BasePredictionWriter):
         if skipped := getattr(data, "skipped", []):
             names = ", ".join(item.name for item in skipped)
             raise ValueError(f"a submission needs every image, and {names} cannot be read: replace them")
-        if trainer.is_global_zero:
+        self.folder = output_folder(trainer, self.named, "submission")
+        if trainer.is_global_zero and self.folder is not None:
             for name in ("log_densities.h5", "submission.json"):
                 (self.folder / name).unlink(missing_ok=True)
 
@@ -90,52 +98,56 @@ class SubmissionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the densities and pictures of a batch."""
+        if self.folder is None:
+            return
         names = list(self.stimuli)
         for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
-            self._write(names[index], saliency)
+            self._write(self.folder, names[index], saliency)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the maps, gather the log densities, and say what all of it is."""
+        if self.folder is None:
+            return
         trainer.strategy.barrier("maps are written")
         checkpoint = trainer.ckpt_path
         problem = None
         if trainer.is_global_zero:
-            problem = self._finish(None if checkpoint is None else str(checkpoint), pl_module)
+            problem = self._finish(self.folder, None if checkpoint is None else str(checkpoint), pl_module)
         # Told to all: one that waited for a process that has failed would wait for ever.
         if problem := trainer.strategy.broadcast(problem):
             raise SubmissionError(problem)
         data = trainer.datamodule  # type: ignore[attr-defined]
         rank_zero_info(f"the submission is in {self.folder}: {completeness(data, len(self.stimuli))}")
 
-    def _write(self, name: str, saliency: Tensor) -> None:
+    def _write(self, folder: Path, name: str, saliency: Tensor) -> None:
         density = self.process(saliency)
-        with atomic_write(file_of(self.folder / "densities", name, ".npy")) as file:
+        with atomic_write(file_of(folder / "densities", name, ".npy")) as file:
             np.save(file, density.float().numpy())
-        with atomic_write(file_of(self.folder / "maps", name, f".{self.picture}")) as file:
+        with atomic_write(file_of(folder / "maps", name, f".{self.picture}")) as file:
             if self.picture == "png":
                 grey(density).save(file, format="PNG")
             else:
                 grey(density).save(file, format="JPEG", quality=100)
 
-    def _finish(self, checkpoint: str | None, module: LightningModule) -> str | None:
+    def _finish(self, folder: Path, checkpoint: str | None, module: LightningModule) -> str | None:
         """Check and complete the submission; returns what is wrong with it."""
         try:
-            for folder in ("densities", "maps"):
-                check_submission(self.folder / folder, self.stimuli)
+            for name in ("densities", "maps"):
+                check_submission(folder / name, self.stimuli)
             if self.hdf5:
-                logs = self.folder / "log_densities.h5"
-                write_hdf5(logs, self._densities())
+                logs = folder / "log_densities.h5"
+                write_hdf5(logs, self._densities(folder))
                 check_submission(logs, self.stimuli)
-            with atomic_write(self.folder / "submission.json") as file:
+            with atomic_write(folder / "submission.json") as file:
                 record = self._record(checkpoint, module)
                 file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
         except (OSError, ValueError) as error:
             return str(error)
         return None
 
-    def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def _densities(self, folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name in self.stimuli:
-            yield name, np.load(file_of(self.folder / "densities", name, ".npy"))
+            yield name, np.load(file_of(folder / "densities", name, ".npy"))
 
     def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
         return {
