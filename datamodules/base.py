@@ -53,7 +53,7 @@ class SaliencyDataModule(LightningDataModule, ABC):
         num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive or num_workers is negative.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class SaliencyDataModule(LightningDataModule, ABC):
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if min(height, width, batch_size) < 1:
             raise ValueError(f"image_size {image_size} and batch_size {batch_size} must be at least 1.")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f"num_workers {num_workers} must be at least 0: 0 loads in the main process.")
         self.image_size: Size = (height, width)
         self.batch_size = batch_size
         self.num_workers = _default_workers() if num_workers is None else num_workers

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
 
 import salvit.modules  # noqa: F401  (its classes are then known by name)
 from datamodules.base import SaliencyDataModule
@@ -26,8 +27,10 @@ from salvit.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.modules.checkpoint import check_readable
 from salvit.parser import ArgumentParser
 from salvit.quiet import is_quiet, quieten
+from salvit.vit import ViT, patch_grid
 
 DEFAULT_PROJECT = "salvit"
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 class SalvitCLI(LightningCLI):
@@ -50,9 +53,13 @@ class SalvitCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and look at the checkpoint before anything is built."""
-        super().parse_arguments(parser, args)
-        options = self.config[self.config["subcommand"]]
         with one_clear_error(status=2):
+            try:
+                super().parse_arguments(parser, args)
+            except OmegaConfBaseException as error:  # ${…} that leads nowhere
+                reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
+                raise MisconfigurationException(f"{error.full_key}: {reason}") from error
+            options = self.config[self.config["subcommand"]]
             options["name"] = experiment_name(options["name"], options.get("config"))
             path = options.get("ckpt_path")
             if path and path not in ("best", "last", "hpc") and ":" not in str(path):
@@ -64,20 +71,26 @@ class SalvitCLI(LightningCLI):
             super().instantiate_classes()
             if isinstance(self.datamodule, SaliencyDataModule):
                 self.datamodule.setup(self.subcommand)
+                if isinstance(vit := getattr(self.model, "vit", None), ViT):
+                    patch_grid(vit, self.datamodule.image_size)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
         options = self._options()
-        if is_quiet():
-            options["trainer"].update({"enable_progress_bar": False, "enable_model_summary": False})
         self.trainer_defaults["callbacks"] += display(options["trainer"])
         place = CSVLogger(
             options["runs"], options["name"]
         )  # writes nothing yet, and nothing in a fast_dev_run
         try:
-            return super().instantiate_trainer(logger=place, **kwargs)
+            trainer = super().instantiate_trainer(logger=place, **kwargs)
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             raise MisconfigurationException(f"no trainer with these options: {error}") from error
+        if trainer.precision not in PRECISIONS:
+            raise MisconfigurationException(
+                f"--trainer.precision {trainer.precision}: maps and scores need weights in single precision; use one "
+                f"of {', '.join(PRECISIONS)}"
+            )
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Make the run's folder, now that all that was typed has been checked."""
@@ -163,23 +176,26 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
     return name
 
 
-def display(trainer: dict[str, Any]) -> list[Callback]:
-    """Progress bar and model summary on stderr, as far as the trainer's options want them.
+def display(trainer: Any) -> list[Callback]:
+    """Progress bar and model summary on stderr, in the place of Lightning's, which print to stdout.
 
     Args:
-        trainer: the options; where stderr is no terminal the progress bar is turned off in them.
+        trainer: its options, in which Lightning's are turned off.
+
+    Returns:
+        What is to be shown: with `-q` neither, and no bar where stderr is no terminal.
     """
     callbacks = trainer["callbacks"] or []
     given = callbacks if isinstance(callbacks, list) else [callbacks]
     shown: list[Callback] = []
     if not any(isinstance(callback, LightningProgressBar) for callback in given):
-        trainer["enable_progress_bar"] = trainer["enable_progress_bar"] is not False and sys.stderr.isatty()
-        if trainer["enable_progress_bar"]:
-            shown.append(ProgressBar())
-    if trainer["enable_model_summary"] is not False:
-        trainer["enable_model_summary"] = False  # Lightning's goes to stdout
-        if not any(isinstance(callback, ModelSummary) for callback in given):
-            shown.append(ModelSummary())
+        bar = trainer["enable_progress_bar"] is not False and sys.stderr.isatty() and not is_quiet()
+        trainer["enable_progress_bar"] = bar
+        shown += [ProgressBar()] * bar
+    if not any(isinstance(callback, ModelSummary) for callback in given):
+        summary = trainer["enable_model_summary"] is not False and not is_quiet()
+        trainer["enable_model_summary"] = False
+        shown += [ModelSummary()] * summary
     return shown
 
 

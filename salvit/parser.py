@@ -7,6 +7,7 @@ from importlib import import_module
 from inspect import isabstract
 from typing import Never
 
+import jsonargparse
 from lightning.pytorch.cli import LightningArgumentParser
 
 _NOISE = re.compile(
@@ -14,7 +15,12 @@ _NOISE = re.compile(
     r"|Expected a <class 'NoneType'>|Expected a path but "
 )
 _SUBTYPES = re.compile(r"Subtypes: \[(?:<class '|list\[)(\w+\.[\w.]+)")
-_UNKNOWN = re.compile(r"Expected a dot import path string: (\S+)")
+_NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_KEY = re.compile(r'Parser key "([^"]+)": ')
+_OF_CLASS = re.compile(r"Problem with given class_path '([\w.]+)': ")
+_NO_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
+_NO_ARGUMENT = re.compile(r"unrecognized arguments: --([\w.]+)")
+_CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\]")
 _OURS = ("salvit", "datamodules")
 
 
@@ -30,10 +36,12 @@ class ArgumentParser(LightningArgumentParser):
         """
         if not self.exit_on_error:
             super().error(message, ex)
-        command = (getattr(ex, "subcommand_parser", None) or self).prog.replace(" [options]", "")
-        print(
-            f"salvit: error: {condensed(message)}\n(`{command} --help` lists the options.)", file=sys.stderr
-        )
+        parser = getattr(ex, "subcommand_parser", None) or self
+        text = condensed(message)
+        if argument := _NO_ARGUMENT.search(text):
+            text = f"no option --{argument[1]}{_hint(argument[1], list(parser.get_defaults().keys()), '--')}"
+        command = parser.prog.replace(" [options]", "")
+        print(f"salvit: error: {text}\n(`{command} --help` lists the options.)", file=sys.stderr)
         raise SystemExit(2) from ex
 
 
@@ -52,21 +60,56 @@ def condensed(message: str) -> str:
         ...     - Expected a <class 'NoneType'>
         ...   Given value type: <class 'str'>
         ...   Given value: b'''))
-        Parser key "a": Expected a <class 'int'>; Given value: b
+        --a: expected int; got b
+        >>> condensed('''Parser key "a": Expected a typing.Literal['x', 'y']. Got value: b''')
+        '--a: expected one of x, y; got b'
     """
+    keys = list(dict.fromkeys(_KEY.findall(message.replace(":\n", ": \n"))))
     parts: list[str] = []
     known: list[str] = []
     for line in message.splitlines():
-        text = line.strip().removeprefix("- ")
+        text = _KEY.sub("", f"{line.strip().removeprefix('- ')} ").strip()
         if base := _SUBTYPES.match(text):
             known = _names(base[1])
-        if unknown := _UNKNOWN.match(text):
-            close = difflib.get_close_matches(unknown[1], known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            text = f"there is no {unknown[1]}{hint}" + (f"; known are {', '.join(known)}" if known else "")
-        if text and not _NOISE.match(text) and text not in parts:
-            parts.append(text)
-    return re.sub(r":; ", ": ", "; ".join(parts))
+        if unknown := _NO_CLASS.match(text):
+            parts = [f"there is no {unknown[1]}{_hint(unknown[1], known)}"]
+            break
+        if (classes := _OF_CLASS.findall(text)) and (option := _NO_OPTION.search(text)):
+            parts = [
+                f"{_name(classes[-1])} has no option {option[1]}{_hint(option[1], _options(classes[-1]))}"
+            ]
+            break
+        if text and not _NOISE.match(text):
+            parts.append(_plain(_OF_CLASS.sub("", text)))
+    where = f"--{'.'.join(keys)}: " if keys else ""
+    return where + "; ".join(dict.fromkeys(parts))
+
+
+def _plain(text: str) -> str:
+    """What was expected and what came, without the names that Python's typing has for it."""
+    text = _CHOICES.sub(lambda found: f"expected one of {found[1].replace(chr(39), '')}", text)
+    text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
+    return re.sub(
+        r"(?:\. Got|^Given) value: ", lambda found: "; got " if found[0][0] == "." else "got ", text
+    )
+
+
+def _hint(typed: str, known: list[str], dashes: str = "") -> str:
+    """The name that was probably meant, and all there are if they are few enough to read."""
+    close = difflib.get_close_matches(typed, known, n=1)
+    hint = f"; did you mean {dashes}{close[0]}?" if close else ""
+    return hint + (f"; known are {', '.join(known)}" if known and len(known) < 30 else "")
+
+
+def _name(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _options(path: str) -> list[str]:
+    """Names of a class's options."""
+    module, _, name = path.rpartition(".")
+    parser = jsonargparse.ArgumentParser()
+    return list(parser.add_class_arguments(getattr(import_module(module), name), fail_untyped=False))
 
 
 def _names(base: str) -> list[str]:

@@ -9,6 +9,8 @@ _WARNINGS = (
     r"Found \d+ module\(s\) in eval mode at the start of training",
     # Predicting writes no checkpoint, so it needs no callback that does.
     r"Be aware that when using `ckpt_path`.*ModelCheckpoint",
+    # Every run has a folder of its own, also one that starts from the checkpoint of another.
+    r"The dirpath has changed from",
     # Lightning 2.6 on torch 2.15: theirs to mend.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # `salvit.__main__` hands over what was typed, without `-q`.
