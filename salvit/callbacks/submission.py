@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.dataset import Size
+from datamodules.base import Size
 from salvit.files import atomic_write
 from salvit.machine import versions
 from salvit.modules.saliency import Batch

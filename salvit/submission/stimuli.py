@@ -4,9 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from datamodules.base import SaliencyDataModule
-from datamodules.dataset import SaliencyDataset, Size
-from datamodules.stimuli import StimulusDataset
+from datamodules.base import SaliencyDataModule, SaliencyDataset, Size, StimulusDataset
 
 
 def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:

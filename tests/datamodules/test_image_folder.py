@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from datamodules import CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
-from datamodules.image_folder import unique_names
+from datamodules.base import unique_names
 from tests.datamodules.data.images import truncate, write_image
 
 
@@ -49,7 +49,7 @@ def test_any_mode(tmp_path, mode):
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_only_predicts(root, stage):
-    with pytest.raises(ValueError, match="only images to predict"):
+    with pytest.raises(ValueError, match=r"ImageFolder has no .* split, only predict: use `salvit predict`"):
         datamodule(root).setup(stage)
 
 

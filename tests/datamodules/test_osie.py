@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
-from datamodules.osie import split_names
+from datamodules.datasets.osie import split_names
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
 

@@ -3,8 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.errors import CorruptFileError
-from datamodules.images import read_density, read_image, read_size, to_tensor
+from datamodules.base import CorruptFileError, read_density, read_image, read_size, to_tensor
 from tests.datamodules.data.images import truncate, write_image
 
 

@@ -1,6 +1,6 @@
 """OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.base import Split
-from datamodules.dataset import SaliencyDataset, Size
-from datamodules.draw import divided
-from datamodules.files import FilesDataModule
-from datamodules.osie_files import read_osie
+from datamodules.base import (
+    TEST_IS_VAL,
+    CorruptFileError,
+    FilesDataModule,
+    SaliencyDataset,
+    Size,
+    Split,
+    as_points,
+    divided,
+    read_mat,
+)
 
 TRAIN_SHARE = 5 / 7
 """500 of the 700 images."""
@@ -48,10 +54,11 @@ class OSIEDataModule(FilesDataModule):
             ``SALVIT_OSIE_ROOT``.
         split_seed: which split.
         sigma: standard deviation in pixels of the density's Gaussian; 24 is 1° of visual angle.
-        **kwargs: as for :class:`datamodules.files.FilesDataModule`.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
     env = "SALVIT_OSIE_ROOT"
+    splits = TEST_IS_VAL
     layout = "  data/stimuli/1001.jpg … 1700.jpg\n  data/eye/fixations.mat"
     obtain = "https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels"
 
@@ -61,10 +68,6 @@ class OSIEDataModule(FilesDataModule):
         super().__init__(root, **kwargs)
         self.split_seed = split_seed
         self.sigma = sigma
-
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split: test and predict are val."""
-        return super().dataset("train" if split == "train" else "val")
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val."""
@@ -85,3 +88,41 @@ class OSIEDataModule(FilesDataModule):
 def _observers(points: list[NDArray[np.float64]], size: Size) -> list[NDArray[np.float64]]:
     """Fixations of each observer; the image's size, which other datasets need to read them, is known."""
     return points
+
+
+def _elements(cell: Any) -> list[Any]:
+    """Elements of a MATLAB cell array; scipy unwraps one of a single element."""
+    return [cell] if isinstance(cell, Mapping) else list(cell)
+
+
+def _points(subject: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
+    """Points of one subject: columns of a single fixation are scalars, those of none are empty."""
+    return as_points(np.stack([np.ravel(subject["fix_x"]), np.ravel(subject["fix_y"])], axis=1), path)
+
+
+def read_osie(path: Path) -> dict[str, list[NDArray[np.float64]]]:
+    """Read the fixations of each subject on each image from OSIE's ``fixations.mat``.
+
+    Args:
+        path: of a file with the cell array ``fixations`` of {img, subjects: [{fix_x, fix_y, fix_duration}]};
+            coordinates are pixels, fractional and 1-based.
+
+    Returns:
+        For each image's stem float64 [n, 2] of (x, y), 0-based, for each subject.
+
+    Raises:
+        CorruptFileError: if the file cannot be read or is not of this form; names its path.
+    """
+    contents = read_mat(path, "fixations", simplify_cells=True)
+    try:
+        return {
+            Path(entry["img"]).stem: [_points(subject, path) - 1 for subject in _elements(entry["subjects"])]
+            for entry in _elements(contents["fixations"])
+        }
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, CorruptFileError):
+            raise
+        raise CorruptFileError(
+            f"{path}: expected a cell array 'fixations' of {{img, subjects: {{fix_x, fix_y}}}}, but got "
+            f"{type(error).__name__}: {error}."
+        ) from error

@@ -1,20 +1,24 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011)."""
 
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.base import Split
-from datamodules.boxes import Annotation
-from datamodules.cub200_files import read_numbers, read_table
-from datamodules.dataset import SaliencyDataset
-from datamodules.errors import CorruptFileError
-from datamodules.explanation import ExplanationDataModule
-from datamodules.images import read_mask
-from datamodules.stimuli import MaskReader, Stimulus
+from datamodules.base import (
+    Annotation,
+    CorruptFileError,
+    ExplanationDataModule,
+    MaskReader,
+    SaliencyDataset,
+    Split,
+    Splits,
+    Stimulus,
+    read_mask,
+)
 
 
 class CUB200DataModule(ExplanationDataModule):
@@ -25,19 +29,17 @@ class CUB200DataModule(ExplanationDataModule):
 
     Args:
         root: folder with ``CUB_200_2011``; by default the environment variable ``SALVIT_CUB200_ROOT``.
-        **kwargs: as for :class:`datamodules.explanation.ExplanationDataModule`.
+        **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
     """
 
     env = "SALVIT_CUB200_ROOT"
+    splits: ClassVar[Splits] = {"train": "train", "val": "test", "test": "test", "predict": "test"}
     layout = (
         "  CUB_200_2011/images/<class>/<stem>.jpg\n"
         "  CUB_200_2011/{images,image_class_labels,classes,bounding_boxes,train_test_split}.txt\n"
         "  segmentations/<class>/<stem>.png, optional, there or in CUB_200_2011 (which may be the root)"
     )
     obtain = "https://data.caltech.edu/records/65de6-vp158"
-
-    def __init__(self, root: str | Path | None = None, **kwargs: Any) -> None:
-        super().__init__(root, **kwargs)
 
     @property
     def folder(self) -> Path:
@@ -49,10 +51,6 @@ class CUB200DataModule(ExplanationDataModule):
         """Names of the species, in the order of their labels."""
         folders = self._table("classes").values()
         return [name.partition(".")[2].replace("_", " ") for name in folders]
-
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split: val and predict are test."""
-        return super().dataset("train" if split == "train" else "test")
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or test.
@@ -99,3 +97,39 @@ class CUB200DataModule(ExplanationDataModule):
 
 def _read_agreement(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     return read_mask(path, size, lambda values: values > 127)
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Read lines of "number value" in their order.
+
+    Raises:
+        CorruptFileError: if a line is of another form or a number occurs twice; names the path.
+    """
+    try:
+        rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
+        table = {number: value.strip() for number, value in rows}
+    except (ValueError, OSError) as error:
+        raise CorruptFileError(f"{path}: expected lines of a number and a value ({error}).") from error
+    if len(table) < len(rows):
+        raise CorruptFileError(f"{path}: {len(rows) - len(table)} numbers occur twice.")
+    return table
+
+
+def read_numbers(
+    table: Mapping[str, str], images: Collection[str], columns: int, path: Path
+) -> NDArray[np.float64]:
+    """Numbers of every image, float64 [n, columns], in the order of the images.
+
+    Raises:
+        CorruptFileError: if the table is not of these images, or a row not of so many numbers; names the path.
+    """
+    if table.keys() != set(images):
+        raise CorruptFileError(
+            f"{path}: has {len(table)} rows, for {len(table.keys() & set(images))} of the {len(images)} images; "
+            "expected one for each, as in images.txt."
+        )
+    try:
+        rows = [[float(word) for word in table[image].split()] for image in images]
+        return np.array(rows, np.float64).reshape(len(rows), columns)
+    except ValueError as error:
+        raise CorruptFileError(f"{path}: expected {columns + 1} numbers in each row ({error}).") from error

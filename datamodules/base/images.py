@@ -1,4 +1,4 @@
-"""Image files of any kind as RGB tensors, and density maps."""
+"""Image files of any kind as RGB, density maps and masks: one rule for the size and the pixels of every format."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,51 +7,90 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.Image import Transpose
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 from torch import Tensor
 
-from datamodules.dataset import Size
-from datamodules.errors import CorruptFileError
+from datamodules.base.dataset import CorruptFileError, Size
 from salvit.resize import resize_antialiased
 
-_EXIF_ORIENTATION = 0x0112
-_QUARTER_TURNS = (5, 6, 7, 8)
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""How pixels as stored become upright, by the orientation in EXIF, XMP or a TIFF's tag."""
+_OPPOSITE = {6: 8, 8: 6}
+_SIXTEEN_BIT_FORMATS = ("PNG", "PPM", "JPEG2000")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image file, with whatever a decoder raises on it turned into one error that names it."""
+    remedy = "or leave such images out with on_error='skip'."
     try:
         with Image.open(path) as image:
+            _require_range(image, path)
             yield image
     except CorruptFileError:
         raise
+    except UnidentifiedImageError as error:
+        raise CorruptFileError(
+            f"{path}: cannot read the image, as Pillow knows no such format: convert it to PNG or JPEG, {remedy}"
+        ) from error
     # Pillow's decoders raise OSError, SyntaxError, struct.error, ValueError and more on damaged files.
     except Exception as error:
         raise CorruptFileError(
-            f"{path}: cannot read the image ({type(error).__name__}: {error}); "
-            "replace the file, or leave such images out with on_error='skip'."
+            f"{path}: cannot read the image ({type(error).__name__}: {error}): replace the file, {remedy}"
         ) from error
 
 
-def _eight_bit(image: Image.Image, path: Path, file_format: str | None) -> Image.Image:
-    """Grey image of more than 8 bits on the 8-bit scale: Pillow would clip it at 255."""
-    values = np.asarray(image)
-    # Of 32-bit integers 255 may be white or nearly black; Pillow opens 16 bits as such from PNG and PPM alone.
-    wide = image.mode == "I" and file_format not in ("PNG", "PPM")
-    if wide or image.mode == "F" or values.min() < 0 or values.max() > 65535:
+def _require_range(image: Image.Image, path: Path) -> None:
+    """Refuse pixels of which nothing says what value is white: floats, 32-bit and signed integers."""
+    if isinstance(image, TiffImageFile):
+        unsigned = {1, 4}.issuperset(image.tag_v2.get(SAMPLEFORMAT, (1,)))
+        is_defined = unsigned and image.mode not in ("I", "F")
+    else:
+        is_defined = image.mode[0] not in "IF" or (image.mode != "F" and image.format in _SIXTEEN_BIT_FORMATS)
+    if not is_defined:
         raise CorruptFileError(
-            f"{path}: pixels of mode {image.mode!r} have no defined range; expected an image of 8 or 16 bits."
+            f"{path}: pixels of mode {image.mode!r} in a file of format {image.format} have no defined white: "
+            "save the image with 8 or 16 unsigned bits a channel."
         )
-    grey = np.round(values / 257).astype(np.uint8)
-    if isinstance(transparent := image.info.get("transparency"), int):
-        grey[values == transparent] = 255  # on white
-    return Image.fromarray(grey)
 
 
-def _rgb(image: Image.Image, path: Path, file_format: str | None) -> Image.Image:
-    if image.mode[0] in "IF":
-        image = _eight_bit(image, path, file_format)
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _deep_grey(image: Image.Image) -> NDArray[np.float64]:
+    """Values in [0, 1], from black to white, of a grey image of 12 or 16 bits, which Pillow leaves as stored."""
+    bits, white_is_zero = 16, False
+    if isinstance(image, TiffImageFile):
+        (bits,) = image.tag_v2[BITSPERSAMPLE]
+        white_is_zero = image.tag_v2[PHOTOMETRIC_INTERPRETATION] == 0
+    values = np.asarray(image, np.float64) / (2**bits - 1)
+    return 1 - values if white_is_zero else values
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] == "I":
+        values = _deep_grey(image)
+        if isinstance(transparent := image.info.get("transparency"), int):
+            values[np.asarray(image) == transparent] = 1  # on white
+        image = Image.fromarray(np.round(255 * values).astype(np.uint8))
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(canvas, image.convert("RGBA"))
@@ -61,29 +100,37 @@ def _rgb(image: Image.Image, path: Path, file_format: str | None) -> Image.Image
 def read_image(path: Path, upright: bool = True) -> Image.Image:
     """Read an image file as 8-bit RGB.
 
-    Grey, palette, CMYK and 16-bit images are converted (16 bits to 8 by scaling, not clipping); transparency
-    is composited on white, as viewers show it. Pillow's limit on the number of pixels stays on.
+    Grey, palette, CMYK, 12-bit and 16-bit images are converted (scaled to 8 bits, not clipped); transparency is
+    composited on white, as viewers show it. Pillow's limit on the number of pixels stays on.
 
     Args:
         path: of any image file that Pillow reads.
-        upright: apply an EXIF orientation; boxes and masks were made for the pixels as they are stored.
+        upright: apply the orientation that the file gives; boxes and masks were made for the pixels as stored.
 
     Raises:
-        CorruptFileError: if the file is missing, truncated, too large or no image; names its path.
+        CorruptFileError: if the file is missing, truncated, too large, no image, or of floats or of 32-bit or
+            signed integers, which have no defined white; names its path.
     """
     with _opened(path) as image:
-        return _rgb(ImageOps.exif_transpose(image) if upright else image, path, image.format)
+        orientation = _orientation(image)
+        pixels = _rgb(image)
+        is_upright = _orientation(image) != orientation  # Pillow turns a TIFF as it loads it
+    if upright == is_upright or orientation not in _TURNS:
+        return pixels
+    return pixels.transpose(_TURNS[orientation if upright else _OPPOSITE.get(orientation, orientation)])
 
 
 def read_size(path: Path, upright: bool = True) -> Size:
     """Read an image's (height, width) in pixels as :func:`read_image` gives it, from the file's header only.
 
     Raises:
-        CorruptFileError: if the file is missing or its header is damaged; names its path.
+        CorruptFileError: as :func:`read_image`, for what the header shows.
     """
     with _opened(path) as image:
-        turned = upright and image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
-        return (image.width, image.height) if turned else (image.height, image.width)
+        height, width = image.height, image.width
+        if isinstance(image, TiffImageFile):  # whose size Pillow has swapped already, in some versions
+            height, width = image.tag_v2[IMAGELENGTH], image.tag_v2[IMAGEWIDTH]
+        return (width, height) if upright and _orientation(image) in (5, 6, 7, 8) else (height, width)
 
 
 def to_tensor(image: Image.Image, size: Size) -> Tensor:
@@ -112,7 +159,7 @@ def read_density(path: Path) -> Tensor:
     """Read a grey density map (a SALICON ``maps/*.png``) as a distribution.
 
     Args:
-        path: of a grey image of 8 or 16 bits.
+        path: of a grey image of 8, 12 or 16 bits.
 
     Returns:
         float32 [H, W], non-negative, sums to 1; all-zero if the map is.
@@ -121,9 +168,9 @@ def read_density(path: Path) -> Tensor:
         CorruptFileError: if the file is missing, damaged or not grey; names its path.
     """
     with _opened(path) as image:
-        if image.mode not in ("L", "I", "I;16", "I;16B"):
+        if image.mode != "L" and image.mode[0] != "I":
             raise CorruptFileError(f"{path}: a density map must be a grey image, not mode {image.mode!r}.")
-        values = np.asarray(image, dtype=np.float64)
+        values = np.asarray(image, np.float64) if image.mode == "L" else _deep_grey(image)
     total = values.sum()
     return torch.from_numpy((values / total if total > 0 else values).astype(np.float32))
 

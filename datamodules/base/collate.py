@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from datamodules.dataset import Sample
+from datamodules.base.dataset import Sample
 
 Batch: TypeAlias = dict[str, Any]
 
@@ -46,7 +46,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Put samples into one batch.
 
     Args:
-        samples: dicts as :class:`datamodules.dataset.SaliencyDataset` describes them, all with the same keys.
+        samples: dicts as :class:`datamodules.base.dataset.SaliencyDataset` describes them, all with the same keys.
 
     Returns:
         ``image`` [B, 3, H, W] and ``labels`` [B, C] stacked; ``density``, ``target`` and ``distractors``

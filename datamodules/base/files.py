@@ -1,20 +1,30 @@
 """What the datamodules of datasets on disk share: where the files are, and what is done about bad ones."""
 
 import os
+import warnings
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.annotations import annotated_points
-from datamodules.base import SaliencyDataModule, Split
-from datamodules.errors import CorruptFileError, DatasetNotFoundError
-from datamodules.skipping import Skipped, skip_bad, warn_skipped
-from datamodules.stimuli import Stimulus, StimulusDataset
-from datamodules.view import Resize, squash
+from datamodules.base.annotations import annotated_points
+from datamodules.base.datamodule import SaliencyDataModule, Split
+from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, track
+from datamodules.base.stimuli import Stimulus, StimulusDataset
+from datamodules.base.view import Resize, center_crop, squash, warn_boxes
+
+
+class Skipped(NamedTuple):
+    """An image that was left out, and why."""
+
+    name: str
+    image: Path
+    reason: str
 
 
 class FilesDataModule(SaliencyDataModule):
@@ -158,11 +168,104 @@ class FilesDataModule(SaliencyDataModule):
             StimulusDataset, image_size=self.image_size, sigma=sigma, resize=self.resize, classes=classes
         )
         if self.on_error == "skip":
-            stimuli, skipped = skip_bad(make(stimuli), self.num_workers)
+            stimuli, skipped = _skip_bad(make(stimuli), self.num_workers)
             if not stimuli:
                 raise CorruptFileError(
                     f"no image of the {split} split can be used; the first: {skipped[0].reason}"
                 )
-            warn_skipped(skipped, len(skipped) + len(stimuli), split)
+            _warn_skipped(skipped, len(skipped) + len(stimuli), split)
             self.skipped += skipped
         return make(stimuli, hflip=self.hflip and split == "train")
+
+
+class ExplanationDataModule(FilesDataModule):
+    """Base of the datamodules of labelled images with boxes; a subclass says what lies where.
+
+    Boxes and masks follow their image into the input of the ViT. There are no fixations.
+
+    Args:
+        root: folder of the dataset; by default the environment variable named by the class attribute ``env``.
+        resize: "squash" shows the whole image, whatever its proportions, as the authors of AG-CAM do; "crop"
+            keeps the proportions and shows the middle, as timm's models were evaluated.
+        crop_pct: with "crop", the share of the shorter side that is seen.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
+
+    Raises:
+        ValueError: if ``resize`` is neither, or ``crop_pct`` not in (0, 1].
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        resize: Literal["squash", "crop"] = "squash",
+        crop_pct: float = 0.875,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, **kwargs)
+        if resize not in ("squash", "crop"):
+            raise ValueError(f"resize must be 'squash' or 'crop', not {resize!r}.")
+        if not 0 < crop_pct <= 1:
+            raise ValueError(f"crop_pct must be above 0 and at most 1, not {crop_pct}.")
+        self.resize = squash if resize == "squash" else partial(center_crop, crop_pct=crop_pct)
+
+    @property
+    @abstractmethod
+    def class_names(self) -> Sequence[str]:
+        """Names of the classes for people, in the order of their labels."""
+
+    def stimulus_dataset(
+        self,
+        stimuli: Sequence[Stimulus],
+        split: Split,
+        sigma: float | None = None,
+        classes: int | None = None,
+    ) -> StimulusDataset:
+        """Dataset of stimuli, whose boxes have been looked through: one warning says what is wrong with them.
+
+        Raises:
+            CorruptFileError: if an annotation cannot be read, or all are left out for that.
+        """
+        dataset = super().stimulus_dataset(stimuli, split, sigma, classes)
+        warn_boxes(dataset.box_counts(), len(dataset), split)
+        return dataset
+
+
+def _reason(dataset: StimulusDataset, index: int) -> str | None:
+    try:
+        dataset.load(index)
+    except CorruptFileError as error:
+        return str(error)
+    return None
+
+
+def _skip_bad(dataset: StimulusDataset, num_workers: int) -> tuple[list[Stimulus], list[Skipped]]:
+    """Read every stimulus once and tell the good from the bad.
+
+    Args:
+        dataset: whose stimuli to read; in order, so that every process finds the same.
+        num_workers: threads that read.
+
+    Returns:
+        The usable stimuli, and the others with the reason.
+    """
+    good: list[Stimulus] = []
+    bad: list[Skipped] = []
+    with ThreadPoolExecutor(max(1, num_workers)) as pool:
+        reasons = pool.map(lambda index: _reason(dataset, index), range(len(dataset)))
+        pairs = zip(dataset.stimuli, reasons, strict=True)
+        for stimulus, reason in track(pairs, "checking files", len(dataset)):
+            if reason is None:
+                good.append(stimulus)
+            else:
+                bad.append(Skipped(stimulus.name, stimulus.image, reason))
+    return good, bad
+
+
+def _warn_skipped(skipped: Sequence[Skipped], total: int, split: str, shown: int = 3) -> None:
+    """Warn of the number of stimuli left out, with the reasons for the first few."""
+    if skipped:
+        reasons = "\n".join(f"  {item.reason}" for item in skipped[:shown])
+        more = f"\n  … and {len(skipped) - shown} more" if len(skipped) > shown else ""
+        warnings.warn(
+            f"left out {len(skipped)} of {total} images of the {split} split:\n{reasons}{more}", stacklevel=2
+        )

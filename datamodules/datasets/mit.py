@@ -1,15 +1,20 @@
-"""MIT1003 (Judd et al. 2009, "Learning to predict where humans look")."""
+"""MIT1003 (Judd et al. 2009, "Learning to predict where humans look") and MIT300 (Judd, Durand and Torralba 2012)."""
 
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import Split
-from datamodules.binary_map import read_picture_map
-from datamodules.dataset import SaliencyDataset
-from datamodules.draw import divided
-from datamodules.files import FilesDataModule
-from datamodules.stimuli import Stimulus
+from datamodules.base import (
+    PREDICT_ONLY,
+    TEST_IS_VAL,
+    FilesDataModule,
+    SaliencyDataset,
+    Split,
+    Stimulus,
+    divided,
+    list_images,
+    read_picture_map,
+)
 
 TRAIN_SHARE = 0.8
 
@@ -24,10 +29,11 @@ class MIT1003DataModule(FilesDataModule):
     Args:
         root: folder with ``ALLSTIMULI``; by default the environment variable ``SALVIT_MIT1003_ROOT``.
         split_seed: which split.
-        **kwargs: as for :class:`datamodules.files.FilesDataModule`.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
     env = "SALVIT_MIT1003_ROOT"
+    splits = TEST_IS_VAL
     layout = (
         "  ALLSTIMULI/<stem>.jpeg\n  ALLFIXATIONMAPS/<stem>_fixMap.jpg\n  ALLFIXATIONMAPS/<stem>_fixPts.jpg"
     )
@@ -36,10 +42,6 @@ class MIT1003DataModule(FilesDataModule):
     def __init__(self, root: str | Path | None = None, split_seed: int = 0, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
         self.split_seed = split_seed
-
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split: test and predict are val."""
-        return super().dataset("train" if split == "train" else "val")
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val.
@@ -63,3 +65,33 @@ class MIT1003DataModule(FilesDataModule):
     def _files(self, stem: str) -> tuple[Path, Path, Path]:
         maps = self.root / "ALLFIXATIONMAPS"
         return self.root / f"ALLSTIMULI/{stem}.jpeg", maps / f"{stem}_fixMap.jpg", maps / f"{stem}_fixPts.jpg"
+
+
+class MIT300DataModule(FilesDataModule):
+    """MIT300: 300 photographs, for ``predict`` only, as their fixations are the benchmark's secret.
+
+    MIT1003 is the usual labelled stand-in, to fit and to score.
+
+    Args:
+        root: folder with ``BenchmarkIMAGES``; by default the environment variable ``SALVIT_MIT300_ROOT``.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
+    """
+
+    env = "SALVIT_MIT300_ROOT"
+    splits = PREDICT_ONLY
+    images_expected = 300
+    layout = "  BenchmarkIMAGES/i1.jpg … i300.jpg (BenchmarkIMAGES may be the root)"
+    obtain = "https://saliency.tuebingen.ai/datasets.html"
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of predict, in the order i1, i2, … i300.
+
+        Raises:
+            DatasetNotFoundError: if there are no images.
+        """
+        folder = self.locate("BenchmarkIMAGES") or self.root
+        # Nothing but i<number>.jpg: an archive may have other pictures beside them.
+        paths = [path for path in list_images(folder) if path.stem[1:].isdigit() and path.stem[0] == "i"]
+        if not paths:
+            raise self.not_found(folder / "i1.jpg", "no such file")
+        return self.stimulus_dataset([Stimulus(path.stem, path) for path in paths], split)

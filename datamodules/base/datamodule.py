@@ -10,7 +10,7 @@ collective calls (a metric's sync, a logger's folder), for which the others woul
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -19,13 +19,18 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.collate import Batch, collate, collate_none
-from datamodules.dataset import SaliencyDataset, Sample, Size
-from datamodules.statistics import fixation_counts, mean_density
-
-__all__ = ["Batch", "SaliencyDataModule", "SaliencyDataset", "Sample", "Size", "Split", "collate"]
+from datamodules.base.collate import Batch, collate, collate_none
+from datamodules.base.dataset import SaliencyDataset, Sample, Size
+from datamodules.base.fixations import fixation_counts, mean_density
 
 Split: TypeAlias = Literal["train", "val", "test", "predict"]
+Splits: TypeAlias = Mapping[Split, Split]
+"""Which split's images each split has; one that is not named, the dataset does not have."""
+
+TEST_IS_VAL: Splits = {"train": "train", "val": "val", "test": "val", "predict": "val"}
+"""Of a dataset whose val split is all that can be scored."""
+PREDICT_ONLY: Splits = {"predict": "predict"}
+_COMMANDS: dict[Split, str] = {"train": "fit", "val": "validate", "test": "test", "predict": "predict"}
 
 _SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
     None: ("train", "val"),
@@ -45,7 +50,7 @@ def _default_workers() -> int:
 class SaliencyDataModule(LightningDataModule, ABC):
     """Base of all datamodules: a subclass says which dataset makes up each split.
 
-    Datasets on disk build on :class:`datamodules.files.FilesDataModule`, generated ones directly on this.
+    Datasets on disk build on :class:`datamodules.base.files.FilesDataModule`, generated ones directly on this.
 
     Args:
         image_size: side, or (height, width), of the images in a batch.
@@ -53,7 +58,7 @@ class SaliencyDataModule(LightningDataModule, ABC):
         num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive or ``num_workers`` is negative.
     """
 
     def __init__(
@@ -64,31 +69,53 @@ class SaliencyDataModule(LightningDataModule, ABC):
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if min(height, width, batch_size) < 1:
             raise ValueError(f"image_size {image_size} and batch_size {batch_size} must be at least 1.")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(
+                f"num_workers is {num_workers}: give the number of processes that load data, 0 to load in the main "
+                "one, or null for one per core."
+            )
         self.image_size: Size = (height, width)
         self.batch_size = batch_size
         self.num_workers = _default_workers() if num_workers is None else num_workers
         self._datasets: dict[Split, SaliencyDataset] = {}
         self._center_priors: dict[Size, Tensor] = {}
 
+    @property
+    def splits(self) -> Splits:
+        """Which split's images each split has; a subclass may assign a mapping."""
+        return {"train": "train", "val": "val", "test": "test", "predict": "predict"}
+
     @abstractmethod
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of a split; called once per split, when it is first needed.
+        """Build the dataset of a split; called once for each of the values of ``splits`` that is needed.
 
         Raises:
             DatasetNotFoundError: if the files of the split are not there.
-            ValueError: if the dataset has no such split.
         """
 
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split, built when first asked for."""
-        if split not in self._datasets:
-            self._datasets[split] = self.make_dataset(split)
-        return self._datasets[split]
-
     def split_name(self, split: Split) -> Split:
-        """The split that another one's images really are: of many datasets, test is all that is labelled, val."""
-        dataset = self.dataset(split)
-        return next(name for name, made in self._datasets.items() if made is dataset)
+        """The split that another one's images really are: of many datasets, test is all that is labelled, val.
+
+        Raises:
+            ValueError: if the dataset has no such split.
+        """
+        splits = self.splits
+        if split not in splits:
+            dataset = type(self).__name__.removesuffix("DataModule")
+            commands = " or ".join(f"`salvit {_COMMANDS[one]}`" for one in splits)
+            raise ValueError(f"{dataset} has no {split} split, only {', '.join(splits)}: use {commands}.")
+        return splits[split]
+
+    def dataset(self, split: Split) -> SaliencyDataset:
+        """The dataset of a split, built when first asked for.
+
+        Raises:
+            ValueError: if the dataset has no such split.
+        """
+        name = self.split_name(split)
+        if name not in self._datasets:
+            self._datasets[name] = self.make_dataset(name)
+        return self._datasets[name]
 
     def setup(self, stage: str | None = None) -> None:
         """Build the datasets that a stage needs, so that what is missing shows before anything runs."""

@@ -1,13 +1,28 @@
-"""What every saliency dataset answers, read from disk or generated."""
+"""What every dataset answers, read from disk or generated, and the two ways in which one can be unusable."""
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
 
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 Sample: TypeAlias = dict[str, Any]
 Size: TypeAlias = tuple[int, int]
+T = TypeVar("T")
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """The dataset, or a part of it, is not where it was looked for.
+
+    The message names the file looked for, the layout expected and where the dataset is obtained.
+    """
+
+
+class CorruptFileError(ValueError):
+    """A file of the dataset is there but cannot be used; the message begins with its path."""
 
 
 class SaliencyDataset(Dataset[Sample], ABC):
@@ -36,6 +51,10 @@ class SaliencyDataset(Dataset[Sample], ABC):
     def __getitem__(self, index: int) -> Sample:
         """The sample at a position in ``range(len(self))``."""
 
+    def name(self, index: int) -> str:
+        """Name of the image, as in the sample."""
+        return str(self[index]["name"])
+
     @abstractmethod
     def size(self, index: int) -> Size:
         """Native (height, width) of the stimulus in pixels."""
@@ -59,3 +78,20 @@ class SaliencyDataset(Dataset[Sample], ABC):
     def dropped_fixations(self, index: int) -> int:
         """Number of recorded fixations left out because they lie outside the image."""
         return 0
+
+
+def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) -> Iterable[T]:
+    """Loop over items with a progress bar on stderr, which appears once the loop is slow.
+
+    Args:
+        items: what to loop over.
+        description: shown beside the bar.
+        total: number of items.
+        delay: seconds before the bar appears; only the first process of a run shows it.
+
+    Example:
+        >>> list(track("abc", "spelling", total=3))
+        ['a', 'b', 'c']
+    """
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first)

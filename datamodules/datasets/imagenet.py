@@ -1,24 +1,28 @@
 """The validation set of ILSVRC 2012 (Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge")."""
 
+import csv
 import re
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from datamodules.base import Split
-from datamodules.boxes import AnnotationReader
-from datamodules.dataset import SaliencyDataset
-from datamodules.draw import drawn
-from datamodules.errors import CorruptFileError
-from datamodules.explanation import ExplanationDataModule
-from datamodules.folders import list_images
-from datamodules.imagenet_files import (
-    class_names,
-    read_annotation,
-    read_ground_truth,
-    read_solution,
+import numpy as np
+
+from datamodules.base import (
+    Annotation,
+    AnnotationReader,
+    CorruptFileError,
+    ExplanationDataModule,
+    SaliencyDataset,
+    Split,
+    Splits,
+    Stimulus,
+    drawn,
+    list_images,
+    read_mat,
+    read_objects,
 )
-from datamodules.stimuli import Stimulus
 
 _DATA = "ILSVRC2012_devkit_t12/data"
 
@@ -34,13 +38,14 @@ class ImageNetValDataModule(ExplanationDataModule):
         root: folder of the dataset; by default the environment variable ``SALVIT_IMAGENET_ROOT``.
         limit: only so many images, drawn at random; None: all.
         seed: which ones.
-        **kwargs: as for :class:`datamodules.explanation.ExplanationDataModule`.
+        **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
 
     Raises:
         ValueError: if ``limit`` is not positive.
     """
 
     env = "SALVIT_IMAGENET_ROOT"
+    splits: ClassVar[Splits] = {"val": "val", "test": "val", "predict": "val"}
     layout = (
         "  val/ILSVRC2012_val_%08d.JPEG or val/<wnid>/….JPEG (or in Data/CLS-LOC/val)\n"
         "  Annotations/CLS-LOC/val/<stem>.xml: the boxes\n"
@@ -62,16 +67,6 @@ class ImageNetValDataModule(ExplanationDataModule):
     def class_names(self) -> list[str]:
         """Names of the 1000 classes, in the order of their labels."""
         return class_names()
-
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of val, whatever is asked for.
-
-        Raises:
-            ValueError: for train.
-        """
-        if split == "train":
-            raise ValueError("ImageNetVal has no train split: use `salvit validate`, `test` or `predict`.")
-        return super().dataset("val")
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of val.
@@ -137,3 +132,106 @@ class ImageNetValDataModule(ExplanationDataModule):
     def _locate(self, *places: str) -> Path | None:
         """Also in the ``ILSVRC`` folder of the archive at Kaggle."""
         return self.locate(*(prefix + place for place in places for prefix in ("", "ILSVRC/")))
+
+
+@cache
+def class_indices() -> Mapping[str, int]:
+    """Index of each of the 1000 classes by its wnid.
+
+    Example:
+        >>> class_indices()["n01440764"], class_indices()["n15075141"]
+        (0, 999)
+    """
+    from timm.data import ImageNetInfo
+
+    return {wnid: index for index, wnid in enumerate(ImageNetInfo().label_names())}
+
+
+def class_names() -> list[str]:
+    """Names of the 1000 classes for people, in the order of their indices.
+
+    Example:
+        >>> class_names()[0]
+        'tench, Tinca tinca'
+    """
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo().label_descriptions())
+
+
+def read_solution(path: Path) -> dict[str, str]:
+    """Read ``LOC_val_solution.csv``: for each image's stem its objects, "wnid x0 y0 x1 y1 wnid …".
+
+    Raises:
+        CorruptFileError: if the file cannot be read or has other columns; names its path.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["ImageId"]: row["PredictionString"] or "" for row in csv.DictReader(file)}
+    except (KeyError, ValueError, OSError, csv.Error) as error:
+        raise CorruptFileError(
+            f"{path}: expected a table with the columns ImageId and PredictionString "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def read_ground_truth(folder: Path) -> list[str]:
+    """Read the wnid of each validation image from the development kit, the first image's first.
+
+    Args:
+        folder: with ``ILSVRC2012_validation_ground_truth.txt``, a number of the kit's own for each image, and
+            ``meta.mat``, which says what wnid each number stands for. The numbers are not sorted by wnid.
+
+    Raises:
+        CorruptFileError: if a file cannot be read, or a line is not such a number; names its path.
+    """
+    meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
+    synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
+    try:
+        wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in np.ravel(synsets)}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CorruptFileError(
+            f"{meta}: expected synsets with ILSVRC2012_ID and WNID ({error!r})."
+        ) from error
+    try:
+        return [wnids[int(line)] for line in truth.read_text().rstrip().split("\n")]
+    except (KeyError, ValueError, OSError) as error:
+        raise CorruptFileError(
+            f"{truth}: expected a number of a class of {meta} in each line ({error!r})."
+        ) from error
+
+
+def read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
+    """Put together what an image shows.
+
+    Args:
+        wnid: of the image's class; empty if its source does not mention the image.
+        source: file or folder that says so, for the error.
+        xml: file of the boxes, or None to take those of ``solution``.
+        solution: the image's objects, as in :func:`read_solution`; perhaps none.
+
+    Raises:
+        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read; names the file.
+    """
+    if wnid not in class_indices():
+        raise CorruptFileError(
+            f"{source}: {wnid or 'nothing'} is no wnid of the 1000 classes of ILSVRC 2012."
+        )
+    if xml is None:
+        return _parsed(wnid, source, solution)
+    # Edges, 0-based: unlike in Pascal VOC there are boxes that begin at 0.
+    return Annotation(class_indices()[wnid], *read_objects(xml, class_indices(), first=0))
+
+
+def _parsed(wnid: str, source: Path, solution: str) -> Annotation:
+    words = solution.split()
+    try:
+        boxes = np.array([word for index, word in enumerate(words) if index % 5], np.float64).reshape(-1, 4)
+        labels = np.array([class_indices()[word] for word in words[::5]], np.int64)
+        if len(labels) != len(boxes):
+            raise ValueError(f"{len(words)} words")
+    except (KeyError, ValueError) as error:
+        raise CorruptFileError(
+            f"{source}: expected objects as 'wnid x0 y0 x1 y1 …', not {solution!r} ({error})."
+        ) from error
+    return Annotation(class_indices()[wnid], boxes, labels)

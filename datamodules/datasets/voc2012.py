@@ -7,15 +7,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.annotation_xml import read_objects
-from datamodules.base import Split
-from datamodules.boxes import Annotation, AnnotationReader
-from datamodules.dataset import SaliencyDataset
-from datamodules.errors import CorruptFileError
-from datamodules.explanation import ExplanationDataModule
-from datamodules.images import read_mask
-from datamodules.progress import track
-from datamodules.stimuli import Stimulus
+from datamodules.base import (
+    TEST_IS_VAL,
+    Annotation,
+    AnnotationReader,
+    CorruptFileError,
+    ExplanationDataModule,
+    SaliencyDataset,
+    Split,
+    Stimulus,
+    read_mask,
+    read_objects,
+    track,
+)
 
 # fmt: off
 CLASSES = (
@@ -37,10 +41,11 @@ class VOC2012DataModule(ExplanationDataModule):
     Args:
         root: folder with ``VOCdevkit``; by default the environment variable ``SALVIT_VOC2012_ROOT``.
         classes: only images with objects of a single class, of several ("multi"), or "all".
-        **kwargs: as for :class:`datamodules.explanation.ExplanationDataModule`.
+        **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
     """
 
     env = "SALVIT_VOC2012_ROOT"
+    splits = TEST_IS_VAL
     layout = (
         "  VOCdevkit/VOC2012/JPEGImages/<stem>.jpg\n  VOCdevkit/VOC2012/Annotations/<stem>.xml\n"
         "  VOCdevkit/VOC2012/ImageSets/Main/{train,val}.txt\n"
@@ -54,10 +59,6 @@ class VOC2012DataModule(ExplanationDataModule):
         if classes not in ("single", "multi", "all"):
             raise ValueError(f"classes must be 'single', 'multi' or 'all', not {classes!r}.")
         self.classes = classes
-
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split: test and predict are val."""
-        return super().dataset("train" if split == "train" else "val")
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val.

@@ -4,13 +4,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datamodules.base import Split
-from datamodules.binary_map import read_mat_map
-from datamodules.dataset import SaliencyDataset
-from datamodules.draw import divided
-from datamodules.files import FilesDataModule
-from datamodules.folders import list_images
-from datamodules.stimuli import Stimulus
+from datamodules.base import (
+    TEST_IS_VAL,
+    FilesDataModule,
+    SaliencyDataset,
+    Split,
+    Splits,
+    Stimulus,
+    divided,
+    list_images,
+    read_mat_map,
+)
 
 TRAIN_SHARE = 0.8
 
@@ -26,7 +30,7 @@ class CAT2000DataModule(FilesDataModule):
     Args:
         root: folder with ``trainSet``; by default the environment variable ``SALVIT_CAT2000_ROOT``.
         split_seed: which split.
-        **kwargs: as for :class:`datamodules.files.FilesDataModule`.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
     env = "SALVIT_CAT2000_ROOT"
@@ -40,10 +44,10 @@ class CAT2000DataModule(FilesDataModule):
         super().__init__(root, **kwargs)
         self.split_seed = split_seed
 
-    def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split: test is val, and so is predict where there are no test images."""
-        is_val = split == "test" or (split == "predict" and not self._test_images())
-        return super().dataset("val" if is_val else split)
+    @property
+    def splits(self) -> Splits:
+        """Test is val, and so is predict where there are no test images."""
+        return {**TEST_IS_VAL, "predict": "predict"} if self._test_images() else TEST_IS_VAL
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train, val or (the test images) predict.

@@ -12,14 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.augment import mirrored
-from datamodules.boxes import AnnotationReader, see_boxes
-from datamodules.dataset import SaliencyDataset, Sample, Size
-from datamodules.errors import CorruptFileError
-from datamodules.fixations import fixation_density, inside
-from datamodules.images import read_density, read_image, read_size
-from datamodules.progress import track
-from datamodules.view import Resize, View, squash
+from datamodules.base.dataset import CorruptFileError, SaliencyDataset, Sample, Size, track
+from datamodules.base.fixations import fixation_density, inside
+from datamodules.base.images import read_density, read_image, read_size
+from datamodules.base.view import AnnotationReader, Resize, View, mirrored, see_boxes, squash
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
 """From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
@@ -139,6 +135,10 @@ class StimulusDataset(SaliencyDataset):
             sample["target"] = torch.from_numpy(mask)
             sample["distractors"] = torch.from_numpy(stimulus.distractors(view.native))
         return sample
+
+    def name(self, index: int) -> str:
+        """Name of the stimulus; no file is read."""
+        return self.stimuli[index].name
 
     def view(self, index: int) -> View:
         """How an image becomes the one in the sample."""
