@@ -41,7 +41,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """The image file, with whatever a decoder raises on it turned into one error that names it."""
     remedy = "or leave such images out with on_error='skip'."
     try:
-        # As a file, not by name: Pillow would map an uncompressed TIFF into memory, with the sides of a turned one swapped.
+        # Not by name: Pillow would map an uncompressed TIFF into memory, with the sides of a turned one swapped.
         with path.open("rb") as file, Image.open(file) as image:
             _require_range(image, path)
             yield image

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from salvit.callbacks.gather import gathered
+from salvit.callbacks.outputs import claim, output_folder, require_finite
 from salvit.files import atomic_write
 from salvit.metrics import PopOut
 from salvit.modules.saliency import Batch
@@ -27,17 +28,24 @@ class PopOutScores(Callback):
     and `popout.csv`, one row per image, empty where a score is not defined.
 
     Args:
-        folder: where to write; made if need be.
+        folder: where to write; made if need be. By default the folder of the run.
         limit: number of fixations after which a target counts as not found.
     """
 
-    def __init__(self, folder: str, limit: int = 100) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | None = None, limit: int = 100) -> None:
+        self.named = folder
+        self.folder = Path(folder or ".")
         self.metric = PopOut(limit)
         self.images: list[tuple[str, str]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Begin anew, in the folder of the run or the one that was named.
+
+        Raises:
+            ValueError: if a table is there that salvit did not write.
+        """
+        self.folder = output_folder(trainer, self.named)
+        claim(self.folder, [(self.folder / name, name) for name in ("popout.md", "popout.csv")])
         self.metric = PopOut(self.metric.limit).to(pl_module.device)
         self.images = []
 
@@ -60,7 +68,10 @@ class PopOutScores(Callback):
                 "PopOutScores needs masks of targets and distractors, which these images do not have: use "
                 "P3O3DataModule, or leave the callback out."
             )
-        for saliency, target, distractors in zip(outputs, batch["target"], batch["distractors"], strict=True):
+        for row, (saliency, target, distractors) in enumerate(
+            zip(outputs, batch["target"], batch["distractors"], strict=True)
+        ):
+            require_finite(batch["name"][row], saliency)
             self.metric.update(saliency[None], [target], [distractors])
         self.images += zip(batch["name"], batch["category"], strict=True)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import Size
+from salvit.callbacks.outputs import claim, output_folder, require_finite
 from salvit.files import atomic_write
 from salvit.machine import versions
 from salvit.modules.saliency import Batch
@@ -40,7 +41,8 @@ class SubmissionWriter(BasePredictionWriter):
     is, everything has passed `check_submission`. A run that was interrupted is completed by running it again.
 
     Args:
-        folder: where to write; made if need be, and shared by all nodes.
+        folder: where to write; made if need be, and shared by all nodes. By default `submission` in the folder of
+            the run.
         picture: "png", or "jpg" at quality 100 without chroma.
         postprocessing: the JSON file of `FitPostProcessing`; None: none but the sum and the floor.
         hdf5: write the log densities, which needs the extra `export`.
@@ -52,14 +54,19 @@ class SubmissionWriter(BasePredictionWriter):
     """
 
     def __init__(
-        self, folder: str, picture: Picture = "png", postprocessing: str | None = None, hdf5: bool = True
+        self,
+        folder: str | None = None,
+        picture: Picture = "png",
+        postprocessing: str | None = None,
+        hdf5: bool = True,
     ) -> None:
         super().__init__(write_interval="batch")
         if picture not in ("png", "jpg"):
             raise ValueError(f'picture is {picture!r}; expected "png" or "jpg"')
         if hdf5:
             h5py()
-        self.folder = Path(folder)
+        self.named = folder
+        self.folder = Path(folder or "submission")
         self.picture = picture
         self.hdf5 = hdf5
         self.process = PostProcessing()
@@ -69,15 +76,23 @@ class SubmissionWriter(BasePredictionWriter):
         self.stimuli: dict[str, Size] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Name the stimuli; what an earlier run says of itself is no longer true."""
+        """Name the stimuli and take the folder; what an earlier run says of itself is no longer true.
+
+        Raises:
+            ValueError: if an image cannot be read, or a file is there that salvit did not write.
+        """
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.stimuli = stimuli_of(data.dataset("predict"))
         if skipped := getattr(data, "skipped", []):
             names = ", ".join(item.name for item in skipped)
             raise ValueError(f"a submission needs every image, and {names} cannot be read: replace them")
+        self.folder = output_folder(trainer, self.named, "submission")
+        last = [self.folder / name for name in ("log_densities.h5", "submission.json")]
+        maps = [(path, name) for name in self.stimuli for path in self._files(name)]
+        claim(self.folder, [*maps, *((path, path.name) for path in last)], data.dataset("predict"))
         if trainer.is_global_zero:
-            for name in ("log_densities.h5", "submission.json"):
-                (self.folder / name).unlink(missing_ok=True)
+            for path in last:
+                path.unlink(missing_ok=True)
 
     def write_on_batch_end(
         self,
@@ -89,7 +104,11 @@ class SubmissionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the densities and pictures of a batch."""
+        """Write the densities and pictures of a batch.
+
+        Raises:
+            ValueError: at the first map that is not finite.
+        """
         names = list(self.stimuli)
         for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
             self._write(names[index], saliency)
@@ -107,11 +126,18 @@ class SubmissionWriter(BasePredictionWriter):
         data = trainer.datamodule  # type: ignore[attr-defined]
         rank_zero_info(f"the submission is in {self.folder}: {completeness(data, len(self.stimuli))}")
 
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """Of the density and of the picture of a stimulus."""
+        maps = file_of(self.folder / "maps", name, f".{self.picture}")
+        return file_of(self.folder / "densities", name, ".npy"), maps
+
     def _write(self, name: str, saliency: Tensor) -> None:
+        require_finite(name, saliency)
         density = self.process(saliency)
-        with atomic_write(file_of(self.folder / "densities", name, ".npy")) as file:
+        values, picture = self._files(name)
+        with atomic_write(values) as file:
             np.save(file, density.float().numpy())
-        with atomic_write(file_of(self.folder / "maps", name, f".{self.picture}")) as file:
+        with atomic_write(picture) as file:
             if self.picture == "png":
                 grey(density).save(file, format="PNG")
             else:
@@ -135,7 +161,7 @@ class SubmissionWriter(BasePredictionWriter):
 
     def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name in self.stimuli:
-            yield name, np.load(file_of(self.folder / "densities", name, ".npy"))
+            yield name, np.load(self._files(name)[0])
 
     def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
         return {
