@@ -90,7 +90,8 @@ class SaliencyDataModule(LightningDataModule, ABC):
         """Build the dataset of a split; called once for each of the values of ``splits`` that is needed.
 
         Raises:
-            DatasetNotFoundError: if the files of the split are not there.
+            DatasetNotFoundError: if files of the split are not there, or an image lacks what belongs to it.
+            CorruptFileError: if a file that is read at once, as a table of labels, cannot be used.
         """
 
     def split_name(self, split: Split) -> Split:

@@ -50,11 +50,7 @@ class CAT2000DataModule(FilesDataModule):
         return {**TEST_IS_VAL, "predict": "predict"} if self._test_images() else TEST_IS_VAL
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train, val or (the test images) predict.
-
-        Raises:
-            DatasetNotFoundError: if a folder is missing, or an image without its map or fixations or the reverse.
-        """
+        """Build the dataset of train, val or (the test images) predict."""
         if split == "predict":
             return self.stimulus_dataset(
                 [Stimulus(_name(path), path, category=path.parent.name) for path in self._test_images()],

@@ -53,12 +53,7 @@ class CUB200DataModule(ExplanationDataModule):
         return [name.partition(".")[2].replace("_", " ") for name in folders]
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train or test.
-
-        Raises:
-            DatasetNotFoundError: if a table or an image is missing.
-            CorruptFileError: if a table has not one row for every image.
-        """
+        """Build the dataset of train or test."""
         classes, images = len(self._table("classes")), self._table("images")
         labels, boxes, train = (
             self._numbers(name, images, columns)

@@ -45,11 +45,7 @@ class ImageFolderDataModule(FilesDataModule):
         self.recursive = recursive
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of predict.
-
-        Raises:
-            DatasetNotFoundError: if the folder has no image.
-        """
+        """Build the dataset of predict."""
         paths = list_images(self.root, self.recursive)
         if not paths:
             raise self.not_found(f"an image in {self.root}", "the folder has none")
@@ -88,11 +84,7 @@ class ClassFolderDataModule(FilesDataModule):
         return names
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train or val.
-
-        Raises:
-            DatasetNotFoundError: if a class has no image in the split.
-        """
+        """Build the dataset of train or val."""
         stimuli = []
         for label, name in enumerate(self.class_names):
             folder = self.root / split / name

@@ -69,12 +69,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         return class_names()
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of val.
-
-        Raises:
-            DatasetNotFoundError: if images or labels are missing.
-            CorruptFileError: if the labels cannot be read.
-        """
+        """Build the dataset of val."""
         folder = self._locate("val", "Data/CLS-LOC/val")
         images = {path.stem: path for path in list_images(folder, recursive=True)} if folder else {}
         if folder is None or not images:

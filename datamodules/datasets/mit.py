@@ -44,11 +44,7 @@ class MIT1003DataModule(FilesDataModule):
         self.split_seed = split_seed
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train or val.
-
-        Raises:
-            DatasetNotFoundError: if a folder is missing, or an image without its map or fixations or the reverse.
-        """
+        """Build the dataset of train or val."""
         images, maps = self.root / "ALLSTIMULI", self.root / "ALLFIXATIONMAPS"
         stems = self.stems(images, ".jpeg")
         for ending in ("_fixMap", "_fixPts"):  # one more picture ends in fixPts without the underscore
@@ -84,11 +80,7 @@ class MIT300DataModule(FilesDataModule):
     obtain = "https://saliency.tuebingen.ai/datasets.html"
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of predict, in the order i1, i2, … i300.
-
-        Raises:
-            DatasetNotFoundError: if there are no images.
-        """
+        """Build the dataset of predict, in the order i1, i2, … i300."""
         folder = self.locate("BenchmarkIMAGES") or self.root
         # Nothing but i<number>.jpg: an archive may have other pictures beside them.
         paths = [path for path in list_images(folder) if path.stem[1:].isdigit() and path.stem[0] == "i"]

@@ -52,11 +52,7 @@ class P3O3DataModule(FilesDataModule):
         self.subset = subset
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset.
-
-        Raises:
-            DatasetNotFoundError: if a folder or a mask is missing.
-        """
+        """Build the dataset."""
         stimuli = []
         if self.subset != "O3":
             for folder, feature in FEATURES.items():

@@ -61,11 +61,7 @@ class VOC2012DataModule(ExplanationDataModule):
         self.classes = classes
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train or val.
-
-        Raises:
-            DatasetNotFoundError: if there is no list of the split, or no image of it with such classes.
-        """
+        """Build the dataset of train or val."""
         folder = self.locate("VOCdevkit/VOC2012", "VOC2012") or self.root
         names = folder / f"ImageSets/Main/{split}.txt"
         if not names.is_file():
