@@ -1,7 +1,7 @@
 # Every target installs into $(VENV) first where that is missing or older than pyproject.toml.
 #   make demo QUICK=1              a smoke run of seconds
-#   make osie ROOT=../data/osie    instead of setting SALVIT_SALICON_ROOT
-#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../data/osie"
+#   make osie ROOT=../OSIE         a clone of OSIE's repository, instead of setting SALVIT_OSIE_ROOT
+#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
@@ -66,7 +66,7 @@ bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (
 backbone: $(INSTALLED) ## train the embedded ViT anew (overwrites salvit/weights)
 	$(call fit_and_test,--config experiments/backbone.yaml --runs $(RUNS) $(ARGS),backbone)
 
-osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_SALICON_ROOT
+osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
 	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),osie,$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/osie --title 'salvit on OSIE'
 

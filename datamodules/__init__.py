@@ -1,23 +1,27 @@
-"""Lightning datamodules, one per dataset."""
+"""Lightning datamodules, one per dataset.
 
-from datamodules.base import SaliencyDataModule
-from datamodules.cat2000 import CAT2000DataModule
-from datamodules.class_folder import ClassFolderDataModule
-from datamodules.collate import collate
-from datamodules.cub200 import CUB200DataModule
-from datamodules.dataset import SaliencyDataset
-from datamodules.errors import CorruptFileError, DatasetNotFoundError
-from datamodules.explanation import ExplanationDataModule
-from datamodules.files import FilesDataModule
-from datamodules.image_folder import ImageFolderDataModule
-from datamodules.imagenet_val import ImageNetValDataModule
-from datamodules.mit300 import MIT300DataModule
-from datamodules.mit1003 import MIT1003DataModule
-from datamodules.osie import OSIEDataModule
-from datamodules.p3o3 import P3O3DataModule
+``datasets`` has them, a file each, and ``popout`` the generated one; ``base`` has what they share.
+"""
+
+from datamodules.base import (
+    CorruptFileError,
+    DatasetNotFoundError,
+    ExplanationDataModule,
+    FilesDataModule,
+    SaliencyDataModule,
+    SaliencyDataset,
+    collate,
+)
+from datamodules.datasets.cat2000 import CAT2000DataModule
+from datamodules.datasets.cub200 import CUB200DataModule
+from datamodules.datasets.image_folder import ClassFolderDataModule, ImageFolderDataModule
+from datamodules.datasets.imagenet import ImageNetValDataModule
+from datamodules.datasets.mit import MIT300DataModule, MIT1003DataModule
+from datamodules.datasets.osie import OSIEDataModule
+from datamodules.datasets.p3o3 import P3O3DataModule
+from datamodules.datasets.salicon import SaliconDataModule
+from datamodules.datasets.voc2012 import VOC2012DataModule
 from datamodules.popout import PopOutDataModule
-from datamodules.salicon import SaliconDataModule
-from datamodules.voc2012 import VOC2012DataModule
 
 __all__ = [
     "CAT2000DataModule",

@@ -78,9 +78,11 @@ class SalvitCLI(LightningCLI):
         """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
         options = self._options()
         self.trainer_defaults["callbacks"] += display(options["trainer"])
-        place = CSVLogger(
-            options["runs"], options["name"]
-        )  # writes nothing yet, and nothing in a fast_dev_run
+        place = CSVLogger(options["runs"], options["name"])  # writes nothing yet
+        if (
+            options["trainer"]["default_root_dir"] is None
+        ):  # where a fast_dev_run, which has no logger, writes
+            options["trainer"]["default_root_dir"] = f"{options['runs']}/{options['name']}/fast_dev_run"
         try:
             trainer = super().instantiate_trainer(logger=place, **kwargs)
         except (ValueError, TypeError, ImportError, RuntimeError) as error:

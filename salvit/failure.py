@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.errors import CorruptFileError, DatasetNotFoundError
+from datamodules.base import CorruptFileError, DatasetNotFoundError
 
 _ABOUT_DATA = (CorruptFileError, DatasetNotFoundError)
 _ABOUT_INPUT = (*_ABOUT_DATA, MisconfigurationException)

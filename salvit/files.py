@@ -50,6 +50,33 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def output_path(folder: str | Path, name: str, ending: str) -> Path:
+    """Path of a result, from the name of what it is about; no name leads out of the folder.
+
+    Args:
+        folder: of the results.
+        name: of an image, as its dataset gives it; a "/" is a folder in the folder.
+        ending: what the file's name ends in, as ".npy".
+
+    Raises:
+        ValueError: if the file would lie outside the folder.
+
+    Example:
+        >>> output_path("maps", "Action/001", ".png").as_posix()
+        'maps/Action/001.png'
+        >>> output_path("maps", "../../escaped", ".png")
+        Traceback (most recent call last):
+        ...
+        ValueError: the results of '../../escaped' would be written outside maps: rename it in its dataset.
+    """
+    below = Path(f"{name}{ending}")
+    if below.anchor or ".." in below.parts:
+        raise ValueError(
+            f"the results of {name!r} would be written outside {folder}: rename it in its dataset."
+        )
+    return Path(folder, below)
+
+
 def _publish(part: Path, path: Path) -> None:
     # mkstemp makes files private; results are as readable as any other file.
     umask = os.umask(0)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from datamodules.dataset import Size
-from datamodules.fixations import fixation_density
+from datamodules.base import Size, fixation_density
 from salvit.metrics import InformationGain, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import PerImageMetric
 from salvit.report.table import UPPER_BOUND

@@ -231,7 +231,7 @@ def test_configurations(path, roots, capsys):
         assert all(np.isfinite(value) or "sAUC" in name for name, value in logged.items()), logged
     if path.stem == "image_folder":
         kinds = (".npy", ".png", "_overlay.png")
-        assert {file.name for file in Path("maps").iterdir()} == {
+        assert {file.name for file in Path("maps").glob("[!.]*")} == {
             f"{n}{end}" for n in ("a", "b__c") for end in kinds
         }
     if path.stem == "classification":

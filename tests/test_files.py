@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from salvit.files import atomic_write
+from salvit.files import atomic_write, output_path
 
 
 def test_new_folders_and_contents(tmp_path):
@@ -98,3 +98,14 @@ def test_a_full_disk_is_reported_with_the_files_name(tmp_path, write, said):
 def test_an_error_about_another_file_stays_what_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"), atomic_write(tmp_path / "a") as file:
         file.write((tmp_path / "missing").read_bytes())
+
+
+@pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/a", "a/.."])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="would be written outside"):
+        output_path(tmp_path, name, "/x.png" if name.endswith("..") else ".png")
+
+
+@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..b", "."])
+def test_any_other_name_is_kept(tmp_path, name):
+    assert output_path(tmp_path, name, ".png") == tmp_path / f"{name}.png"

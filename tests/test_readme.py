@@ -14,7 +14,7 @@ TEXT = "\n".join(document.read_text() for document in DOCUMENTS)
 
 
 def test_the_example_in_python_runs(capsys):
-    [example] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    [example] = re.findall(r"```python\n(.*?)```", DOCUMENTS[0].read_text(), re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert capsys.readouterr().out == "torch.Size([2, 8, 8, 12])\n"
 

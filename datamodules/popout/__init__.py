@@ -5,8 +5,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from datamodules.base import SaliencyDataModule, Split
-from datamodules.dataset import SaliencyDataset, Sample, Size
+from datamodules.base import SaliencyDataModule, SaliencyDataset, Sample, Size, Split
 from datamodules.popout.observer import draw_fixations, observer_density
 from datamodules.popout.render import render
 from datamodules.popout.scene import SHAPES, SINGLETONS, Scenes, draw_scenes
@@ -43,7 +42,6 @@ class PopOutDataset(SaliencyDataset):
         self.seed = seed
         self.split = split
         self.image_size = image_size
-        self._statistics = lru_cache(maxsize=1)(self._fixated)
 
     def __len__(self) -> int:
         """Number of displays."""
@@ -55,7 +53,7 @@ class PopOutDataset(SaliencyDataset):
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
         """Several displays, rendered together: the way a DataLoader asks for a batch."""
-        scenes = self._draw(indices)
+        scenes = self.draw(indices)
         images, masks, items = render(scenes)
         density = observer_density(scenes)
         fixations = draw_fixations(density, scenes.draws)
@@ -65,7 +63,7 @@ class PopOutDataset(SaliencyDataset):
                 "density": density[row],
                 "fixations": fixations[row],
                 "size": self.image_size,
-                "name": f"{self.split}_{index:06d}",
+                "name": self.name(index),
                 "index": index,
                 "label": int(scenes.shape[row, 0]),
                 "singleton": SINGLETONS[scenes.singleton[row]],
@@ -77,29 +75,37 @@ class PopOutDataset(SaliencyDataset):
             for row, index in enumerate(indices)
         ]
 
+    def name(self, index: int) -> str:
+        """Split and number of the display."""
+        return f"{self.split}_{index:06d}"
+
     def size(self, index: int) -> Size:
         """(height, width) of every display."""
         return self.image_size
 
     def fixations(self, index: int) -> Tensor:
         """Fixations [60, 2] of (x, y), without rendering the display."""
-        return self._statistics(index)[1]
+        return _statistics(self, index)[1]
 
     def density(self, index: int) -> Tensor:
         """The observer model's density [H, W], without rendering the display."""
-        return self._statistics(index)[0]
+        return _statistics(self, index)[0]
 
-    def _fixated(self, index: int) -> tuple[Tensor, Tensor]:
-        scenes = self._draw([index])
-        density = observer_density(scenes)
-        return density[0], draw_fixations(density, scenes.draws)[0]
-
-    def _draw(self, indices: list[int]) -> Scenes:
+    def draw(self, indices: list[int]) -> Scenes:
+        """What stands where in some displays, before they are rendered."""
         for index in indices:
             if not 0 <= index < self.length:
                 raise IndexError(f"display {index} of a {self.split} split of {self.length}")
         stream = _STREAMS[self.split]
         return draw_scenes(self.seed, stream, indices, self.image_size, _OBSERVERS * _FIXATIONS_EACH)
+
+
+@lru_cache(maxsize=1)
+def _statistics(displays: PopOutDataset, index: int) -> tuple[Tensor, Tensor]:
+    """Density and fixations of a display: whoever asks for one mostly asks for the other next."""
+    scenes = displays.draw([index])
+    density = observer_density(scenes)
+    return density[0], draw_fixations(density, scenes.draws)[0]
 
 
 def _bounding_box(mask: Tensor) -> Tensor:

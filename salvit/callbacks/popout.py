@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from torch import Tensor
 
-from salvit.callbacks.folder import output_folder
 from salvit.callbacks.gather import gathered
+from salvit.callbacks.outputs import claim, output_folder, require_finite
 from salvit.files import atomic_write
 from salvit.metrics import PopOut
 from salvit.modules.saliency import Batch
@@ -27,17 +28,24 @@ class PopOutScores(Callback):
     and `popout.csv`, one row per image, empty where a score is not defined.
 
     Args:
-        folder: where to write; `scores` in the run's folder by default.
+        folder: where to write; made if need be. By default the folder of the run.
         limit: number of fixations after which a target counts as not found.
     """
 
     def __init__(self, folder: str | None = None, limit: int = 100) -> None:
-        self.folder = folder
+        self.named = folder
+        self.folder = Path(folder or ".")
         self.metric = PopOut(limit)
         self.images: list[tuple[str, str]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Begin anew, in the folder of the run or the one that was named.
+
+        Raises:
+            ValueError: if a table is there that salvit did not write.
+        """
+        self.folder = output_folder(trainer, self.named)
+        claim(self.folder, [(self.folder / name, name) for name in ("popout.md", "popout.csv")])
         self.metric = PopOut(self.metric.limit).to(pl_module.device)
         self.images = []
 
@@ -60,13 +68,15 @@ class PopOutScores(Callback):
                 "PopOutScores needs masks of targets and distractors, which these images do not have: use "
                 "P3O3DataModule, or leave the callback out."
             )
-        for saliency, target, distractors in zip(outputs, batch["target"], batch["distractors"], strict=True):
+        for row, (saliency, target, distractors) in enumerate(
+            zip(outputs, batch["target"], batch["distractors"], strict=True)
+        ):
+            require_finite(batch["name"][row], saliency)
             self.metric.update(saliency[None], [target], [distractors])
         self.images += zip(batch["name"], batch["category"], strict=True)
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; print and write them."""
-        folder = output_folder(trainer, self.folder, "scores")
         scores = torch.stack(list(self.metric.per_image().values()), dim=1).cpu()
         images = gathered(self.images)
         if not trainer.is_global_zero:
@@ -74,10 +84,8 @@ class PopOutScores(Callback):
         title = f"{len(images)} images, {self.metric.n_skipped} without scores, fixations up to {self.metric.limit}"
         table = _table(scores, [category for _, category in images])
         Console().print(f"{title}\n\n{table}")
-        if folder is None:
-            return
         for name, text in (("popout.md", f"{title}\n\n{table}\n"), ("popout.csv", _csv(scores, images))):
-            with atomic_write(folder / name) as file:
+            with atomic_write(self.folder / name) as file:
                 file.write(text.encode())
 
 

@@ -10,22 +10,25 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from salvit.callbacks.folder import output_folder
-from salvit.files import atomic_write
+from salvit.callbacks.outputs import claim, output_folder, predicted_dataset, require_finite
+from salvit.files import atomic_write, output_path
 from salvit.modules.saliency import Batch
 from salvit.report.pictures import grey, overlay
 
 Kind = Literal["npy", "png", "overlay"]
+_ENDINGS: dict[Kind, str] = {"npy": ".npy", "png": ".png", "overlay": "_overlay.png"}
 
 
 class PredictionWriter(BasePredictionWriter):
     """Writes each prediction as soon as its batch is done, so that an interrupt loses one batch at most.
 
     For an image `name`: `name.npy`, float32 [H0, W0] at native size, to compute scores from; `name.png`, 8-bit
-    grey, min-max scaled; `name_overlay.png`. Every file is whole or absent.
+    grey, min-max scaled; `name_overlay.png`. Every file is whole or absent. Before anything is computed, `predict`
+    stops if two images would have the same file (`a.png` with its overlay and `a_overlay.png`) or if a file is
+    there that salvit did not write; and at the first map that is not finite.
 
     Args:
-        folder: where to write; `maps` in the run's folder by default.
+        folder: where to write; made if need be. By default `maps` in the folder of the run.
         kinds: which of "npy", "png" and "overlay".
 
     Raises:
@@ -34,16 +37,23 @@ class PredictionWriter(BasePredictionWriter):
 
     def __init__(self, folder: str | None = None, kinds: Sequence[Kind] = ("npy", "png", "overlay")) -> None:
         super().__init__(write_interval="batch")
-        unknown = set(kinds) - {"npy", "png", "overlay"}
+        unknown = set(kinds) - _ENDINGS.keys()
         if unknown or not kinds:
             raise ValueError(f'kinds must be of "npy", "png" and "overlay"; got {list(kinds)}')
         self.named = folder
-        self.folder: Path | None = None
+        self.folder = Path(folder or "maps")
         self.kinds = tuple(kinds)
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the folder."""
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the folder.
+
+        Raises:
+            ValueError: if two images would have the same file, or a file is there that salvit did not write.
+        """
         self.folder = output_folder(trainer, self.named, "maps")
+        dataset = predicted_dataset(trainer)
+        names = [] if dataset is None else [dataset.name(index) for index in range(len(dataset))]
+        claim(self.folder, [(self._path(name, kind), name) for name in names for kind in self.kinds], dataset)
 
     def write_on_batch_end(
         self,
@@ -55,24 +65,29 @@ class PredictionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the predictions of a batch."""
-        if self.folder is None:
-            return
+        """Write the predictions of a batch.
+
+        Raises:
+            ValueError: at the first map that is not finite.
+        """
         for name, image, saliency in zip(batch["name"], batch["image"], prediction, strict=True):
-            self._write(self.folder, name, image, saliency)
+            self._write(name, image, saliency)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""
-        if self.folder is not None:
-            rank_zero_info(f"predictions are in {self.folder}")
+        rank_zero_info(f"predictions are in {self.folder}")
 
-    def _write(self, folder: Path, name: str, image: Tensor, saliency: Tensor) -> None:
+    def _path(self, name: str, kind: Kind) -> Path:
+        return output_path(self.folder, name, _ENDINGS[kind])
+
+    def _write(self, name: str, image: Tensor, saliency: Tensor) -> None:
+        require_finite(name, saliency)
         if "npy" in self.kinds:
-            with atomic_write(folder / f"{name}.npy") as file:
+            with atomic_write(self._path(name, "npy")) as file:
                 np.save(file, saliency.float().cpu().numpy())
         if "png" in self.kinds:
-            with atomic_write(folder / f"{name}.png") as file:
+            with atomic_write(self._path(name, "png")) as file:
                 grey(saliency).save(file, format="PNG")
         if "overlay" in self.kinds:
-            with atomic_write(folder / f"{name}_overlay.png") as file:
+            with atomic_write(self._path(name, "overlay")) as file:
                 overlay(image, saliency).save(file, format="PNG")

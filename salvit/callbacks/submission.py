@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.dataset import Size
-from salvit.callbacks.folder import output_folder
+from datamodules.base import Size
+from salvit.callbacks.outputs import claim, output_folder, require_finite
 from salvit.files import atomic_write
 from salvit.machine import versions
 from salvit.modules.saliency import Batch
@@ -38,11 +38,11 @@ class SubmissionWriter(BasePredictionWriter):
 
     Maps are written when their batch is done, each by one process. The last two files are made from those at the
     end, by the first process, one map in memory at a time. They are taken away at the start: where `submission.json`
-    is, everything has passed `check_submission`.
+    is, everything has passed `check_submission`. A run that was interrupted is completed by running it again.
 
     Args:
-        folder: where to write, shared by all nodes; `submission` in the run's folder by default. A run that was
-            interrupted is completed by running it again with the same folder named.
+        folder: where to write; made if need be, and shared by all nodes. By default `submission` in the folder of
+            the run.
         picture: "png", or "jpg" at quality 100 without chroma.
         postprocessing: the JSON file of `FitPostProcessing`; None: none but the sum and the floor.
         hdf5: write the log densities, which needs the extra `export`.
@@ -66,7 +66,7 @@ class SubmissionWriter(BasePredictionWriter):
         if hdf5:
             h5py()
         self.named = folder
-        self.folder: Path | None = None
+        self.folder = Path(folder or "submission")
         self.picture = picture
         self.hdf5 = hdf5
         self.process = PostProcessing()
@@ -76,16 +76,23 @@ class SubmissionWriter(BasePredictionWriter):
         self.stimuli: dict[str, Size] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Name the stimuli; what an earlier run says of itself is no longer true."""
+        """Name the stimuli and take the folder; what an earlier run says of itself is no longer true.
+
+        Raises:
+            ValueError: if an image cannot be read, or a file is there that salvit did not write.
+        """
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.stimuli = stimuli_of(data.dataset("predict"))
         if skipped := getattr(data, "skipped", []):
             names = ", ".join(item.name for item in skipped)
             raise ValueError(f"a submission needs every image, and {names} cannot be read: replace them")
         self.folder = output_folder(trainer, self.named, "submission")
-        if trainer.is_global_zero and self.folder is not None:
-            for name in ("log_densities.h5", "submission.json"):
-                (self.folder / name).unlink(missing_ok=True)
+        last = [self.folder / name for name in ("log_densities.h5", "submission.json")]
+        maps = [(path, name) for name in self.stimuli for path in self._files(name)]
+        claim(self.folder, [*maps, *((path, path.name) for path in last)], data.dataset("predict"))
+        if trainer.is_global_zero:
+            for path in last:
+                path.unlink(missing_ok=True)
 
     def write_on_batch_end(
         self,
@@ -97,57 +104,64 @@ class SubmissionWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """Write the densities and pictures of a batch."""
-        if self.folder is None:
-            return
+        """Write the densities and pictures of a batch.
+
+        Raises:
+            ValueError: at the first map that is not finite.
+        """
         names = list(self.stimuli)
         for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
-            self._write(self.folder, names[index], saliency)
+            self._write(names[index], saliency)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the maps, gather the log densities, and say what all of it is."""
-        if self.folder is None:
-            return
         trainer.strategy.barrier("maps are written")
         checkpoint = trainer.ckpt_path
         problem = None
         if trainer.is_global_zero:
-            problem = self._finish(self.folder, None if checkpoint is None else str(checkpoint), pl_module)
+            problem = self._finish(None if checkpoint is None else str(checkpoint), pl_module)
         # Told to all: one that waited for a process that has failed would wait for ever.
         if problem := trainer.strategy.broadcast(problem):
             raise SubmissionError(problem)
         data = trainer.datamodule  # type: ignore[attr-defined]
         rank_zero_info(f"the submission is in {self.folder}: {completeness(data, len(self.stimuli))}")
 
-    def _write(self, folder: Path, name: str, saliency: Tensor) -> None:
+    def _files(self, name: str) -> tuple[Path, Path]:
+        """Of the density and of the picture of a stimulus."""
+        maps = file_of(self.folder / "maps", name, f".{self.picture}")
+        return file_of(self.folder / "densities", name, ".npy"), maps
+
+    def _write(self, name: str, saliency: Tensor) -> None:
+        require_finite(name, saliency)
         density = self.process(saliency)
-        with atomic_write(file_of(folder / "densities", name, ".npy")) as file:
+        values, picture = self._files(name)
+        with atomic_write(values) as file:
             np.save(file, density.float().numpy())
-        with atomic_write(file_of(folder / "maps", name, f".{self.picture}")) as file:
+        with atomic_write(picture) as file:
             if self.picture == "png":
                 grey(density).save(file, format="PNG")
             else:
                 grey(density).save(file, format="JPEG", quality=100)
 
-    def _finish(self, folder: Path, checkpoint: str | None, module: LightningModule) -> str | None:
+    def _finish(self, checkpoint: str | None, module: LightningModule) -> str | None:
         """Check and complete the submission; returns what is wrong with it."""
         try:
-            for name in ("densities", "maps"):
-                check_submission(folder / name, self.stimuli)
+            for folder in ("densities", "maps"):
+                check_submission(self.folder / folder, self.stimuli)
             if self.hdf5:
-                logs = folder / "log_densities.h5"
-                write_hdf5(logs, self._densities(folder))
+                logs = self.folder / "log_densities.h5"
+                write_hdf5(logs, self._densities())
                 check_submission(logs, self.stimuli)
-            with atomic_write(folder / "submission.json") as file:
+            with atomic_write(self.folder / "submission.json") as file:
                 record = self._record(checkpoint, module)
                 file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
         except (OSError, ValueError) as error:
             return str(error)
         return None
 
-    def _densities(self, folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         for name in self.stimuli:
-            yield name, np.load(file_of(folder / "densities", name, ".npy"))
+            yield name, np.load(self._files(name)[0])
 
     def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
         return {

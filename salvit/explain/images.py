@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from datamodules.dataset import Size
-from datamodules.errors import CorruptFileError
-from datamodules.images import read_image, to_tensor
+from datamodules.base import CorruptFileError, Size, read_image, to_tensor
 from salvit.explain.inputs import Input
 from salvit.resize import resize_antialiased
 

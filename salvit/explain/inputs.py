@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datamodules.folders import list_images
-from datamodules.image_folder import unique_names
+from datamodules.base import list_images, unique_names
 from salvit.explain.folder import GRIDS, MAPS, RECORD
 from salvit.explain.names import LONGEST, is_utf8, printable
 

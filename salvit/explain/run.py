@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from datamodules.errors import CorruptFileError
+from datamodules.base import CorruptFileError
 from salvit.explain.batch import explain_batch, has_grid, missing_steps
 from salvit.explain.explained import grid_file
 from salvit.explain.folder import MAPS, alone, make_folder

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from datamodules.dataset import Size
+from datamodules.base import Size
 from salvit.explain.classes import Classes, classes_of
 from salvit.explain.folder import MAPS
 from salvit.explain.methods import choose_methods, file_label

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from datamodules.folders import natural_key
+from natsort import natsort_key
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def find_runs(root: Path) -> list[Run]:
             "into the folder of their first logger"
         )
     latest = {(run.label, run.stage): run for run in sorted(runs, key=lambda run: run.started)}
-    return sorted(latest.values(), key=lambda run: (natural_key(Path(run.label)), run.started))
+    return sorted(latest.values(), key=lambda run: (natsort_key(run.label), run.started))
 
 
 def _read(folder: Path, root: Path) -> Run:

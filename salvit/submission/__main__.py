@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datamodules
-from datamodules.errors import CorruptFileError, DatasetNotFoundError
+from datamodules.base import CorruptFileError, DatasetNotFoundError
 from salvit.submission.check import check_submission
 from salvit.submission.stimuli import completeness, stimuli_of
 

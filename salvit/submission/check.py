@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from scipy.special import logsumexp
 
-from datamodules.dataset import Size
+from datamodules.base import Size
 from salvit.submission.hdf5 import h5py
 from salvit.submission.stimuli import file_of
 

@@ -4,9 +4,8 @@ import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from datamodules.base import SaliencyDataModule
-from datamodules.dataset import SaliencyDataset, Size
-from datamodules.stimuli import StimulusDataset
+from datamodules.base import SaliencyDataModule, SaliencyDataset, Size, StimulusDataset
+from salvit.files import output_path
 
 
 def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
@@ -28,8 +27,8 @@ def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
         raise ValueError("a submission is for image files, and this dataset has none: use a dataset on disk")
     paths = [stimulus.image for stimulus in dataset.stimuli]
     names = [_below(path, _common_folder(paths)) for path in paths]
-    counts = Counter(_stem(name) for name in names)
-    if same := [name for name in names if counts[_stem(name)] > 1]:
+    counts = Counter(_stem(name).casefold() for name in names)
+    if same := [name for name in names if counts[_stem(name).casefold()] > 1]:
         raise ValueError(
             f"the maps of {', '.join(same)} would have the same name without the ending: rename all but one"
         )
@@ -62,7 +61,7 @@ def file_of(folder: Path, name: str, ending: str) -> Path:
         >>> file_of(Path("maps"), "Action/001.jpg", ".png").as_posix()
         'maps/Action/001.png'
     """
-    return folder / f"{_stem(name)}{ending}"
+    return output_path(folder, _stem(name), ending)
 
 
 def _common_folder(paths: list[Path]) -> Path:

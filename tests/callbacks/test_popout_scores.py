@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -47,6 +48,12 @@ def test_scores_are_those_of_the_predictions(make_trainer, module, data, tmp_pat
     ]
     assert [float(cell) for cell in lines[-1][1:]] == pytest.approx(scores.mean(0).tolist(), abs=6e-4)
     assert table.startswith("5 images, 0 without scores, fixations up to 30\n")
+
+
+def test_the_default_folder_is_that_of_the_run(make_trainer, module, data, tmp_path):
+    trainer = make_trainer(callbacks=[PopOutScores()], logger=CSVLogger(tmp_path, "popout"))
+    trainer.predict(module, data)
+    assert (tmp_path / "popout/version_0/popout.csv").is_file()
 
 
 def test_a_second_prediction_starts_anew(make_trainer, module, data, tmp_path):

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.io import savemat
 
-from datamodules.errors import CorruptFileError
-from datamodules.matlab import as_points
-from datamodules.osie_files import read_osie
-from datamodules.salicon_files import read_annotations, read_gaze
+from datamodules.base import CorruptFileError, as_points
+from datamodules.datasets.osie import read_osie
+from datamodules.datasets.salicon import read_annotations, read_gaze
 from tests.datamodules.data.osie import write_fixations
 from tests.datamodules.data.salicon import SIZE, observers, write_gaze
 

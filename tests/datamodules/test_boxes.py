@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from datamodules.augment import mirrored
-from datamodules.boxes import Annotation, see_boxes, warn_boxes
-from datamodules.view import center_crop, squash
+from datamodules.base import Annotation, center_crop, mirrored, see_boxes, squash, warn_boxes
 
 sides = st.integers(1, 400)
 coordinates = st.one_of(

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
+from scipy.sparse import csc_matrix
 
 from datamodules import CAT2000DataModule, CorruptFileError, DatasetNotFoundError
+from datamodules.base import read_mat_map
 from tests.datamodules.data.binary import points
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
 from tests.datamodules.data.images import write_image
@@ -98,6 +100,27 @@ def test_a_matrix_that_is_none(root, values):
     with pytest.raises(
         CorruptFileError, match=rf"{path}: expected 'fixLocs' to be a matrix of numbers, 36×64"
     ):
+        datamodule(root).dataset("val")[0]
+
+
+def test_a_sparse_matrix_is_read(root):
+    path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
+    full = loadmat(path)["fixLocs"]
+    savemat(path, {"fixLocs": csc_matrix(full.astype(float))})
+    assert np.array_equal(read_mat_map("fixLocs", path, SIZE), np.argwhere(full)[:, ::-1])
+
+
+def test_nan_is_no_fixation(root):
+    path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
+    savemat(path, {"fixLocs": np.full(SIZE, np.nan)})
+    with pytest.raises(CorruptFileError, match=rf"{path}: 'fixLocs' has NaN"):
+        read_mat_map("fixLocs", path, SIZE)
+
+
+def test_version_7_3_names_the_remedy(root):
+    path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
+    path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(384))
+    with pytest.raises(CorruptFileError, match=rf"{path}: a MATLAB file of version 7\.3.*'-v7'"):
         datamodule(root).dataset("val")[0]
 
 

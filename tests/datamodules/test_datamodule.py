@@ -55,6 +55,13 @@ def test_a_size_is_a_side_or_height_and_width():
     assert FourDataModule(image_size=[5, 6]).image_size == (5, 6)
 
 
+def test_a_negative_number_of_workers():
+    with pytest.raises(
+        ValueError, match=r"num_workers is -1: give the number of processes that load data, 0 "
+    ):
+        FourDataModule(num_workers=-1)
+
+
 @pytest.mark.parametrize("options", [{"image_size": 0}, {"image_size": (4, -1)}, {"batch_size": 0}])
 def test_sizes_must_be_positive(options):
     with pytest.raises(ValueError, match="at least 1"):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 
-from datamodules.fixations import fixation_density, inside
+from datamodules.base import fixation_density, inside
 
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from datamodules.folders import list_images
+from datamodules.base import list_images
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_visible_images_in_natural_order(folder):
     ]  # fmt: skip
 
 
-def test_digits_of_other_kinds_are_letters(tmp_path):
+def test_digits_of_other_kinds_do_no_harm(tmp_path):
     for name in ("1²2.jpg", "1٣.jpg", "10.jpg", "9.jpg"):
         (tmp_path / name).touch()
     assert set(names(list_images(tmp_path), tmp_path)) == {"1²2.jpg", "1٣.jpg", "10.jpg", "9.jpg"}
-    assert names(list_images(tmp_path), tmp_path)[-2:] == ["9.jpg", "10.jpg"]
+    assert [name for name in names(list_images(tmp_path), tmp_path) if name.isascii()] == ["9.jpg", "10.jpg"]
 
 
 def test_a_folder_that_is_missing_has_none(folder):

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from datamodules import CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
-from datamodules.image_folder import unique_names
+from datamodules.base import unique_names
 from tests.datamodules.data.images import truncate, write_image
 
 
@@ -49,7 +49,7 @@ def test_any_mode(tmp_path, mode):
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_only_predicts(root, stage):
-    with pytest.raises(ValueError, match="only images to predict"):
+    with pytest.raises(ValueError, match=r"ImageFolder has no .* split, only predict: use `salvit predict`"):
         datamodule(root).setup(stage)
 
 
@@ -67,6 +67,28 @@ def test_truncated_image(root):
         folder.setup("predict")
     assert [item.image for item in folder.skipped] == [path]
     assert len(folder.dataset("predict")) == 3
+
+
+def test_every_suffix_of_pillow_is_a_picture_and_what_it_cannot_read_is_counted(tmp_path):
+    for name in ("a.jpe", "b.JPG", "c.tiff", "d.webp", "e.pgm", "f.PNG"):
+        write_image(tmp_path / name, (20, 30))
+    for name in ("g.heic", "H.CR2", "film.mpg", "scores.h5", "notes.txt"):
+        (tmp_path / name).write_bytes(b"no picture")
+    folder = datamodule(tmp_path, on_error="skip")
+    with pytest.warns(
+        UserWarning, match=r"left out 2 of 8 images(.|\n)*g\.heic: .* convert it to PNG or JPEG"
+    ):
+        folder.setup("predict")
+    assert [item.image.name for item in folder.skipped] == ["H.CR2", "g.heic"]
+    assert [folder.dataset("predict").name(index) for index in range(6)] == ["a", "b", "c", "d", "e", "f"]
+    with pytest.raises(CorruptFileError, match=r"H\.CR2: "):
+        list(datamodule(tmp_path).predict_dataloader())
+
+
+def test_names_that_differ_in_case_alone_are_told_apart():
+    assert unique_names([Path("a.jpg"), Path("A.png")]) == ["a_jpg", "A_png"]
+    with pytest.raises(ValueError, match=r"a\.jpg, A\.jpg would all be named .* rename all but one"):
+        unique_names([Path("a.jpg"), Path("A.jpg")])
 
 
 def test_fixations_of_an_unlabelled_split(root):

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from datamodules import CorruptFileError, DatasetNotFoundError, MIT300DataModule, MIT1003DataModule
-from datamodules.binary_map import read_picture_map
+from datamodules.base import read_picture_map
 from tests.datamodules.data.binary import points, write_grey
 from tests.datamodules.data.mit import SIZES, STEMS, make_mit300, make_mit1003
 
@@ -81,7 +81,7 @@ def test_mit300_is_in_natural_order(tmp_path):
 @pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 def test_mit300_is_only_predicted(tmp_path, stage):
     data = MIT300DataModule(make_mit300(tmp_path))
-    with pytest.raises(ValueError, match=r"its fixations are not public.*MIT1003DataModule"):
+    with pytest.raises(ValueError, match=r"MIT300 has no .* split, only predict: use `salvit predict`"):
         data.setup(stage)
 
 

@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
-from datamodules.osie import split_names
+from datamodules.datasets.osie import split_names
+from salvit.cli import run
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
 
@@ -103,3 +106,15 @@ def test_observers_are_known_apart(tmp_path):
     found = dataset.observers(0)
     assert [points.shape for points in found] == [(5, 2), (1, 2), (0, 2)]
     assert torch.equal(torch.cat(found), dataset.fixations(0))
+
+
+@pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
+def test_the_quick_start_names_osie_when_its_folder_is_missing(tmp_path, monkeypatch, capsys):
+    config = Path(__file__).parents[2] / "experiments/osie.yaml"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run(["fit", "--config", str(config), "--trainer.accelerator", "cpu"])
+    error = capsys.readouterr().err
+    assert "OSIE: cannot find its root folder (pass root or set SALVIT_OSIE_ROOT)" in error
+    assert "https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels" in error
+    assert "salicon" not in error.lower()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datamodules import CorruptFileError, DatasetNotFoundError, P3O3DataModule
-from datamodules.p3o3_files import read_features
+from datamodules.datasets.p3o3 import read_features
 from tests.datamodules.data.binary import write_grey
 from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
 

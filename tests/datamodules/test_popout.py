@@ -79,7 +79,7 @@ def test_the_label_is_the_shape_at_the_mask_and_nowhere_else(samples):
 
 
 def test_items_do_not_touch(samples):
-    scenes = displays()._draw(list(range(200)))
+    scenes = displays().draw(list(range(200)))
     for sample, count in zip(samples, scenes.count, strict=True):
         shapes = sample["items"].numpy()
         assert label(shapes > 0)[1] >= count
@@ -230,7 +230,7 @@ def test_where_the_target_is_says_nothing(scenes):
 )
 def test_any_size(size, index):
     sample = displays(size=size)[index]
-    scenes = displays(size=size)._draw([index])
+    scenes = displays(size=size).draw([index])
     assert sample["image"].shape == (3, *size)
     assert sample["image"].isfinite().all()
     assert torch.equal(sample["items"] == sample["label"] + 1, sample["mask"] == 1)
@@ -244,7 +244,7 @@ def test_any_size(size, index):
 
 
 def test_items_scale_with_the_shorter_side():
-    small, large = (displays(size=size)._draw([5]).radius for size in ((64, 64), (96, 200)))
+    small, large = (displays(size=size).draw([5]).radius for size in ((64, 64), (96, 200)))
     assert np.allclose(large[0, :4], 1.5 * small[0, :4])
     shares = [float((displays(size=(side, side))[5]["items"] > 0).float().mean()) for side in (64, 192)]
     assert shares[0] == pytest.approx(shares[1], rel=0.1)

@@ -3,8 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.errors import CorruptFileError
-from datamodules.images import read_density, read_image, read_size, to_tensor
+from datamodules.base import CorruptFileError, read_density, read_image, to_tensor
 from tests.datamodules.data.images import truncate, write_image
 
 
@@ -56,41 +55,6 @@ def test_16_bit_grey_and_its_transparent_value(tmp_path):
     Image.fromarray(values).save(tmp_path / "clear.png", transparency=1000)
     assert pixel(tmp_path / "clear.png") == (255, 255, 255)
     assert read_image(tmp_path / "clear.png").getpixel((1, 1)) == (162, 162, 162)
-
-
-@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (5, 3)), (6, (3, 0)), (8, (0, 5))])
-def test_exif_orientation_is_applied(tmp_path, orientation, corner):
-    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
-    pixels[0, 0] = 255
-    image = Image.fromarray(pixels)
-    exif = image.getexif()
-    exif[0x0112] = orientation
-    path = tmp_path / "image.png"
-    image.save(path, exif=exif)
-    upright = read_image(path)
-    assert upright.getpixel(corner) == (255, 255, 255)
-    assert read_size(path) == (upright.height, upright.width)
-
-
-def test_pixels_without_a_range_are_refused(tmp_path):
-    path = tmp_path / "image.tif"
-    Image.new("F", (4, 4), 0.5).save(path)
-    with pytest.raises(CorruptFileError, match="mode 'F'"):
-        read_image(path)
-
-
-def test_integers_of_32_bits_are_refused(tmp_path):
-    """255 may be white in such a file, or nearly black."""
-    path = tmp_path / "image.tif"
-    Image.new("I", (4, 4), 255).save(path)
-    with pytest.raises(CorruptFileError, match="mode 'I'"):
-        read_image(path)
-
-
-def test_pgm_of_16_bits(tmp_path):
-    path = tmp_path / "image.pgm"
-    Image.new("I;16", (4, 4), 51400).save(path)
-    assert read_image(path).getpixel((0, 0)) == (200, 200, 200)
 
 
 @pytest.mark.parametrize(

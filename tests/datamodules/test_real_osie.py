@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datamodules import SaliconDataModule
-from datamodules.fixations import fixation_density
+from datamodules.base import fixation_density
 from salvit.metrics import functional
 
 ROOT = Path(__file__).resolve().parents[2] / "../shared/data/osie"

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, SaliconDataModule
-from datamodules.augment import mirrored
+from datamodules.base import mirrored
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.salicon import (
     SIZE,

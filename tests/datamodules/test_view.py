@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from timm.data import create_transform
 
-from datamodules.view import center_crop, squash
+from datamodules.base import center_crop, squash
 
 sides = st.integers(8, 150)
 RESIZES = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from datamodules import CorruptFileError, DatasetNotFoundError, VOC2012DataModule
-from datamodules.voc2012 import CLASSES
+from datamodules.datasets.voc2012 import CLASSES
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.voc import IMAGES, make_voc, write_class_mask
 from tests.datamodules.data.xml import write_xml

@@ -2,7 +2,7 @@
 
 import torch
 
-from datamodules.collate import collate
+from datamodules.base import collate
 from datamodules.popout import PopOutDataset
 from salvit.extractors import RawAttention
 from salvit.modules.map_cache import MapCache

@@ -8,14 +8,18 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 from scipy.special import logsumexp
 
 from datamodules import ImageFolderDataModule, MIT300DataModule
+from datamodules.base import Stimulus, StimulusDataset
+from salvit.callbacks.outputs import MARKER
 from salvit.callbacks.submission import SubmissionWriter
 from salvit.modules import SaliencyModule
-from salvit.submission import hdf5
+from salvit.submission import hdf5, stimuli_of
+from tests.datamodules.data.formats import TURNED
 from tests.datamodules.data.images import truncate, write_image
 from tests.datamodules.data.mit import make_mit300
 
@@ -36,7 +40,8 @@ def module(vit_file):
 
 
 def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return sorted(name for name in found if name != MARKER)
 
 
 def log_densities(folder):
@@ -200,3 +205,46 @@ def test_options(tmp_path):
         SubmissionWriter(str(tmp_path), picture="gif")
     with pytest.raises(FileNotFoundError, match="no post-processing"):
         SubmissionWriter(str(tmp_path), postprocessing=str(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_images_that_their_files_turn(module, make_trainer, tmp_path, orientation):
+    for kind, (suffix, write, _) in {
+        "TIFF": TURNED["TIFF 8 BlackIsZero"],
+        "JPEG": TURNED["JPEG RGB"],
+    }.items():
+        (tmp_path / "images").mkdir(exist_ok=True)
+        write(tmp_path / f"images/{kind}.{suffix}", np.linspace(0, 1, 20 * 30).reshape(20, 30), orientation)
+    data = ImageFolderDataModule(tmp_path / "images", image_size=32, num_workers=0)
+    make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"), hdf5=False)]).predict(module, data)
+    upright = (20, 30) if orientation == 1 else (30, 20)
+    assert {np.load(path).shape for path in (tmp_path / "s/densities").glob("*.npy")} == {upright}
+
+
+def test_maps_that_are_not_finite(data, module, make_trainer, tmp_path):
+    for parameter in module.decoder.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"map of the image 'i1\.jpg' has NaN or infinite values"):
+        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+    assert files(tmp_path / "s") == []
+
+
+def test_files_of_others_are_left_alone(data, module, make_trainer, tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/submission.json").write_text("a user's own")
+    with pytest.raises(ValueError, match=r"submission\.json is there and was not written by salvit"):
+        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+    assert (tmp_path / "s/submission.json").read_text() == "a user's own"
+
+
+def test_the_default_folder_is_in_that_of_the_run(data, module, make_trainer, tmp_path):
+    logger = CSVLogger(tmp_path, "mit300")
+    make_trainer(callbacks=[SubmissionWriter(hdf5=False)], logger=logger).predict(module, data)
+    assert (tmp_path / "mit300/version_0/submission/submission.json").is_file()
+
+
+def test_names_that_differ_in_case_alone(tmp_path):
+    paths = [write_image(tmp_path / name, (20, 30)) for name in ("a/i1.jpg", "A/I1.jpg")]
+    dataset = StimulusDataset([Stimulus(str(path), path) for path in paths], (32, 32))
+    with pytest.raises(ValueError, match=r"maps of .* would have the same name"):
+        stimuli_of(dataset)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datamodules.voc2012 import CLASSES
+from datamodules.datasets.voc2012 import CLASSES
 from tests.datamodules.data.rectangle import Box, write_rectangle
 from tests.datamodules.data.xml import write_xml
 

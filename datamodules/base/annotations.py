@@ -1,0 +1,222 @@
+"""Files that say what belongs to an image: MATLAB, binary maps, and Pascal VOC's XML; any fault names the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+from defusedxml.ElementTree import fromstring
+from numpy.typing import NDArray
+
+from datamodules.base.dataset import CorruptFileError, Size
+from datamodules.base.images import read_bright
+
+_REMEDY = "replace the file, or leave such images out with on_error='skip'."
+
+Objects = tuple[NDArray[np.float64], NDArray[np.int64], Size | None]
+"""Boxes, the indices of their classes, and the size of the image."""
+
+
+def read_mat(path: Path, variable: str, simplify_cells: bool = False) -> dict[str, Any]:
+    """Read a MATLAB file (up to version 7).
+
+    MATLAB compresses what it saves, and the checksums show any damage. scipy's reader is not hardened against
+    damage inside an uncompressed file, which may end the process.
+
+    Args:
+        path: of the ``.mat`` file.
+        variable: one that the file must have.
+        simplify_cells: structs as dicts and cells as lists instead of nested arrays.
+
+    Returns:
+        The variables by name.
+
+    Raises:
+        CorruptFileError: if the file is missing, damaged, of version 7.3 or without the variable; names its path.
+    """
+    from scipy.io import loadmat
+
+    try:
+        contents = loadmat(path, simplify_cells=simplify_cells)
+    except NotImplementedError as error:  # scipy's answer to version 7.3, which is HDF5
+        raise CorruptFileError(
+            f"{path}: a MATLAB file of version 7.3, which scipy does not read: save it in MATLAB with "
+            "save(…, '-v7')."
+        ) from error
+    # On damaged files loadmat raises ValueError, TypeError, zlib.error, struct.error, MemoryError and more.
+    except Exception as error:
+        raise CorruptFileError(
+            f"{path}: cannot read the MATLAB file ({type(error).__name__}: {error}); {_REMEDY}"
+        ) from error
+    if variable not in contents:
+        raise CorruptFileError(f"{path}: expected a variable '{variable}', which the file does not have.")
+    return contents
+
+
+def as_points(values: Any, path: Path) -> NDArray[np.float64]:
+    """Rows of two coordinates from what MATLAB or JSON made of them.
+
+    Args:
+        values: [n, 2], or [2] for a single point, or anything empty; of any real dtype.
+        path: named by the error.
+
+    Returns:
+        float64 [n, 2], so that 1 can be subtracted from what was unsigned.
+
+    Raises:
+        CorruptFileError: for any other shape, or values that are no numbers; names the path.
+
+    Example:
+        >>> as_points(np.array([3, 1], dtype=np.uint8), Path("a.mat")) - 4
+        array([[-1., -3.]])
+    """
+    try:
+        points = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CorruptFileError(f"{path}: fixations are no table of numbers ({error}).") from error
+    if points.size == 0:
+        return np.empty((0, 2))
+    if points.shape == (2,):
+        return points[None]
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise CorruptFileError(f"{path}: expected fixations of shape n×2, not {points.shape}.")
+    return points
+
+
+def annotated_points(
+    annotations: Mapping[str, NDArray[np.float64]], stem: str, path: Path, size: Size
+) -> NDArray[np.float64]:
+    """Look up one image's points, float64 [n, 2] of (x, y), in what was read from an annotation file.
+
+    Raises:
+        CorruptFileError: if the file does not mention the image.
+    """
+    if stem not in annotations:
+        raise CorruptFileError(f"{path}: does not mention the image {stem}.")
+    return annotations[stem]
+
+
+def points_of(fixated: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Points of a binary map; how often a pixel was fixated, the map does not say.
+
+    Args:
+        fixated: [H, W].
+
+    Returns:
+        float64 [n, 2] of (x, y), 0-based, by row.
+
+    Example:
+        >>> points_of(np.array([[False, False, True], [True, False, False]]))
+        array([[2., 0.],
+               [0., 1.]])
+    """
+    return np.argwhere(fixated)[:, ::-1].astype(np.float64)
+
+
+def read_mat_map(variable: str, path: Path, size: Size) -> NDArray[np.float64]:
+    """Read fixations from a matrix in a MATLAB file, full or sparse, not zero where somebody looked.
+
+    Args:
+        variable: the matrix's name.
+        path: of the ``.mat`` file.
+        size: (height, width) of the image, and so of the matrix.
+
+    Returns:
+        float64 [n, 2] of (x, y), 0-based.
+
+    Raises:
+        CorruptFileError: if the file cannot be read or the matrix is none of that size or has NaN; names the path.
+    """
+    from scipy.sparse import issparse
+
+    values = read_mat(path, variable)[variable]
+    values = values.toarray() if issparse(values) else np.asarray(values)
+    if values.shape != size or values.dtype.kind not in "buif":
+        raise CorruptFileError(
+            f"{path}: expected '{variable}' to be a matrix of numbers, {size[0]}×{size[1]} like its image, not "
+            f"{values.dtype} of shape {values.shape}."
+        )
+    if np.isnan(values).any():
+        raise CorruptFileError(
+            f"{path}: '{variable}' has NaN, which says neither that somebody looked nor not."
+        )
+    return points_of(values != 0)
+
+
+def read_picture_map(path: Path, size: Size) -> NDArray[np.float64]:
+    """Read fixations from a picture, white where somebody looked.
+
+    Args:
+        path: of the picture; see :func:`datamodules.base.images.read_bright`.
+        size: (height, width) of the image, and so of the picture.
+
+    Returns:
+        float64 [n, 2] of (x, y), 0-based.
+
+    Raises:
+        CorruptFileError: if the picture cannot be read or is of another size; names the path.
+    """
+    return points_of(read_bright(path, size))
+
+
+def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
+    """Read the objects of an image: ``object/{name, bndbox/{xmin, ymin, xmax, ymax}}`` and ``size``.
+
+    Coordinates may be fractional; what else an object has (parts with boxes of their own, an empty
+    ``difficult``) is not looked at.
+
+    Args:
+        path: of the XML file.
+        classes: index of each class by name.
+        first: 1 if pixels are counted from 1 and a box includes its last one, as in Pascal VOC: the left and
+            upper edge are then one less; 0 if the file has edges.
+
+    Returns:
+        Boxes float64 [n, 4] of edges (x0, y0, x1, y1), the indices of their classes int64 [n], and the
+        (height, width) that the file gives, None if it gives none.
+
+    Raises:
+        CorruptFileError: if the file is missing, is not XML of this form, declares a document type (whose
+            entities could swell to any size), or names an unknown class; names its path.
+    """
+    root = _parse(path)
+    try:
+        objects = root.findall("object")
+        boxes = [
+            [_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")] for item in objects
+        ]
+        labels = [classes[_text(item, "name")] for item in objects]
+        size = (int(_number(root, "size/height", 0)), int(_number(root, "size/width", 0)))
+    except KeyError as error:
+        raise CorruptFileError(
+            f"{path}: unknown class {error}; expected one of {len(classes)} names."
+        ) from error
+    except (ValueError, OverflowError) as error:
+        raise CorruptFileError(f"{path}: {error}.") from error
+    edges = np.array(boxes, np.float64).reshape(-1, 4) - np.array([first, first, 0, 0])
+    return edges, np.array(labels, np.int64), size if min(size) > 0 else None
+
+
+def _parse(path: Path) -> Element:
+    try:
+        root: Element = fromstring(path.read_bytes(), forbid_dtd=True)
+    # An encoding that Python does not know or expat cannot use is a LookupError or a ValueError.
+    except (ParseError, ValueError, LookupError, OSError) as error:
+        raise CorruptFileError(
+            f"{path}: cannot read the annotation ({type(error).__name__}: {error}); {_REMEDY}"
+        ) from error
+    return root
+
+
+def _text(element: Element, name: str) -> str:
+    text = (element.findtext(name) or "").strip()
+    if not text:
+        raise ValueError(f"<{element.tag}> has no <{name.replace('/', '><')}>")
+    return text
+
+
+def _number(element: Element, name: str, default: float | None = None) -> float:
+    if default is not None and not (element.findtext(name) or "").strip():
+        return default
+    return float(_text(element, name))

@@ -1,0 +1,213 @@
+"""What all datamodules share: splits, loaders, and statistics of a split.
+
+Across processes training is left to Lightning: with its default ``use_distributed_sampler=True`` it replaces
+the shuffling sampler of the train loader by its own ``DistributedSampler``. The val, test and predict loaders
+bring an ``UnrepeatedDistributedSampler``, which Lightning keeps, so that every image is scored exactly once. A
+process that gets no image has one batch of none: without any batch, Lightning would skip its loop and with it the
+collective calls (a metric's sync, a logger's folder), for which the others would wait for ever.
+"""
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from datamodules.base.collate import Batch, collate, collate_none
+from datamodules.base.dataset import SaliencyDataset, Sample, Size
+from datamodules.base.fixations import fixation_counts, mean_density
+
+Split: TypeAlias = Literal["train", "val", "test", "predict"]
+Splits: TypeAlias = Mapping[Split, Split]
+"""Which split's images each split has; one that is not named, the dataset does not have."""
+
+TEST_IS_VAL: Splits = {"train": "train", "val": "val", "test": "val", "predict": "val"}
+"""Of a dataset whose val split is all that can be scored."""
+PREDICT_ONLY: Splits = {"predict": "predict"}
+_COMMANDS: dict[Split, str] = {"train": "fit", "val": "validate", "test": "test", "predict": "predict"}
+
+_SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
+    None: ("train", "val"),
+    "fit": ("train", "val"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+
+
+def _default_workers() -> int:
+    """One worker per usable core, at most 8: more only compete for memory bandwidth while decoding."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores)
+
+
+class SaliencyDataModule(LightningDataModule, ABC):
+    """Base of all datamodules: a subclass says which dataset makes up each split.
+
+    Datasets on disk build on :class:`datamodules.base.files.FilesDataModule`, generated ones directly on this.
+
+    Args:
+        image_size: side, or (height, width), of the images in a batch.
+        batch_size: images per batch and process.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
+
+    Raises:
+        ValueError: if a size is not positive or ``num_workers`` is negative.
+    """
+
+    def __init__(
+        self, image_size: int | tuple[int, int] = 224, batch_size: int = 32, num_workers: int | None = None
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if min(height, width, batch_size) < 1:
+            raise ValueError(f"image_size {image_size} and batch_size {batch_size} must be at least 1.")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(
+                f"num_workers is {num_workers}: give the number of processes that load data, 0 to load in the main "
+                "one, or null for one per core."
+            )
+        self.image_size: Size = (height, width)
+        self.batch_size = batch_size
+        self.num_workers = _default_workers() if num_workers is None else num_workers
+        self._datasets: dict[Split, SaliencyDataset] = {}
+        self._center_priors: dict[Size, Tensor] = {}
+
+    @property
+    def splits(self) -> Splits:
+        """Which split's images each split has; a subclass may assign a mapping."""
+        return {"train": "train", "val": "val", "test": "test", "predict": "predict"}
+
+    @abstractmethod
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of a split; called once for each of the values of ``splits`` that is needed.
+
+        Raises:
+            DatasetNotFoundError: if files of the split are not there, or an image lacks what belongs to it.
+            CorruptFileError: if a file that is read at once, as a table of labels, cannot be used.
+        """
+
+    def split_name(self, split: Split) -> Split:
+        """The split that another one's images really are: of many datasets, test is all that is labelled, val.
+
+        Raises:
+            ValueError: if the dataset has no such split.
+        """
+        splits = self.splits
+        if split not in splits:
+            dataset = type(self).__name__.removesuffix("DataModule")
+            commands = " or ".join(f"`salvit {_COMMANDS[one]}`" for one in splits)
+            raise ValueError(f"{dataset} has no {split} split, only {', '.join(splits)}: use {commands}.")
+        return splits[split]
+
+    def dataset(self, split: Split) -> SaliencyDataset:
+        """The dataset of a split, built when first asked for.
+
+        Raises:
+            ValueError: if the dataset has no such split.
+        """
+        name = self.split_name(split)
+        if name not in self._datasets:
+            self._datasets[name] = self.make_dataset(name)
+        return self._datasets[name]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the datasets that a stage needs, so that what is missing shows before anything runs."""
+        for split in _SPLITS_OF_STAGE[stage]:
+            self.dataset(split)
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled batches of the train split."""
+        return self._loader(self.dataset("train"), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the val split in order, each image on exactly one process."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the test split in order, each image on exactly one process."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Batches of the images to predict in order, each image on exactly one process."""
+        return self._evaluation_loader("predict")
+
+    def fixation_counts(self, split: Split, shape: Size) -> Tensor:
+        """Count map of all fixations of a split, the pool of exact shuffled AUC; no image is decoded.
+
+        Args:
+            split: whose fixations to count.
+            shape: (height, width) of the map; points are rescaled to it as coordinates.
+
+        Returns:
+            int64 [H, W]; its sum is the number of fixations.
+        """
+        counts = fixation_counts(self.dataset(split), shape)
+        if dropped := self.dropped_fixations(split):
+            warnings.warn(
+                f"{dropped} fixations of the {split} split lie outside their image and are left out; "
+                f"{int(counts.sum())} remain.",
+                stacklevel=2,
+            )
+        return counts
+
+    def center_prior(self, shape: Size) -> Tensor:
+        """Mean density of the train split, the baseline that needs no image; computed once per shape.
+
+        Args:
+            shape: (height, width) of the map.
+
+        Returns:
+            float32 [H, W], non-negative, sums to 1.
+        """
+        if shape not in self._center_priors:
+            self._center_priors[shape] = mean_density(self.dataset("train"), shape)
+        return self._center_priors[shape]
+
+    def dropped_fixations(self, split: Split) -> int:
+        """Number of fixations of a split left out because they lie outside their image."""
+        dataset = self.dataset(split)
+        return sum(dataset.dropped_fixations(index) for index in range(len(dataset)))
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        dataset = self.dataset(split)
+        rank, world_size = _process()
+        if world_size == 1:
+            return self._loader(dataset)
+        if rank >= len(dataset) > 0:
+            first = UnrepeatedDistributedSampler(range(1), num_replicas=1, rank=0, shuffle=False)
+            return self._loader(dataset, sampler=first, collate_fn=collate_none)
+        share = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
+        return self._loader(dataset, sampler=share)
+
+    def _loader(
+        self,
+        dataset: SaliencyDataset,
+        shuffle: bool = False,
+        sampler: UnrepeatedDistributedSampler | None = None,
+        collate_fn: Callable[[Sequence[Sample]], Batch] = collate,
+    ) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=collate_fn,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def _process() -> tuple[int, int]:
+    """Rank of this process and the number of all."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -1,0 +1,118 @@
+"""Fixation points: which lie inside an image, their density, and statistics over a whole split."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.base.dataset import SaliencyDataset, Size, track
+from salvit.metrics import functional
+from salvit.resize import resize_antialiased
+
+
+def inside(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Keep the points whose pixel, floor(x + 0.5), lies in an image; points that are not finite do not.
+
+    Args:
+        points: [n, 2] of (x, y), 0-based, pixel centres at integers.
+        size: (height, width) of the image.
+
+    Returns:
+        [m, 2], in order.
+
+    Example:
+        >>> inside(np.array([[0.0, 0.0], [3.6, 0.0], [-0.5, 2.4]]), (3, 4))
+        array([[ 0. ,  0. ],
+               [-0.5,  2.4]])
+    """
+    limit = np.array([size[1], size[0]])
+    # Through float32, which is what the points end up as: 639.49999999 would round to an edge outside.
+    with np.errstate(over="ignore"):
+        edges = points.astype(np.float32).astype(np.float64) + 0.5
+    return points[((edges >= 0) & (edges < limit)).all(axis=1)]
+
+
+@lru_cache(maxsize=16)
+def _gaussian_operator(length: int, sigma: float) -> Tensor:
+    """Matrix [length, length] that blurs a column by a Gaussian cut at 4 σ, with reflected borders."""
+    from scipy.ndimage import gaussian_filter1d
+
+    blurred = gaussian_filter1d(np.eye(length), sigma, axis=0, mode="reflect", truncate=4.0)
+    return torch.from_numpy(blurred)
+
+
+def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
+    """Density of fixations: a Gaussian of the binary fixation map, as the SALICON toolkit and MIT compute it.
+
+    Equal to ``scipy.ndimage.gaussian_filter(binary_map, sigma, mode="reflect")`` divided by its sum, but
+    computed from the fixated pixels only, as a sum of outer products.
+
+    Args:
+        fixations: [n, 2] of (x, y) in pixels, inside the image.
+        size: (height, width) of the image.
+        sigma: standard deviation in pixels: 19 for SALICON, 24 (1° of visual angle) for OSIE.
+
+    Returns:
+        float32 [H, W], non-negative, sums to 1; all-zero if there are no fixations.
+
+    Raises:
+        ValueError: if ``sigma`` is not positive.
+
+    Example:
+        >>> density = fixation_density(torch.tensor([[4.0, 2.0], [4.0, 2.0]]), (5, 9), sigma=1.0)
+        >>> density.shape, round(density.sum().item(), 5), divmod(density.argmax().item(), 9)
+        (torch.Size([5, 9]), 1.0, (2, 4))
+    """
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, not {sigma}.")
+    column, row = (fixations.double() + 0.5).floor().long().unique(dim=0).unbind(-1)
+    rows = _gaussian_operator(size[0], sigma)[:, row]
+    columns = _gaussian_operator(size[1], sigma)[:, column]
+    density = rows @ columns.T
+    return (density / max(len(row), 1)).float()
+
+
+def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:
+    """Count the fixations of all images, rescaled as points, never as maps.
+
+    Args:
+        dataset: whose fixations to count; no image is decoded.
+        shape: (height, width) of the count map.
+
+    Returns:
+        int64 [H, W], with multiplicity: its sum is the number of fixations of the dataset.
+    """
+    indices = range(len(dataset))
+    fixations = [dataset.fixations(index) for index in track(indices, "counting fixations", len(dataset))]
+    return functional.fixation_counts(fixations, [dataset.size(index) for index in indices], shape)
+
+
+def _resized(density: Tensor, shape: Size) -> Tensor:
+    if density.shape == shape:
+        return density
+    return resize_antialiased(density[None, None], shape)[0, 0]
+
+
+def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:
+    """Average the densities of all images: the center prior of a dataset.
+
+    Args:
+        dataset: whose densities to average; no image is decoded. Images without fixations do not count.
+        shape: (height, width) of the result; densities are resized to it (antialiased bilinear).
+
+    Returns:
+        float32 [H, W], non-negative, sums to 1.
+
+    Raises:
+        ValueError: if no image has a fixation.
+    """
+    total = torch.zeros(shape, dtype=torch.float64)
+    for index in track(range(len(dataset)), "averaging densities", len(dataset)):
+        density = _resized(dataset.density(index), shape).double()
+        if density.any():
+            total += density / density.sum()
+    if not total.any():
+        raise ValueError("no image of the dataset has a fixation: there is no mean density.")
+    return (total / total.sum()).float()

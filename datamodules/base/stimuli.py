@@ -1,0 +1,228 @@
+"""Images on disk with what belongs to them (fixations, densities, labels, boxes, masks), as a dataset."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules.base.dataset import CorruptFileError, SaliencyDataset, Sample, Size, track
+from datamodules.base.fixations import fixation_density, inside
+from datamodules.base.images import read_density, read_image, read_size
+from datamodules.base.view import AnnotationReader, Resize, View, mirrored, see_boxes, squash
+
+FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
+"""From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
+ObserverReader: TypeAlias = Callable[[Size], list[NDArray[np.float64]]]
+"""As `FixationReader`, for each observer apart."""
+MaskReader: TypeAlias = Callable[[Size], NDArray[np.bool_]]
+"""From the image's (height, width) to [H0, W0], True on the object."""
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image of a dataset and what belongs to it.
+
+    Attributes:
+        name: unique in the dataset, usually the file stem.
+        image: file of the image.
+        fixations: reads where people looked, or None if the dataset does not say.
+        density: file of the shipped density map; None computes the density from the fixations.
+        label: index of its class, or None if the dataset has no classes or the annotation says it.
+        annotation: reads label and boxes, or None if the dataset has no boxes.
+        mask: reads which pixels show the object, or None if nothing says so.
+        distractors: reads which pixels show the items among which ``mask`` is the odd one, or None.
+        category: what kind of image it is, or None if the dataset has no kinds.
+        observers: reads where each observer looked, or None if the dataset does not say whose fixations are whose.
+    """
+
+    name: str
+    image: Path
+    fixations: FixationReader | None = None
+    density: Path | None = None
+    label: int | None = None
+    annotation: AnnotationReader | None = None
+    mask: MaskReader | None = None
+    distractors: MaskReader | None = None
+    category: str | None = None
+    observers: ObserverReader | None = None
+
+
+class StimulusDataset(SaliencyDataset):
+    """Dataset of stimuli on disk.
+
+    Fixations and native sizes are kept in memory once read (8 bytes a fixation): parsing them costs as much
+    as decoding an image.
+
+    Args:
+        stimuli: the images in order.
+        image_size: (height, width) of the images in a sample.
+        sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
+        hflip: mirror half of the samples, chosen at random.
+        resize: how an image gets to that size, and its boxes and mask with it.
+        classes: number of classes of the boxes; with it a sample has ``labels``, which says all that are there.
+    """
+
+    def __init__(
+        self,
+        stimuli: Sequence[Stimulus],
+        image_size: Size,
+        sigma: float | None = None,
+        hflip: bool = False,
+        resize: Resize = squash,
+        classes: int | None = None,
+    ) -> None:
+        self.stimuli = list(stimuli)
+        self.image_size = image_size
+        self.sigma = sigma
+        self.hflip = hflip
+        self.resize = resize
+        self.classes = classes
+        self.has_masks = any(stimulus.mask is not None for stimulus in stimuli)
+        self._sizes: dict[int, Size] = {}
+        self._fixations: dict[int, tuple[Tensor, int]] = {}
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.stimuli)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Sample at an index, mirrored at random if the dataset is augmented.
+
+        Raises:
+            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
+        """
+        sample = self.load(index)
+        if not self.hflip:
+            return sample
+        return mirrored(sample) if torch.rand(()) < 0.5 else {**sample, "mirrored": False}
+
+    def load(self, index: int) -> Sample:
+        """Sample at an index, as it is on disk.
+
+        Raises:
+            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
+        """
+        stimulus = self.stimuli[index]
+        image = read_image(stimulus.image, upright=stimulus.annotation is None)
+        self._sizes[index] = (image.height, image.width)
+        view = self.view(index)
+        sample: Sample = {
+            "image": view.image(image),
+            "size": self._sizes[index],
+            "name": stimulus.name,
+            "index": index,
+        }
+        if stimulus.label is not None:
+            sample["label"] = stimulus.label
+        if stimulus.fixations is not None:
+            sample["fixations"] = self.fixations(index)
+            sample["density"] = self.density(index)
+        if stimulus.annotation is not None:
+            sample |= self._annotated(stimulus.annotation, view)
+        if stimulus.category is not None:
+            sample["category"] = stimulus.category
+        mask = None if stimulus.mask is None else stimulus.mask(view.native)
+        if self.has_masks:
+            sample["mask"] = None if mask is None else view.mask(mask)
+        if mask is not None and stimulus.distractors is not None:
+            sample["target"] = torch.from_numpy(mask)
+            sample["distractors"] = torch.from_numpy(stimulus.distractors(view.native))
+        return sample
+
+    def name(self, index: int) -> str:
+        """Name of the stimulus; no file is read."""
+        return self.stimuli[index].name
+
+    def view(self, index: int) -> View:
+        """How an image becomes the one in the sample."""
+        return self.resize(self.size(index), self.image_size)
+
+    def box_counts(self) -> Counter[str]:
+        """Counts of what was changed or left out among the boxes of all images; no image is decoded.
+
+        Raises:
+            CorruptFileError: if an annotation or the header of an image cannot be read.
+        """
+        counts: Counter[str] = Counter()
+        for index, stimulus in enumerate(track(self.stimuli, "reading boxes", len(self))):
+            if stimulus.annotation is not None:
+                counts += see_boxes(stimulus.annotation(), self.view(index)).counts
+        return counts
+
+    def fingerprint(self) -> str:
+        """Hash of the images' names, sizes in bytes and times of change; no image is read."""
+        digest = hashlib.sha256()
+        for stimulus in self.stimuli:
+            about = stimulus.image.stat()
+            digest.update(f"{stimulus.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def size(self, index: int) -> Size:
+        """Native (height, width), from the image's header."""
+        if index not in self._sizes:
+            stimulus = self.stimuli[index]
+            self._sizes[index] = read_size(stimulus.image, upright=stimulus.annotation is None)
+        return self._sizes[index]
+
+    def fixations(self, index: int) -> Tensor:
+        """Fixations inside the image: float32 [n, 2] of (x, y)."""
+        return self._read_fixations(index)[0]
+
+    def observers(self, index: int) -> list[Tensor] | None:
+        """Fixations of each observer inside the image, float32 [n_i, 2]; read anew, never kept."""
+        reader, size = self.stimuli[index].observers, self.size(index)
+        if reader is None:
+            return None
+        return [torch.from_numpy(inside(points, size).astype(np.float32)) for points in reader(size)]
+
+    def dropped_fixations(self, index: int) -> int:
+        """Number of recorded fixations outside the image."""
+        return self._read_fixations(index)[1]
+
+    def density(self, index: int) -> Tensor:
+        """Shipped density map, or else the one of the fixations: float32 [H0, W0].
+
+        Raises:
+            CorruptFileError: if the shipped map has not the size of the image.
+        """
+        stimulus, size = self.stimuli[index], self.size(index)
+        if stimulus.density is None:
+            fixations = self.fixations(index)
+            if self.sigma is None:
+                raise ValueError(f"{stimulus.name} has no density map: give the sigma to compute it with.")
+            return fixation_density(fixations, size, self.sigma)
+        density = read_density(stimulus.density)
+        if tuple(density.shape) != size:
+            raise CorruptFileError(
+                f"{stimulus.density}: the map is {density.shape[0]}×{density.shape[1]} but its image "
+                f"{stimulus.image} is {size[0]}×{size[1]} (height×width); they must agree."
+            )
+        return density
+
+    def _annotated(self, read: AnnotationReader, view: View) -> Sample:
+        annotation = read()
+        boxes, labels, _ = see_boxes(annotation, view)
+        sample: Sample = {"label": annotation.label, "boxes": boxes, "box_labels": labels}
+        if self.classes is not None:
+            sample["labels"] = torch.zeros(self.classes)
+            sample["labels"][torch.from_numpy(annotation.box_labels)] = 1
+        return sample
+
+    def _read_fixations(self, index: int) -> tuple[Tensor, int]:
+        if index not in self._fixations:
+            reader = self.stimuli[index].fixations
+            if reader is None:
+                raise ValueError(
+                    f"{self.stimuli[index].name} has no fixations: no saliency can be scored on it."
+                )
+            recorded = reader(self.size(index))
+            kept = inside(recorded, self.size(index))
+            self._fixations[index] = torch.from_numpy(kept.astype(np.float32)), len(recorded) - len(kept)
+        return self._fixations[index]

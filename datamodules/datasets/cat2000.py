@@ -1,0 +1,90 @@
+"""CAT2000 (Borji and Itti 2015, "CAT2000: A large scale fixation dataset for boosting saliency research")."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datamodules.base import (
+    TEST_IS_VAL,
+    FilesDataModule,
+    SaliencyDataset,
+    Split,
+    Splits,
+    Stimulus,
+    divided,
+    list_images,
+    read_mat_map,
+)
+
+TRAIN_SHARE = 0.8
+
+
+class CAT2000DataModule(FilesDataModule):
+    """CAT2000: 20 categories of 100 images at 1080×1920 with public fixations, and 2,000 test images without.
+
+    Its train set is divided: 80 % of each category are train and 20 % val, by ``split_seed``. ``test`` is val,
+    and ``predict`` the test images where they are there, else those of val. Densities are the shipped maps;
+    fixations come as binary maps, so that a pixel counts once however often it was fixated. ``category`` says
+    what kind of image each is.
+
+    Args:
+        root: folder with ``trainSet``; by default the environment variable ``SALVIT_CAT2000_ROOT``.
+        split_seed: which split.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
+    """
+
+    env = "SALVIT_CAT2000_ROOT"
+    layout = (
+        "  trainSet/Stimuli/<Category>/<NNN>.jpg\n  trainSet/FIXATIONMAPS/<Category>/<NNN>.jpg\n"
+        "  trainSet/FIXATIONLOCS/<Category>/<NNN>.mat\n  testSet/Stimuli/<Category>/<NNN>.jpg, to predict"
+    )
+    obtain = "https://saliency.tuebingen.ai/datasets.html"
+
+    def __init__(self, root: str | Path | None = None, split_seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
+        self.split_seed = split_seed
+
+    @property
+    def splits(self) -> Splits:
+        """Test is val, and so is predict where there are no test images."""
+        return {**TEST_IS_VAL, "predict": "predict"} if self._test_images() else TEST_IS_VAL
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of train, val or (the test images) predict."""
+        if split == "predict":
+            return self.stimulus_dataset(
+                [Stimulus(_name(path), path, category=path.parent.name) for path in self._test_images()],
+                split,
+            )
+        folders = sorted(path for path in (self.root / "trainSet/Stimuli").glob("[!.]*") if path.is_dir())
+        if not folders:
+            raise self.not_found(self.root / "trainSet/Stimuli/<Category>", "no such folder")
+        stimuli = [stimulus for folder in folders for stimulus in self._of_category(folder.name, split)]
+        return self.stimulus_dataset(stimuli, split)
+
+    def _of_category(self, category: str, split: Split) -> list[Stimulus]:
+        train_set = self.root / "trainSet"
+        images, maps, points = (
+            train_set / kind / category for kind in ("Stimuli", "FIXATIONMAPS", "FIXATIONLOCS")
+        )
+        found = self.stems(images, ".jpg") | self.stems(maps, ".jpg") | self.stems(points, ".mat")
+        stems = {stem for stem in found if stem.isdigit()}  # not an allFixData.mat beside them
+        files = {
+            stem: (images / f"{stem}.jpg", maps / f"{stem}.jpg", points / f"{stem}.mat") for stem in stems
+        }
+        self.require(path for stem in sorted(stems) for path in files[stem])
+        train, val = divided((f"{category}/{stem}" for stem in stems), self.split_seed, TRAIN_SHARE)
+        chosen = [files[Path(name).name] for name in (train if split == "train" else val)]
+        return [
+            Stimulus(_name(image), image, partial(read_mat_map, "fixLocs", mat), density, category=category)
+            for image, density, mat in chosen
+        ]
+
+    def _test_images(self) -> list[Path]:
+        folders = sorted((self.root / "testSet/Stimuli").glob("[!.]*"))
+        return [path for folder in folders for path in list_images(folder)]
+
+
+def _name(path: Path) -> str:
+    """Unique across categories, whose images all count from 001."""
+    return f"{path.parent.name}__{path.stem}"

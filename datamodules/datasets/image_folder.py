@@ -1,0 +1,96 @@
+"""Images of any kind: any folder to predict on, and a folder per class to train a ViT on."""
+
+from pathlib import Path
+from typing import Literal
+
+from datamodules.base import (
+    PREDICT_ONLY,
+    TEST_IS_VAL,
+    FilesDataModule,
+    SaliencyDataset,
+    Split,
+    Stimulus,
+    list_images,
+    unique_names,
+)
+
+
+class ImageFolderDataModule(FilesDataModule):
+    """Any folder of images, for ``predict`` only: there is nothing to fit to or to score against.
+
+    Args:
+        root: the folder; by default the environment variable ``SALVIT_IMAGE_FOLDER_ROOT``.
+        image_size: side, or (height, width), that images are squashed to (antialiased bilinear).
+        batch_size: images per batch and process.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
+        on_error: raise an error at a file that is no image, or leave such files out and count them.
+        recursive: take the images in subfolders as well; hidden files and folders are left out.
+    """
+
+    env = "SALVIT_IMAGE_FOLDER_ROOT"
+    splits = PREDICT_ONLY
+    layout = "  pictures of any format that Pillow reads (.jpg, .png, .tif, .webp, …), in subfolders too if recursive"
+    obtain = "wherever you have images"
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        recursive: bool = True,
+    ) -> None:
+        super().__init__(root, image_size, batch_size, num_workers, on_error)
+        self.recursive = recursive
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of predict."""
+        paths = list_images(self.root, self.recursive)
+        if not paths:
+            raise self.not_found(f"an image in {self.root}", "the folder has none")
+        names = unique_names([path.relative_to(self.root) for path in paths])
+        stimuli = [Stimulus(name, path) for name, path in zip(names, paths, strict=True)]
+        return self.stimulus_dataset(stimuli, split)
+
+
+class ClassFolderDataModule(FilesDataModule):
+    """Images in a folder per class, for `ClassificationModule`; `test` and `predict` are the val split.
+
+    The label is the place of the class among the sorted names of the folders under `train`. There are no
+    fixations, so no saliency can be scored, and no item maps: train with `dense_weight` 0.
+
+    Args:
+        root: folder of the dataset; by default the environment variable ``SALVIT_CLASS_FOLDER_ROOT``.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
+    """
+
+    env = "SALVIT_CLASS_FOLDER_ROOT"
+    splits = TEST_IS_VAL
+    layout = "  train/<class>/…/<image>\n  val/<class>/…/<image>"
+    obtain = "wherever you have images"
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of their labels.
+
+        Raises:
+            DatasetNotFoundError: if there is no folder of a class under `train`.
+        """
+        folders = self.root.glob("train/*")
+        names = sorted(path.name for path in folders if path.is_dir() and not path.name.startswith("."))
+        if not names:
+            raise self.not_found(self.root / "train/<class>", "no such folder")
+        return names
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of train or val."""
+        stimuli = []
+        for label, name in enumerate(self.class_names):
+            folder = self.root / split / name
+            paths = list_images(folder, recursive=True)
+            if not paths:
+                raise self.not_found(f"an image in {folder}", f"class {name} has none")
+            stems = unique_names([path.relative_to(folder.parent) for path in paths])
+            stimuli += [Stimulus(stem, path, label=label) for stem, path in zip(stems, paths, strict=True)]
+        return self.stimulus_dataset(stimuli, split)

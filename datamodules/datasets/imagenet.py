@@ -1,0 +1,232 @@
+"""The validation set of ILSVRC 2012 (Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge")."""
+
+import csv
+import re
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from datamodules.base import (
+    Annotation,
+    AnnotationReader,
+    CorruptFileError,
+    ExplanationDataModule,
+    SaliencyDataset,
+    Split,
+    Splits,
+    Stimulus,
+    drawn,
+    list_images,
+    read_mat,
+    read_objects,
+)
+
+_DATA = "ILSVRC2012_devkit_t12/data"
+
+
+class ImageNetValDataModule(ExplanationDataModule):
+    """ILSVRC 2012 val: 50,000 images of 1000 classes, with boxes; there is no train split.
+
+    The label is the class' index among the sorted wnids, the order of every model's 1000 outputs. It is that
+    of the image's folder, or is read from ``LOC_val_solution.csv`` or from the development kit, whose own
+    numbers are in another order. Without a folder of boxes they are the csv's; without either there are none.
+
+    Args:
+        root: folder of the dataset; by default the environment variable ``SALVIT_IMAGENET_ROOT``.
+        limit: only so many images, drawn at random; None: all.
+        seed: which ones.
+        **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
+
+    Raises:
+        ValueError: if ``limit`` is not positive.
+    """
+
+    env = "SALVIT_IMAGENET_ROOT"
+    splits: ClassVar[Splits] = {"val": "val", "test": "val", "predict": "val"}
+    layout = (
+        "  val/ILSVRC2012_val_%08d.JPEG or val/<wnid>/….JPEG (or in Data/CLS-LOC/val)\n"
+        "  Annotations/CLS-LOC/val/<stem>.xml: the boxes\n"
+        "  for images that are not in folders: LOC_val_solution.csv, or\n"
+        f"  {_DATA}/{{meta.mat,ILSVRC2012_validation_ground_truth.txt}}"
+    )
+    obtain = "https://image-net.org/download (registration needed)"
+
+    def __init__(
+        self, root: str | Path | None = None, limit: int | None = None, seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(root, **kwargs)
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be at least 1, or None for all images, not {limit}.")
+        self.limit = limit
+        self.seed = seed
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the 1000 classes, in the order of their labels."""
+        return class_names()
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of val."""
+        folder = self._locate("val", "Data/CLS-LOC/val")
+        images = {path.stem: path for path in list_images(folder, recursive=True)} if folder else {}
+        if folder is None or not images:
+            raise self.not_found(
+                folder or self.root / "val", "no image in it" if folder else "no such folder"
+            )
+        stems = sorted(drawn(images, self.seed)[: self.limit])
+        annotations = self._annotations({stem: images[stem] for stem in stems}, folder)
+        return self.stimulus_dataset(
+            [Stimulus(stem, images[stem], annotation=annotations[stem]) for stem in stems], split
+        )
+
+    def _annotations(self, images: dict[str, Path], folder: Path) -> dict[str, AnnotationReader]:
+        """How to read label and boxes of each image."""
+        boxes, csv = self._locate("Annotations/CLS-LOC/val"), self._locate("LOC_val_solution.csv")
+        solution = read_solution(csv) if csv else {}
+        if boxes:
+            self.require(boxes / f"{stem}.xml" for stem in images)
+        sources = {stem: path.parent for stem, path in images.items() if path.parent != folder}
+        wnids = {stem: source.name for stem, source in sources.items()}
+        flat = {stem: path for stem, path in images.items() if stem not in wnids}
+        if flat and csv:
+            sources |= dict.fromkeys(flat, csv)
+            wnids |= {stem: "".join(solution.get(stem, "").split()[:1]) for stem in flat}
+        elif flat:
+            sources |= dict.fromkeys(flat, self.root / _DATA)
+            wnids |= self._from_devkit(flat)
+        return {
+            stem: partial(
+                read_annotation,
+                wnids[stem],
+                sources[stem],
+                boxes and boxes / f"{stem}.xml",
+                solution.get(stem, ""),
+            )
+            for stem in images
+        }
+
+    def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
+        """The wnids of images by the number at the end of their names, which is that of a line."""
+        data = self.root / _DATA
+        for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
+            if not (data / name).is_file():
+                raise self.not_found(data / name, "nor a folder per class or LOC_val_solution.csv")
+        truth = read_ground_truth(data)
+        numbers = {stem: int(re.sub(r".*?(\d*)$", r"\1", stem) or 0) for stem in images}
+        for stem, number in numbers.items():
+            if not 1 <= number <= len(truth):
+                raise CorruptFileError(
+                    f"{data / 'ILSVRC2012_validation_ground_truth.txt'}: has {len(truth)} lines, none of them "
+                    f"for {images[stem]}; expected one for each image, in the order of their numbers."
+                )
+        return {stem: truth[number - 1] for stem, number in numbers.items()}
+
+    def _locate(self, *places: str) -> Path | None:
+        """Also in the ``ILSVRC`` folder of the archive at Kaggle."""
+        return self.locate(*(prefix + place for place in places for prefix in ("", "ILSVRC/")))
+
+
+@cache
+def class_indices() -> Mapping[str, int]:
+    """Index of each of the 1000 classes by its wnid.
+
+    Example:
+        >>> class_indices()["n01440764"], class_indices()["n15075141"]
+        (0, 999)
+    """
+    from timm.data import ImageNetInfo
+
+    return {wnid: index for index, wnid in enumerate(ImageNetInfo().label_names())}
+
+
+def class_names() -> list[str]:
+    """Names of the 1000 classes for people, in the order of their indices.
+
+    Example:
+        >>> class_names()[0]
+        'tench, Tinca tinca'
+    """
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo().label_descriptions())
+
+
+def read_solution(path: Path) -> dict[str, str]:
+    """Read ``LOC_val_solution.csv``: for each image's stem its objects, "wnid x0 y0 x1 y1 wnid …".
+
+    Raises:
+        CorruptFileError: if the file cannot be read or has other columns; names its path.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["ImageId"]: row["PredictionString"] or "" for row in csv.DictReader(file)}
+    except (KeyError, ValueError, OSError, csv.Error) as error:
+        raise CorruptFileError(
+            f"{path}: expected a table with the columns ImageId and PredictionString "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def read_ground_truth(folder: Path) -> list[str]:
+    """Read the wnid of each validation image from the development kit, the first image's first.
+
+    Args:
+        folder: with ``ILSVRC2012_validation_ground_truth.txt``, a number of the kit's own for each image, and
+            ``meta.mat``, which says what wnid each number stands for. The numbers are not sorted by wnid.
+
+    Raises:
+        CorruptFileError: if a file cannot be read, or a line is not such a number; names its path.
+    """
+    meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
+    synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
+    try:
+        wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in np.ravel(synsets)}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CorruptFileError(
+            f"{meta}: expected synsets with ILSVRC2012_ID and WNID ({error!r})."
+        ) from error
+    try:
+        return [wnids[int(line)] for line in truth.read_text().rstrip().split("\n")]
+    except (KeyError, ValueError, OSError) as error:
+        raise CorruptFileError(
+            f"{truth}: expected a number of a class of {meta} in each line ({error!r})."
+        ) from error
+
+
+def read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
+    """Put together what an image shows.
+
+    Args:
+        wnid: of the image's class; empty if its source does not mention the image.
+        source: file or folder that says so, for the error.
+        xml: file of the boxes, or None to take those of ``solution``.
+        solution: the image's objects, as in :func:`read_solution`; perhaps none.
+
+    Raises:
+        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read; names the file.
+    """
+    if wnid not in class_indices():
+        raise CorruptFileError(
+            f"{source}: {wnid or 'nothing'} is no wnid of the 1000 classes of ILSVRC 2012."
+        )
+    if xml is None:
+        return _parsed(wnid, source, solution)
+    # Edges, 0-based: unlike in Pascal VOC there are boxes that begin at 0.
+    return Annotation(class_indices()[wnid], *read_objects(xml, class_indices(), first=0))
+
+
+def _parsed(wnid: str, source: Path, solution: str) -> Annotation:
+    words = solution.split()
+    try:
+        boxes = np.array([word for index, word in enumerate(words) if index % 5], np.float64).reshape(-1, 4)
+        labels = np.array([class_indices()[word] for word in words[::5]], np.int64)
+        if len(labels) != len(boxes):
+            raise ValueError(f"{len(words)} words")
+    except (KeyError, ValueError) as error:
+        raise CorruptFileError(
+            f"{source}: expected objects as 'wnid x0 y0 x1 y1 …', not {solution!r} ({error})."
+        ) from error
+    return Annotation(class_indices()[wnid], boxes, labels)

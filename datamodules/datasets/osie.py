@@ -1,0 +1,128 @@
+"""OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.base import (
+    TEST_IS_VAL,
+    CorruptFileError,
+    FilesDataModule,
+    SaliencyDataset,
+    Size,
+    Split,
+    as_points,
+    divided,
+    read_mat,
+)
+
+TRAIN_SHARE = 5 / 7
+"""500 of the 700 images."""
+
+
+def split_names(names: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
+    """Divide images into train (5/7) and val by the order of a hash of seed and name.
+
+    Args:
+        names: of the images.
+        seed: another one gives another split.
+
+    Returns:
+        The names of train and of val, each sorted.
+
+    Example:
+        >>> train, val = split_names([str(number) for number in range(1001, 1701)], seed=0)
+        >>> len(train), len(val), val[:3]
+        (500, 200, ['1003', '1006', '1008'])
+    """
+    return divided(names, seed, TRAIN_SHARE)
+
+
+class OSIEDataModule(FilesDataModule):
+    """OSIE: 700 photographs at 600×800, each seen for 3 s by 15 observers with an eye tracker; MIT licence.
+
+    The dataset declares no split: ours is 500 train and 200 val images, by ``split_seed``. ``test`` and
+    ``predict`` are the val split. The density is a Gaussian of the binary fixation map, borders reflected.
+
+    Args:
+        root: folder of the dataset, a clone of its repository; by default the environment variable
+            ``SALVIT_OSIE_ROOT``.
+        split_seed: which split.
+        sigma: standard deviation in pixels of the density's Gaussian; 24 is 1° of visual angle.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
+    """
+
+    env = "SALVIT_OSIE_ROOT"
+    splits = TEST_IS_VAL
+    layout = "  data/stimuli/1001.jpg … 1700.jpg\n  data/eye/fixations.mat"
+    obtain = "https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels"
+
+    def __init__(
+        self, root: str | Path | None = None, split_seed: int = 0, sigma: float = 24.0, **kwargs: Any
+    ) -> None:
+        super().__init__(root, **kwargs)
+        self.split_seed = split_seed
+        self.sigma = sigma
+
+    def make_dataset(self, split: Split) -> SaliencyDataset:
+        """Build the dataset of train or val."""
+        path = self.root / "data/eye/fixations.mat"
+        if not path.is_file():
+            raise self.not_found(path, "no such file")
+        subjects = read_osie(path)
+        annotations = {stem: np.concatenate([np.empty((0, 2)), *points]) for stem, points in subjects.items()}
+        stimuli = self.annotated(self.root / "data/stimuli", annotations, path)
+        train, _ = split_names(annotations, self.split_seed)
+        names = train if split == "train" else sorted(stimuli.keys() - set(train))
+        known = [
+            replace(stimuli[name], observers=partial(_observers, subjects.get(name, []))) for name in names
+        ]
+        return self.stimulus_dataset(known, split, self.sigma)
+
+
+def _observers(points: list[NDArray[np.float64]], size: Size) -> list[NDArray[np.float64]]:
+    """Fixations of each observer; the image's size, which other datasets need to read them, is known."""
+    return points
+
+
+def _elements(cell: Any) -> list[Any]:
+    """Elements of a MATLAB cell array; scipy unwraps one of a single element."""
+    return [cell] if isinstance(cell, Mapping) else list(cell)
+
+
+def _points(subject: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
+    """Points of one subject: columns of a single fixation are scalars, those of none are empty."""
+    return as_points(np.stack([np.ravel(subject["fix_x"]), np.ravel(subject["fix_y"])], axis=1), path)
+
+
+def read_osie(path: Path) -> dict[str, list[NDArray[np.float64]]]:
+    """Read the fixations of each subject on each image from OSIE's ``fixations.mat``.
+
+    Args:
+        path: of a file with the cell array ``fixations`` of {img, subjects: [{fix_x, fix_y, fix_duration}]};
+            coordinates are pixels, fractional and 1-based.
+
+    Returns:
+        For each image's stem float64 [n, 2] of (x, y), 0-based, for each subject.
+
+    Raises:
+        CorruptFileError: if the file cannot be read or is not of this form; names its path.
+    """
+    contents = read_mat(path, "fixations", simplify_cells=True)
+    try:
+        return {
+            Path(entry["img"]).stem: [_points(subject, path) - 1 for subject in _elements(entry["subjects"])]
+            for entry in _elements(contents["fixations"])
+        }
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, CorruptFileError):
+            raise
+        raise CorruptFileError(
+            f"{path}: expected a cell array 'fixations' of {{img, subjects: {{fix_x, fix_y}}}}, but got "
+            f"{type(error).__name__}: {error}."
+        ) from error
