@@ -17,7 +17,7 @@ _NOISE = re.compile(
 _SUBTYPES = re.compile(r"Subtypes: \[(?:<class '|list\[)(\w+\.[\w.]+)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _KEY = re.compile(r'Parser key "([^"]+)": ')
-_OF_CLASS = re.compile(r"Problem with given class_path '([\w.]+)': ")
+_OF_CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*")
 _NO_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
 _NO_ARGUMENT = re.compile(r"unrecognized arguments: --([\w.]+)")
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\]")
@@ -67,6 +67,7 @@ def condensed(message: str) -> str:
     keys = list(dict.fromkeys(_KEY.findall(message.replace(":\n", ": \n"))))
     parts: list[str] = []
     known: list[str] = []
+    owner = ""
     for line in message.splitlines():
         text = _KEY.sub("", f"{line.strip().removeprefix('- ')} ").strip()
         if base := _SUBTYPES.match(text):
@@ -74,13 +75,13 @@ def condensed(message: str) -> str:
         if unknown := _NO_CLASS.match(text):
             parts = [f"there is no {unknown[1]}{_hint(unknown[1], known)}"]
             break
-        if (classes := _OF_CLASS.findall(text)) and (option := _NO_OPTION.search(text)):
-            parts = [
-                f"{_name(classes[-1])} has no option {option[1]}{_hint(option[1], _options(classes[-1]))}"
-            ]
+        owner = next(reversed(_OF_CLASS.findall(text)), owner)
+        text = _OF_CLASS.sub("", text)
+        if owner and (option := _NO_OPTION.match(text)):
+            parts = [f"{_name(owner)} has no option {option[1]}{_hint(option[1], _options(owner))}"]
             break
         if text and not _NOISE.match(text):
-            parts.append(_plain(_OF_CLASS.sub("", text)))
+            parts.append(_plain(text))
     where = f"--{'.'.join(keys)}: " if keys else ""
     return where + "; ".join(dict.fromkeys(parts))
 

@@ -4,9 +4,11 @@ import csv
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from inspect import isabstract
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,12 @@ import torch
 import yaml
 from PIL import Image
 
+import datamodules
 import salvit
 from salvit import __main__ as entry
+from salvit import usage
 from salvit.cli import run
+from salvit.quiet import is_quiet
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
@@ -45,14 +50,7 @@ POPOUT = (
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
 QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
 SHORT = ("--trainer.max_epochs", "1", "--model.warmup_epochs", "0", "--trainer.enable_model_summary", "false")
-CSV = (
-    "--trainer.logger",
-    "CSVLogger",
-    "--trainer.logger.save_dir",
-    "runs",
-    "--trainer.logger.name",
-    "default",
-)
+CSV = ("--trainer.logger", "false")
 
 MAKERS = {
     "CAT2000DataModule": make_cat2000,
@@ -80,8 +78,12 @@ def saliency(vit_file):
     return ("--model", "SaliencyModule", "--model.vit", vit_file())
 
 
+def logged_arguments(*more):
+    return (*POPOUT, *FEW, *QUIET, *SHORT, *more)
+
+
 def popout_arguments(*more):
-    return (*POPOUT, *FEW, *QUIET, *SHORT, *CSV, *more)
+    return logged_arguments(*CSV, *more)
 
 
 def salicon_arguments(root, *more):
@@ -102,7 +104,7 @@ def call(*arguments):
     return run([str(argument) for argument in arguments])
 
 
-def failure(capsys, *arguments, status=1):
+def failure(capsys, *arguments, status=2):
     """The error that a command line ends with: one message, no traceback."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as exit_:
@@ -145,7 +147,7 @@ def test_help(arguments, capsys):
 
 
 def test_help_names_experiments_that_exist():
-    named = [word for word in entry.HELP.split() if word.startswith("experiments/")]
+    named = [word for word in usage.program_page().split() if word.startswith("experiments/")]
     assert named
     assert all((ROOT / name).is_file() for name in named)
 
@@ -166,18 +168,35 @@ def test_console_scripts(name):
 def test_arguments_come_from_the_command_line(monkeypatch):
     seen = []
     monkeypatch.setattr("salvit.cli.run", seen.append)
-    monkeypatch.setattr(sys, "argv", ["salvit", "fit"])
+    monkeypatch.setattr(sys, "argv", ["salvit", "fit", "-q"])
     entry.main()
+    assert is_quiet()
     entry.main(["test"])
-    assert seen == [None, ["test"]]
+    assert not is_quiet()
+    entry.main(["test", "--help_all"])
+    assert seen == [["fit"], ["test"], ["test", "--help"]]
 
 
 def test_options_of_a_command(capsys):
     with pytest.raises(SystemExit) as exit_:
         call("fit", "--help")
     assert exit_.value.code == 0
-    printed = capsys.readouterr().out
-    assert all(option in printed for option in ("--model", "--data", "--trainer.max_epochs", "--ckpt_path"))
+    every = capsys.readouterr().out
+    assert "--trainer.max_epochs" in every
+    entry.main(["fit", "--help"])
+    short = capsys.readouterr().out
+    assert short.index("--model") < short.index("--trainer")
+    named = set(re.findall(r"^  (--[a-z_]+)", short, re.MULTILINE))
+    assert {"--model", "--data", "--name", "--runs", "--wandb", "--ckpt_path"} <= named
+    assert all(option in every for option in named - {"--help_all"})
+    classes = (getattr(datamodules, name) for name in datamodules.__all__ if name.endswith("DataModule"))
+    assert [one.__name__ for one in classes if not isabstract(one) and one.__name__ not in short] == []
+
+
+def test_help_of_a_class(capsys):
+    with pytest.raises(SystemExit):
+        call("fit", "--model.help", "SaliencyModule")
+    assert "--model.extractor" in capsys.readouterr().out
 
 
 # Every datamodule, every module, every experiment
@@ -308,16 +327,26 @@ def test_interpolation_follows_later_overrides(saliency, tmp_path):
     (tmp_path / "a.yaml").write_text(
         "model:\n  class_path: salvit.modules.SaliencyModule\n"
         "  init_args: {lr: 0.01, weight_decay: '${model.init_args.lr}'}\n"
-        "trainer: {logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: 'lr=${model.init_args.lr}'}}}\n"
+        "name: lr=${model.init_args.lr}\n"
     )
-    arguments = ("--config", tmp_path / "a.yaml", "--model.vit", saliency[3], *POPOUT, *FEW, *QUIET, *SHORT)
+    arguments = (
+        "--config",
+        tmp_path / "a.yaml",
+        "--model.vit",
+        saliency[3],
+        *POPOUT,
+        *FEW,
+        *QUIET,
+        *SHORT,
+        *CSV,
+    )
     plain = call("fit", *arguments)
     assert plain.model.weight_decay == 0.01
     overridden = call("fit", *arguments, "--model.lr", "0.5", "--trainer.max_steps", "1")
     assert overridden.model.weight_decay == 0.5
     saved = yaml.safe_load(Path("runs/lr=0.5/version_0/hparams.yaml").read_text())
     assert saved["model"]["init_args"]["weight_decay"] == 0.5
-    assert saved["trainer"]["logger"]["init_args"]["name"] == "lr=0.5"
+    assert saved["name"] == "lr=0.5"
 
 
 def test_another_extractor_over_that_of_a_file(roots):
@@ -408,11 +437,22 @@ def test_a_checkpoint_that_is_none(saliency, capsys):
     ("arguments", "said"),
     [
         (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),
-        (["--model.extractor", "RawAttention", "--model.extractor.nope", "3"], "nope"),
-        (["--model.nope", "3"], "Option 'nope' is not accepted"),
-        (["--model.lr", "fast"], "lr.*float.*fast"),
+        (
+            ["--model.extractor", "RawAttention", "--model.extractor.blok", "3"],
+            r"^--model.extractor: RawAttention has no option blok; did you mean block\?; known are .*rows",
+        ),
+        (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
+        (["--model.lr", "fast"], "^--model.lr: expected float; got fast$"),
+        (
+            ["--model.profile", "best"],
+            "^--model.profile: expected one of exact, mit, tuebingen; .*got best$",
+        ),
         (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
-        (["--trainer.nope", "3"], "unrecognized arguments: --trainer.nope 3"),
+        (
+            ["--trainer.max_epoch", "3"],
+            r"^no option --trainer.max_epoch; did you mean --trainer.max_epochs\?",
+        ),
+        (["--nam", "3"], r"^no option --nam; did you mean --name\?"),
         (["--data", "NoData"], "there is no NoData; known are .*PopOutDataModule"),
     ],
 )
@@ -439,6 +479,10 @@ def test_wrong_commands(capsys):
         (["--model.vit", "resnet18"], '"resnet18" is not a plain ViT'),
         (["--model.vit", "nowhere.safetensors"], "no weights file nowhere.safetensors"),
         (["--model.warmup_epochs", "6"], "warmup_epochs=6.0"),
+        (["--name", "../a"], "^--name '../a' must be a name"),
+        (["--data.num_workers", "-1"], "^num_workers -1 must be at least 0"),
+        (["--trainer.precision", "bf16-true"], "use one of 32-true, 16-mixed, bf16-mixed"),
+        (["--trainer.precision", "64"], "use one of 32-true, 16-mixed, bf16-mixed"),
         (["--data.image_size", "36"], "sides must be multiples of the patch size 8×8"),
         (["--data.image_size", "16"], "at least 32 pixels"),
         (["--data.batch_size", "0"], "batch_size 0 must be at least 1"),
@@ -565,7 +609,130 @@ def test_only_images_to_predict(saliency, tmp_path, capsys):
     assert "use `salvit predict`" in failure(capsys, "fit", *saliency, *options, *QUIET, *SHORT, *CSV)
 
 
+# Where a run is kept
+
+
+def nothing_is_left():
+    return not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model.nope", "3"],
+        ["--model.extractor", "RawAttention", "--model.extractor.block", "7"],
+        ["--data.image_size", "36"],
+        ["--trainer.accelerator", "abacus"],
+        ["--ckpt_path", "nowhere.ckpt"],
+        ["--data", "SaliconDataModule", "--data.root", "/no/where"],
+    ],
+)
+def test_what_is_typed_wrong_leaves_no_run(saliency, capsys, monkeypatch, wrong):
+    monkeypatch.setattr("salvit.cli.wandb_logger", lambda *_: pytest.fail("W&B was told"))
+    failure(capsys, "fit", *saliency, *logged_arguments(*wrong))
+    assert nothing_is_left()
+
+
+@pytest.mark.parametrize("logger", ["false", "lightning.pytorch.loggers.WandbLogger"])
+def test_no_file_of_the_user_is_touched(saliency, capsys, logger):
+    for folder in (Path(), Path("runs"), Path("runs/default")):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text("mine")
+        (folder / "scores.md").write_text("mine")
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    for version in (0, 1):
+        cli = call("test", *saliency, *popout_arguments("--trainer.logger", logger, *scores))
+        assert Path(cli.trainer.log_dir).samefile(f"runs/default/version_{version}")
+        assert f"run folder: runs/default/version_{version}" in capsys.readouterr().out
+        assert {"config.yaml", "run.json", "scores.md", "per_image.csv", "metrics.csv"} <= {
+            path.name for path in Path(cli.trainer.log_dir).iterdir()
+        }
+    mine = [path for path in Path().rglob("*") if path.is_file() and path.read_bytes() == b"mine"]
+    assert len(mine) == 6
+    assert {path.name for path in Path("runs").iterdir()} - {"wandb"} == {
+        "config.yaml",
+        "scores.md",
+        "default",
+    }
+
+
+def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
+    told = []
+    monkeypatch.setattr("salvit.cli.wandb_logger", lambda *about: told.append(about))
+    arguments = logged_arguments()
+    call("fit", *saliency, *arguments, "--name", "a/b", "--runs", "results", "--wandb", "mine")
+    assert told == [("mine", "results", "a/b", 0)]
+    printed = capsys.readouterr().out
+    assert "run folder: results/a/b/version_0" in printed
+    [checkpoint] = re.findall(r"checkpoint: (.*)", printed)
+    assert Path(checkpoint).is_file()
+    [command] = re.findall(r"test it: salvit (.*)", printed)
+    assert command.split()[-1] == checkpoint
+    cli = call(*command.split(), "--trainer.logger", "false")
+    assert Path(cli.trainer.log_dir).samefile("results/a/b/version_1")
+    call("test", *saliency, *arguments, "--wandb", "false")
+    assert len(told) == 1
+
+
+def test_the_name_of_the_config_file(saliency, tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed_everything: 1\n")
+    call("test", "--config", tmp_path / "mine.yaml", *saliency, *popout_arguments())
+    assert Path("runs/mine/version_0/config.yaml").is_file()
+
+
+def test_maps_of_two_runs_share_no_folder(saliency, tmp_path):
+    write_image(tmp_path / "images/a.jpg", (20, 30), 0)
+    data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", "--data.image_size", "32")
+    writer = ("--trainer.callbacks", "salvit.callbacks.predictions.PredictionWriter")
+    for _ in range(2):
+        call("predict", *saliency, *data, "--data.num_workers", "0", *QUIET, *CSV, *writer)
+    assert sorted(Path("runs").rglob("*.npy")) == [
+        Path(f"runs/default/version_{version}/maps/a.npy") for version in (0, 1)
+    ]
+
+
+def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "trainer:\n  logger: {class_path: CSVLogger, init_args: {save_dir: logs}}\n"
+        "  default_root_dir: ${trainer.logger.init_args.save_dir}\n"
+    )
+    message = failure(capsys, "fit", "--config", tmp_path / "a.yaml", *saliency, *popout_arguments())
+    assert "trainer.default_root_dir: " in message
+    assert "logger.init_args.save_dir" in message
+
+
 # A process of its own
+
+
+def test_results_on_stdout_the_rest_on_stderr(saliency, stranger):
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores", "--verbose", "false")
+    arguments = (*POPOUT, *FEW, *QUIET, *CSV, *scores)
+    loud, quiet = (
+        in_a_process("-m", "salvit", "test", *flag, *saliency, *arguments, env=stranger)
+        for flag in ([], ["-q"])
+    )
+    assert (loud.returncode, quiet.returncode) == (0, 0), loud.stderr + quiet.stderr
+    assert loud.stdout.splitlines()[:-1] == quiet.stdout.splitlines()[:-1]
+    assert loud.stdout.startswith("PopOut, test split")
+    assert "Seed set" in loud.stderr
+    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_ctrl_c_ends_with_130(saliency, stranger, seconds):
+    arguments = [
+        str(value) for value in ("fit", *saliency, *popout_arguments("--data.train_size", "9999999"))
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "salvit", *arguments], env=stranger, stderr=subprocess.PIPE
+    ) as run_:
+        with pytest.raises(subprocess.TimeoutExpired):
+            run_.wait(timeout=seconds)
+        run_.send_signal(signal.SIGINT)
+        error = run_.communicate(timeout=100)[1].decode()
+    assert run_.returncode == 130
+    assert error.endswith("salvit: interrupted\n")
+    assert "Traceback" not in error
 
 
 @pytest.fixture
@@ -576,11 +743,13 @@ def stranger(tmp_path):
 
 
 def test_a_newcomer_is_asked_nothing(saliency, stranger):
-    arguments = [argument for argument in popout_arguments() if argument not in CSV]
-    arguments += ["--model.lr", "0.00321", "--trainer.callbacks", "salvit.callbacks.pictures.Pictures"]
+    pictures = ("--trainer.callbacks", "salvit.callbacks.pictures.Pictures")
+    arguments = logged_arguments("--model.lr", "0.00321", *pictures)
     done = in_a_process("-m", "salvit", "fit", *saliency, *arguments, env=stranger)
     assert done.returncode == 0, done.stderr
     assert "W&B: no login; logging offline under runs/wandb" in done.stderr
+    assert "run folder: runs/default/version_0" in done.stdout
+    assert "Seed set" not in done.stdout
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert yaml.safe_load(Path("runs/default/version_0/config.yaml").read_text())
@@ -593,7 +762,7 @@ def test_a_newcomer_is_asked_nothing(saliency, stranger):
 
 @pytest.mark.slow
 def test_two_runs_in_one_process_stay_apart(saliency, stranger, tmp_path):
-    arguments = [argument for argument in ("fit", *saliency, *popout_arguments()) if argument not in CSV]
+    arguments = ("fit", *saliency, *logged_arguments())
     (tmp_path / "twice.py").write_text(
         "from salvit.cli import run\n"
         f"for lr in ('0.00321', '0.00654'):\n    run({[str(a) for a in arguments]} + ['--model.lr', lr])\n"

@@ -25,14 +25,7 @@ DATA = (
 )
 SMALL = ("--data.image_size", "32", "--data.batch_size", "1", "--data.num_workers", "0")
 QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
-LOGGER = (
-    "--trainer.logger",
-    "CSVLogger",
-    "--trainer.logger.save_dir",
-    "runs",
-    "--trainer.logger.name",
-    "run",
-)
+LOGGER = ("--wandb", "false", "--name", "run")
 SCORES = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
 
 
