@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from salvit.modules.schedule import adamw_with_warmup, keep_configured
+from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.vit import ViT, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -113,9 +113,9 @@ class ClassificationModule(LightningModule):
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on training with the learning rate and weight decay configured now."""
+        """Go on training with the weight decay configured now."""
         self.trained_steps = checkpoint["global_step"]
-        keep_configured(checkpoint, self.lr, self.weight_decay)
+        keep_weight_decay(checkpoint, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
         if len(batch["image"]):  # a process may have got none

@@ -17,7 +17,7 @@ from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.modules.checkpoint import check_same_model, describe, without_backbone
 from salvit.modules.map_cache import MapCache
 from salvit.modules.profiles import check_profiles, split_metrics
-from salvit.modules.schedule import adamw_with_warmup, keep_configured
+from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize
 
@@ -154,7 +154,7 @@ class SaliencyModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, extractor or decoder, then complete it by the backbone."""
         check_same_model(checkpoint.get("salvit"), self.description)
-        keep_configured(checkpoint, self.lr, self.weight_decay)
+        keep_weight_decay(checkpoint, self.weight_decay)
         backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
         checkpoint["state_dict"] = {**backbone, **checkpoint["state_dict"]}
 
