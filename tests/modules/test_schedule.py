@@ -84,7 +84,10 @@ def test_no_warmup_in_a_dry_run(rates):
 def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, caplog, epochs, warmup):
     with caplog.at_level("INFO"):
         assert rates({"max_epochs": epochs}, warmup_epochs=6) == expected(warmup=warmup, steps=3 * epochs)
-    assert f"the warm-up of 6 epochs (18 steps) does not fit into the training of {3 * epochs} steps" in caplog.text
+    assert (
+        f"the warm-up of 6 epochs (18 steps) does not fit into the training of {3 * epochs} steps"
+        in caplog.text
+    )
 
 
 def test_negative_warmup(rates):
