@@ -43,8 +43,8 @@ $(INSTALLED): pyproject.toml
 demo: export OMP_NUM_THREADS ?= 1
 demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a smoke run)
 	rm -rf $(RUNS)/demo
-	$(call fit_and_test,$(DEMO) --trainer.logger.name raw_attention,$(RUNS)/demo/raw_attention/checkpoints,$(TABLE_ONLY))
-	$(call fit_and_test,$(DEMO) --trainer.logger.name salient_attention --model.extractor SalientAttention,$(RUNS)/demo/salient_attention/checkpoints,$(TABLE_ONLY))
+	$(call fit_and_test,$(DEMO) --trainer.logger.name raw_attention,$(TABLE_ONLY))
+	$(call fit_and_test,$(DEMO) --trainer.logger.name salient_attention --model.extractor SalientAttention,$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/demo --title 'salvit demo: does a ViT look where people look?'
 
 test: $(INSTALLED) ## the tests that take minutes in all
@@ -64,15 +64,15 @@ bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 backbone: $(INSTALLED) ## train the embedded ViT anew (overwrites salvit/weights)
-	$(call fit_and_test,--config experiments/backbone.yaml $(ARGS),runs/backbone/checkpoints)
+	$(call fit_and_test,--config experiments/backbone.yaml $(ARGS))
 
 osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_SALICON_ROOT
-	$(call fit_and_test,--config experiments/osie.yaml $(if $(ROOT),--data.root $(ROOT)) $(ARGS),runs/osie/version_*/checkpoints,$(TABLE_ONLY))
+	$(call fit_and_test,--config experiments/osie.yaml $(if $(ROOT),--data.root $(ROOT)) $(ARGS),$(TABLE_ONLY))
 	$(REPORT) runs/osie --title 'salvit on OSIE'
 
 sweep-k: $(INSTALLED) ## Table 3's ablation: how many salient locations; CONFIG=, KS="8 16", ARGS=
 	set -e; for k in $(KS); do \
-	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --model.extractor.k $$k $(ARGS),runs/sweep-k/k=$$k/checkpoints,$(TABLE_ONLY)); \
+	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --model.extractor.k $$k $(ARGS),$(TABLE_ONLY)); \
 	done
 	$(REPORT) runs/sweep-k --title 'salvit: number of salient locations'
 
@@ -82,7 +82,7 @@ methods: $(INSTALLED) ## write docs/methods.md anew: which method works on which
 clean: ## remove the virtual environment and caches, not the runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-# $(1): options of both stages; $(2): folder of the checkpoint, the newest of those that match; $(3): options of test.
+# $(1): options of both stages; $(2): options of test.
 define fit_and_test
-$(SALVIT) fit $(1) && $(SALVIT) test $(1) $(3) --ckpt_path "$$(ls -t $(2)/last.ckpt | head -n 1)"
+$(SALVIT) fit $(1) && $(SALVIT) test $(1) $(2) --ckpt_path last
 endef

@@ -75,6 +75,18 @@ def read_image(path: Path, upright: bool = True) -> Image.Image:
         return _rgb(ImageOps.exif_transpose(image) if upright else image, path, image.format)
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert an opened image to upright 8-bit RGB, as :func:`read_image` does.
+
+    Args:
+        image: of any mode.
+
+    Raises:
+        CorruptFileError: if its pixels have no defined range.
+    """
+    return _rgb(ImageOps.exif_transpose(image), Path(getattr(image, "filename", "image")), image.format)
+
+
 def read_size(path: Path, upright: bool = True) -> Size:
     """Read an image's (height, width) in pixels as :func:`read_image` gives it, from the file's header only.
 

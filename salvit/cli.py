@@ -14,32 +14,62 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import datamodules  # noqa: F401  (its classes are then known by name)
 import salvit.modules  # noqa: F401
 from salvit.callbacks.config import LogConfig
+from salvit.callbacks.last_checkpoint import LastCheckpoint
 from salvit.callbacks.provenance import Provenance
+from salvit.checkpoint_option import choose_checkpoint, experiment_folder, with_description
 from salvit.failure import one_clear_error
 from salvit.loggers import finish_wandb
-from salvit.modules.checkpoint import check_readable
+from salvit.modules.checkpoint import check_same_model, read_checkpoint
 from salvit.parser import ArgumentParser
 from salvit.quiet import quieten
 
 
 class SalvitCLI(LightningCLI):
-    """LightningCLI whose `--ckpt_path` never overrides what was typed.
+    """LightningCLI whose checkpoints hold tensors alone, describe their model, and override nothing that was typed.
 
-    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. The checkpoints of
-    `salvit.modules` carry none under the name it looks for: the description in those of the SaliencyModule is
-    compared with the configuration instead, and a difference is an error that names it (`salvit.modules.checkpoint`).
+    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. Here the description in a
+    checkpoint stands below what is typed, and a difference is an error that names it (`salvit.modules.checkpoint`).
+
+    Args:
+        arguments: command and options.
+        **options: as for LightningCLI.
     """
+
+    def __init__(self, arguments: list[str], **options: Any) -> None:
+        self.arguments = arguments
+        self.checkpoint: Path | None = None
+        super().__init__(LightningModule, LightningDataModule, args=arguments, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Log to CSV always, and to W&B beside it, unless the configuration says otherwise."""
         parser.set_defaults({"trainer.logger": DEFAULT_LOGGERS})
+        parser.add_argument(
+            "--untrained",
+            type=bool,
+            default=False,
+            help="Score or predict with a decoder of random weights, instead of that of a checkpoint.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and look at the checkpoint before anything is built."""
-        super().parse_arguments(parser, args)
-        path = self.config[self.config["subcommand"]].get("ckpt_path")
-        if path and path not in ("best", "last", "hpc") and ":" not in str(path):
-            check_readable(Path(path))
+        self.config = parser.parse_args(with_description(self.arguments))
+        options = self.config[self.config["subcommand"]]
+        self.checkpoint = choose_checkpoint(self.config["subcommand"], options)
+        self.stored = None if self.checkpoint is None else read_checkpoint(self.checkpoint).get("salvit")
+        options["ckpt_path"] = None  # until Lightning has looked there for hyperparameters
+
+    def before_instantiate_classes(self) -> None:
+        """Hand the checkpoint to Lightning, which loads nothing but tensors."""
+        options = self.config[self.config["subcommand"]]
+        options["ckpt_path"] = None if self.checkpoint is None else str(self.checkpoint)
+        options["weights_only"] = True
+
+    def after_instantiate_classes(self) -> None:
+        """Compare the model with the checkpoint before there is a log folder."""
+        if self.checkpoint is not None and hasattr(self.model, "description"):
+            check_same_model(self.stored, self.model.description)
+        if self._get(self.config, "untrained"):
+            self.model.untrained = True
 
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
@@ -47,6 +77,12 @@ class SalvitCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; whatever Lightning says against its options is about what was typed."""
+        options = self.config[self.subcommand]
+        record = Provenance(
+            self.arguments, experiment_folder(options).name, self.checkpoint, untrained=options["untrained"]
+        )
+        keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
+        self.trainer_defaults = {"callbacks": [record, *([LastCheckpoint()] if keeps else [])]}
         try:
             return super().instantiate_trainer(**kwargs)
         except (ValueError, ImportError) as error:
@@ -81,8 +117,7 @@ def run(args: list[str] | None = None) -> SalvitCLI:
     quieten()
     with one_clear_error(), finish_wandb():
         return SalvitCLI(
-            LightningModule,
-            LightningDataModule,
+            sys.argv[1:] if args is None else args,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -91,6 +126,4 @@ def run(args: list[str] | None = None) -> SalvitCLI:
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"parser_mode": "omegaconf+", "prog": "salvit"},
             parser_class=ArgumentParser,
-            trainer_defaults={"callbacks": [Provenance(sys.argv[1:] if args is None else args)]},
-            args=args,
         )

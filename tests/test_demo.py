@@ -42,6 +42,6 @@ def test_the_demo_writes_a_page_with_both_models_and_baselines_and_can_be_repeat
         assert f"<td>{row}<small>" in page
     checkpoints = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ckpt"))
     assert checkpoints == [
-        f"demo/{name}/checkpoints/last.ckpt" for name in ("raw_attention", "salient_attention")
+        f"demo/{name}/version_0/checkpoints/last.ckpt" for name in ("raw_attention", "salient_attention")
     ]
     assert all((tmp_path / "demo" / name).is_file() for name in ("scores.md", "curves.png", "pictures.png"))
