@@ -118,7 +118,10 @@ def describe_extractor(extractor: Extractor) -> Description:
 
 def describe_data(module: LightningModule) -> Description | None:
     """Class path and arguments of the datamodule that a module is trained on, None without one."""
-    data = getattr(module.trainer, "datamodule", None)
+    try:
+        data = getattr(module.trainer, "datamodule", None)
+    except RuntimeError:  # of Lightning, where there is no trainer yet
+        data = None
     if data is None:
         return None
     options = {
