@@ -25,7 +25,7 @@ options:
 examples:
   salvit fit --config experiments/demo.yaml
   salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor SalientAttention
-  salvit predict --config experiments/predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
+  salvit predict --ckpt_path CHECKPOINT --data.root FOLDER
   salvit explain dog.jpg FOLDER --method agcam rollout --model vit_base_patch16_224 --target "bull mastiff"
 """
 

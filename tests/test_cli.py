@@ -453,13 +453,15 @@ def record_of(cli):
     return json.loads((Path(cli.trainer.log_dir) / "run.json").read_text())
 
 
-def test_last_is_the_newest_fit_of_the_experiment(checkpoint, saliency, caplog):
+def test_last_is_the_newest_fit_of_the_experiment(checkpoint, saliency, monkeypatch):
+    said = []
+    monkeypatch.setattr("salvit.checkpoint_option.rank_zero_info", said.append)
     call("fit", *saliency, *popout_arguments("--model.lr", "0.1"))
     call("fit", *saliency, *popout_arguments("--trainer.logger.name", "other"))
-    with caplog.at_level("INFO"):
-        record = record_of(call("test", *saliency, *popout_arguments("--ckpt_path", "last")))
+    record = record_of(call("test", *saliency, *popout_arguments("--ckpt_path", "last")))
     newest = Path("runs/default/version_1/checkpoints/last.ckpt")
-    assert f"taking {newest}, fitted on 20" in caplog.text
+    [line] = said
+    assert line.startswith(f"taking {newest}, fitted on 20")
     assert record["checkpoint"] == str(newest.resolve())
     assert record["checkpoint_sha256"] == hashlib.sha256(newest.read_bytes()).hexdigest()
     assert (record["name"], record["untrained"]) == ("default", False)
