@@ -12,13 +12,13 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import datamodules  # noqa: F401  (its classes are then known by name)
-import salvit.modules  # noqa: F401
 from salvit.callbacks.config import LogConfig
 from salvit.callbacks.last_checkpoint import LastCheckpoint
 from salvit.callbacks.provenance import Provenance
 from salvit.checkpoint_option import choose_checkpoint, experiment_folder, with_description
 from salvit.failure import one_clear_error
 from salvit.loggers import finish_wandb
+from salvit.modules import ClassificationModule, SaliencyModule
 from salvit.modules.checkpoint import check_same_model, read_checkpoint
 from salvit.parser import ArgumentParser
 from salvit.quiet import quieten
@@ -66,10 +66,11 @@ class SalvitCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Compare the model with the checkpoint before there is a log folder."""
-        if self.checkpoint is not None and hasattr(self.model, "description"):
+        if not isinstance(self.model, SaliencyModule | ClassificationModule):
+            return
+        if self.checkpoint is not None:
             check_same_model(self.stored, self.model.description)
-        if self._get(self.config, "untrained"):
-            self.model.untrained = True
+        self.model.untrained = self.config[self.subcommand]["untrained"]
 
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
@@ -78,9 +79,8 @@ class SalvitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; whatever Lightning says against its options is about what was typed."""
         options = self.config[self.subcommand]
-        record = Provenance(
-            self.arguments, experiment_folder(options).name, self.checkpoint, untrained=options["untrained"]
-        )
+        name = options.get("name") or experiment_folder(options).name
+        record = Provenance(self.arguments, name, self.checkpoint, untrained=options["untrained"])
         keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
         self.trainer_defaults = {"callbacks": [record, *([LastCheckpoint()] if keeps else [])]}
         try:

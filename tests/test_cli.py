@@ -563,6 +563,16 @@ def test_a_checkpoint_is_all_that_test_needs(saliency):
     assert typed.trainer.callback_metrics == whole.trainer.callback_metrics
 
 
+def test_a_fit_that_is_resumed_keeps_its_hyperparameters(saliency):
+    options = ("--model.lr", "0.25", "--model.loss", "SaliencyLoss", "--model.loss.cc", "0.5")
+    call("fit", *saliency, *popout_arguments(*options))
+    [path] = Path("runs").rglob("last.ckpt")
+    cli = call("fit", "--ckpt_path", path, "--trainer.max_epochs", "2", "--model.weight_decay", "0.5", *QUIET)
+    assert cli.trainer.global_step == 4
+    assert (cli.model.lr, cli.model.weight_decay, cli.model.warmup_epochs) == (0.25, 0.5, 0)
+    assert cli.model.loss.weights == {"kld": 1.0, "cc": 0.5, "nss": 0.0}
+
+
 def test_a_checkpoint_and_a_folder_are_all_that_predict_needs(checkpoint, tmp_path):
     write_image(tmp_path / "images/a.jpg", (20, 30), 0)
     cli = call("predict", "--ckpt_path", checkpoint, "--data.root", tmp_path / "images", *QUIET)

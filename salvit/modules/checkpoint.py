@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from pydoc import locate
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -10,7 +11,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from datamodules.folders import natural_key
-from salvit.extractors import Extractor, find_method
+from salvit.extractors import Extractor
+from salvit.losses import SaliencyLoss
 from salvit.vit.checkpoints import why_unreadable
 
 Description = dict[str, Any]
@@ -202,13 +204,20 @@ def load_described(
         described = "no model" if stored is None else f"a {stored['class_path']}"
         raise ValueError(f"{path} describes {described}, not a {public_path(kind)}")
     arguments = dict(stored["init_args"])
-    if "extractor" in arguments:
-        extractor = arguments["extractor"]
-        arguments["extractor"] = find_method(extractor["class_path"])(**extractor["init_args"])
+    for name, base in (("extractor", Extractor), ("loss", SaliencyLoss)):
+        if name in arguments:
+            arguments[name] = _made(arguments[name], base)
     module = kind(**{**arguments, **options})
     module.on_load_checkpoint(content)
     module.load_state_dict(content["state_dict"])
     return module.to(map_location or "cpu")
+
+
+def _made(described: Description, base: type) -> Any:
+    kind = locate(described["class_path"])
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise ValueError(f"the checkpoint names {described['class_path']}, which is no {base.__name__}")
+    return kind(**described["init_args"])
 
 
 def without_backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -153,6 +153,17 @@ def test_a_checkpoint_needs_no_option_of_the_model(saved):
     assert SaliencyModule.load_from_checkpoint(path, lr=0.5).lr == 0.5
 
 
+def test_only_classes_of_the_right_kind_are_made(saved):
+    content = torch.load(saved[1], weights_only=True)
+    content["salvit"]["init_args"]["loss"] = {
+        "class_path": "os.system",
+        "init_args": {"command": "touch exploded"},
+    }
+    torch.save(content, saved[1])
+    with pytest.raises(ValueError, match=r"names os\.system, which is no SaliencyLoss"):
+        SaliencyModule.load_from_checkpoint(saved[1])
+
+
 def test_an_option_that_contradicts_a_checkpoint_is_refused(saved, vit_file):
     for options in ({"extractor": Rollout()}, {"center_bias": False}, {"vit": vit_file(1)}):
         with pytest.raises(ValueError, match="belongs to another model"):
