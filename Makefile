@@ -43,8 +43,8 @@ $(INSTALLED): pyproject.toml
 demo: export OMP_NUM_THREADS ?= 1
 demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a smoke run)
 	rm -rf $(RUNS)/demo
-	$(call fit_and_test,$(DEMO),demo/raw_attention,$(TABLE_ONLY))
-	$(call fit_and_test,$(DEMO) --name demo/salient_attention --model.extractor SalientAttention,demo/salient_attention,$(TABLE_ONLY))
+	$(call fit_and_test,$(DEMO),$(TABLE_ONLY))
+	$(call fit_and_test,$(DEMO) --name demo/salient_attention --model.extractor SalientAttention,$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/demo --title 'salvit demo: does a ViT look where people look?'
 
 test: $(INSTALLED) ## the tests that take minutes in all
@@ -64,15 +64,15 @@ bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
 backbone: $(INSTALLED) ## train the embedded ViT anew (overwrites salvit/weights)
-	$(call fit_and_test,--config experiments/backbone.yaml --runs $(RUNS) $(ARGS),backbone)
+	$(call fit_and_test,--config experiments/backbone.yaml --runs $(RUNS) $(ARGS))
 
 osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
-	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),osie,$(TABLE_ONLY))
+	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/osie --title 'salvit on OSIE'
 
 sweep-k: $(INSTALLED) ## Table 3's ablation: how many salient locations; CONFIG=, KS="8 16", ARGS=
 	set -e; for k in $(KS); do \
-	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --model.extractor.k $$k $(ARGS),sweep-k/k=$$k,$(TABLE_ONLY)); \
+	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --model.extractor.k $$k $(ARGS),$(TABLE_ONLY)); \
 	done
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 
@@ -82,7 +82,7 @@ methods: $(INSTALLED) ## write docs/methods.md anew: which method works on which
 clean: ## remove the virtual environment and caches, not the runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-# $(1): options of both stages; $(2): name of the experiment, whose newest checkpoint is tested; $(3): options of test.
+# $(1): options of both stages; $(2): options of test.
 define fit_and_test
-$(SALVIT) fit $(1) && $(SALVIT) test $(1) $(3) --ckpt_path "$$(ls -t $(RUNS)/$(2)/version_*/checkpoints/last.ckpt | head -n 1)"
+$(SALVIT) fit $(1) && $(SALVIT) test $(1) $(2) --ckpt_path last
 endef

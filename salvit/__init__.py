@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from salvit.extractors import extract as extract
+    from salvit.modules import load_saliency as load_saliency
     from salvit.vit import load_vit as load_vit
 
 __version__ = "0.1.0"
 
-_FUNCTIONS = {"extract": "salvit.extractors", "load_vit": "salvit.vit"}
+_FUNCTIONS = {"extract": "salvit.extractors", "load_saliency": "salvit.modules", "load_vit": "salvit.vit"}
 _SUBMODULES = (
     "callbacks",
     "cp",
@@ -26,7 +27,7 @@ _SUBMODULES = (
     "vit",
 )
 
-__all__ = ["extract", "load_vit"]
+__all__ = ["extract", "load_saliency", "load_vit"]
 
 
 def __getattr__(name: str) -> Any:

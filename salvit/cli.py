@@ -17,14 +17,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-import salvit.modules  # noqa: F401  (its classes are then known by name)
 from datamodules.base import SaliencyDataModule
 from salvit.callbacks.config import LogConfig
+from salvit.callbacks.last_checkpoint import LastCheckpoint
 from salvit.callbacks.progress import ProgressBar
 from salvit.callbacks.provenance import Provenance
+from salvit.checkpoint_option import choose_checkpoint, with_description
 from salvit.failure import one_clear_error, plain_warnings
 from salvit.loggers import claim_version, finish_wandb, wandb_logger
-from salvit.modules.checkpoint import check_readable
+from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.modules.checkpoint import check_same_model, read_checkpoint
 from salvit.parser import ArgumentParser
 from salvit.quiet import is_quiet, quieten
 from salvit.vit import ViT, patch_grid
@@ -39,31 +41,47 @@ class SalvitCLI(LightningCLI):
     What was typed is checked before anything is written: the options are parsed, the model, the data and the trainer
     are built, and only then is the run's folder made, `RUNS/NAME/version_N`, and W&B told of it.
 
-    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. The checkpoints of
-    `salvit.modules` carry none under the name it looks for: the description in those of the SaliencyModule is
-    compared with the configuration instead, and a difference is an error that names it (`salvit.modules.checkpoint`).
+    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. Here the description in a
+    checkpoint stands below what is typed, and a difference is an error that names it (`salvit.modules.checkpoint`).
+
+    Args:
+        arguments: command and options.
+        **options: as for LightningCLI.
     """
 
+    def __init__(self, arguments: Sequence[str], **options: Any) -> None:
+        self.arguments = list(arguments)
+        self.checkpoint: Path | None = None
+        super().__init__(LightningModule, LightningDataModule, args=self.arguments, **options)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options that say where a run is recorded."""
+        """Add the options that say where a run is recorded, and which decoder is scored."""
         add = parser.add_argument
         add("--name", type=str | None, help="of the experiment, may hold /; default: the config file's name")
         add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
         add("--wandb", type=bool | str, default=True, help="W&B: true, false, or the name of a project")
+        add("--untrained", type=bool, default=False, help="score or predict with random weights, unfitted")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and look at the checkpoint before anything is built."""
         with one_clear_error(status=2):
             try:
-                super().parse_arguments(parser, args)
+                self.config = parser.parse_args(with_description(self.arguments))
             except OmegaConfBaseException as error:  # ${…} that leads nowhere
                 reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
                 raise MisconfigurationException(f"{error.full_key}: {reason}") from error
-            options = self.config[self.config["subcommand"]]
+            command = self.config["subcommand"]
+            options = self.config[command]
             options["name"] = experiment_name(options["name"], options.get("config"))
-            path = options.get("ckpt_path")
-            if path and path not in ("best", "last", "hpc") and ":" not in str(path):
-                check_readable(Path(path))
+            self.checkpoint = choose_checkpoint(command, options)
+            self.stored = None if self.checkpoint is None else read_checkpoint(self.checkpoint).get("salvit")
+            options["ckpt_path"] = None  # until Lightning has looked there for hyperparameters
+
+    def before_instantiate_classes(self) -> None:
+        """Hand the checkpoint to Lightning, which loads nothing but tensors."""
+        options = self.config[self.config["subcommand"]]
+        options["ckpt_path"] = None if self.checkpoint is None else str(self.checkpoint)
+        options["weights_only"] = True
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with them was typed wrong."""
@@ -73,11 +91,18 @@ class SalvitCLI(LightningCLI):
                 self.datamodule.setup(self.subcommand)
                 if isinstance(vit := getattr(self.model, "vit", None), ViT):
                     patch_grid(vit, self.datamodule.image_size)
+            if isinstance(self.model, SaliencyModule | ClassificationModule):
+                if self.checkpoint is not None:
+                    check_same_model(self.stored, self.model.description)
+                self.model.untrained = self._options()["untrained"]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
         options = self._options()
-        self.trainer_defaults["callbacks"] += display(options["trainer"])
+        record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
+        keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
+        callbacks = [record, *([LastCheckpoint()] if keeps else []), *display(options["trainer"])]
+        self.trainer_defaults = {"callbacks": callbacks}
         place = CSVLogger(options["runs"], options["name"])  # writes nothing yet
         if (
             options["trainer"]["default_root_dir"] is None
@@ -169,7 +194,8 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
         ('osie', 'agcam/voc')
     """
     if name is None:
-        return Path(str(configs[0])).stem if configs else "default"
+        files = [Path(str(config)) for config in configs or () if str(config).endswith((".yaml", ".yml"))]
+        return files[0].stem if files else "default"
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ValueError(
@@ -221,8 +247,7 @@ def run(args: list[str] | None = None) -> SalvitCLI:
     quieten()
     with one_clear_error(), plain_warnings(), finish_wandb():
         return SalvitCLI(
-            LightningModule,
-            LightningDataModule,
+            sys.argv[1:] if args is None else args,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,
@@ -230,6 +255,4 @@ def run(args: list[str] | None = None) -> SalvitCLI:
             save_config_callback=LogConfig,
             parser_kwargs={"parser_mode": "omegaconf+", "prog": "salvit", "allow_abbrev": False},
             parser_class=ArgumentParser,
-            trainer_defaults={"callbacks": [Provenance(sys.argv[1:] if args is None else args)]},
-            args=args,
         )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 _WARNINGS = (
     # The frozen backbone is in eval mode on purpose.
     r"Found \d+ module\(s\) in eval mode at the start of training",
-    # Predicting writes no checkpoint, so it needs no callback that does.
-    r"Be aware that when using `ckpt_path`.*ModelCheckpoint",
+    # Only a fit writes checkpoints: no other command needs the callbacks that do.
+    r"Be aware that when using `ckpt_path`.*Checkpoint",
     # Every run has a folder of its own, also one that starts from the checkpoint of another.
     r"The dirpath has changed from",
     # Lightning 2.6 on torch 2.15: theirs to mend.

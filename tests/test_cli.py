@@ -1,6 +1,8 @@
 """The command line as people use it; in this process, except where what matters is the process."""
 
 import csv
+import hashlib
+import json
 import os
 import re
 import resource
@@ -63,6 +65,7 @@ MAKERS = {
     "ImageNetValDataModule": make_imagenet,
 }
 SALIENT = ("--model.extractor", "SalientAttention")
+UNTRAINED = ("--untrained", "true")
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
 
@@ -243,7 +246,7 @@ def test_configurations(path, roots, capsys):
     root = roots(data["class_path"].rpartition(".")[2], data["init_args"].get("release", "2017"))
     options = ["--config", path, "--trainer.fast_dev_run", "true", *(["--data.root", root] if root else [])]
     for stage in stages(config):
-        cli = call(stage, *options)
+        cli = call(stage, *options, *(UNTRAINED if stage != "fit" else ()))
         logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
         if stage == "fit":
             assert cli.trainer.global_step == 1
@@ -284,7 +287,7 @@ def small_backbone(options, vit_file):
 @pytest.mark.parametrize(
     "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
 )
-def test_experiments(path, roots, vit_file):
+def test_experiments(path, roots, vit_file, request):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
@@ -295,8 +298,12 @@ def test_experiments(path, roots, vit_file):
         *(["--data.root", root] if root else FEW),
         *small_backbone(config.get("model", {}).get("init_args", {}), vit_file),
     ]
+    options += ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
     for stage in [stage for stage in stages(config) if stage != "validate"]:
-        call(stage, *configs, "--trainer.fast_dev_run", "true", *options, "--data.num_workers", "0", *QUIET)
+        weights = UNTRAINED if stage != "fit" else ()
+        if stage == "predict":
+            weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
+        call(stage, *configs, *options, *weights)
 
 
 # The configuration
@@ -367,7 +374,7 @@ def test_a_run_repeats_itself(saliency):
 def test_only_training_multiplies_in_tf32(saliency):
     call("fit", *saliency, *popout_arguments())
     assert torch.get_float32_matmul_precision() == "high"
-    call("test", *saliency, *popout_arguments())
+    call("test", *saliency, *popout_arguments(*UNTRAINED))
     assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -383,7 +390,7 @@ def checkpoint(saliency):
 
 def test_test_scores_the_checkpoint(checkpoint, saliency):
     scores = call("test", *saliency, *popout_arguments("--ckpt_path", checkpoint)).trainer.callback_metrics
-    fresh = call("test", *saliency, *popout_arguments()).trainer.callback_metrics
+    fresh = call("test", *saliency, *popout_arguments(*UNTRAINED)).trainer.callback_metrics
     assert scores["test/CC"] != fresh["test/CC"]
     assert "Scores" not in str(scores)
 
@@ -405,7 +412,7 @@ def test_a_checkpoint_of_another_backbone(checkpoint, vit_file, capsys):
         )
         assert message.startswith("the checkpoint belongs to another model")
         assert "weights_sha256" in message
-        assert "config.yaml" in message
+        assert "taken from the checkpoint" in message
 
 
 def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
@@ -413,8 +420,8 @@ def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
         capsys,
         "test",
         *saliency,
-        "--model.extractor",
-        "RawAttention",
+        "--model.extractor.per_head",
+        "false",
         *popout_arguments("--ckpt_path", checkpoint),
     )
     assert "extractor: " in message
@@ -428,6 +435,200 @@ def test_a_checkpoint_that_is_none(saliency, capsys):
     assert "cannot read the checkpoint a.ckpt" in failure(
         capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
     )
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+@pytest.fixture
+def trapped(checkpoint):
+    """A checkpoint that makes a file if it is unpickled."""
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "trap": Bomb()}, checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    "way", ["path", "last", "best", "http://127.0.0.1:9/a.ckpt", "file:{}", "hpc", "registry:a/b"]
+)
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_no_way_to_a_checkpoint_runs_code_in_it(trapped, saliency, capsys, way, stage):
+    trapped.rename(trapped.with_name("hpc_ckpt_1.ckpt")) if way == "hpc" else None
+    typed = {"path": trapped, "file:{}": f"file:{trapped.absolute()}"}.get(way, way)
+    message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", typed))
+    assert re.search("Python objects|no checkpoint", message)
+    assert not Path("exploded").exists()
+
+
+def test_the_check_of_weights_cannot_be_switched_off(checkpoint, saliency, capsys):
+    message = failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", checkpoint, "--weights_only", "false")
+    )
+    assert message.startswith("--weights_only false is refused")
+
+
+def test_lightning_is_told_to_load_tensors_alone(checkpoint, saliency, monkeypatch):
+    seen = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **options: seen.append(options) or load(*a, **options))
+    call("fit", *saliency, *popout_arguments("--ckpt_path", "last", "--trainer.max_epochs", "2"))
+    assert len(seen) >= 2
+    assert all(options["weights_only"] for options in seen)
+
+
+def record_of(cli):
+    return json.loads((Path(cli.trainer.log_dir) / "run.json").read_text())
+
+
+def test_last_is_the_newest_fit_of_the_experiment(checkpoint, saliency, monkeypatch):
+    said = []
+    monkeypatch.setattr("salvit.checkpoint_option.rank_zero_info", said.append)
+    call("fit", *saliency, *popout_arguments("--model.lr", "0.1"))
+    call("fit", *saliency, *popout_arguments("--trainer.logger.name", "other"))
+    record = record_of(call("test", *saliency, *popout_arguments("--ckpt_path", "last")))
+    newest = Path("runs/default/version_1/checkpoints/last.ckpt")
+    [line] = said
+    assert line.startswith(f"taking {newest}, fitted on 20")
+    assert record["checkpoint"] == str(newest.resolve())
+    assert record["checkpoint_sha256"] == hashlib.sha256(newest.read_bytes()).hexdigest()
+    assert (record["name"], record["untrained"]) == ("default", False)
+    assert record["model"] == f"{Path(saliency[3]).name} · raw_attention:per_head=true"
+
+
+def test_last_resumes_the_newest_fit(checkpoint, saliency):
+    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", "last", "--trainer.max_epochs", "3"))
+    assert cli.trainer.global_step == 6
+    assert record_of(cli)["checkpoint"] == str(checkpoint.resolve())
+
+
+def test_best_is_what_a_checkpoint_callback_watched(saliency, capsys):
+    watch = ("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/KLD")
+    call("fit", *saliency, *popout_arguments(*watch, "--trainer.callbacks.filename", "low"))
+    cli = call("test", *saliency, *popout_arguments("--ckpt_path", "best"))
+    assert record_of(cli)["checkpoint"].endswith("version_0/checkpoints/low.ckpt")
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_last_and_best_where_there_is_none(saliency, capsys, stage):
+    for which, said in (("last", "no checkpoint last.ckpt"), ("best", "no best checkpoint")):
+        message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", which))
+        assert message.startswith(f"{said} under runs/default")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_a_model_that_was_not_fitted_is_no_result(saliency, capsys, stage):
+    message = failure(capsys, stage, *saliency, *popout_arguments())
+    assert "`salvit fit` makes one, and there is none under runs/default" in message
+    assert "--untrained true takes random weights" in message
+    assert not Path("runs").exists()
+
+
+def test_the_newest_candidate_is_named(checkpoint, saliency, capsys):
+    message = failure(capsys, "test", *saliency, *popout_arguments())
+    assert f"the newest of this experiment is --ckpt_path {checkpoint}, fitted on 20" in message
+    classifier = ("--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", saliency[3])
+    assert "needs a checkpoint" in failure(capsys, "test", *classifier, *popout_arguments())
+
+
+def test_results_of_an_untrained_decoder_say_so(saliency, capsys):
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    with pytest.warns(UserWarning, match="untrained decoder"):
+        cli = call("test", *saliency, *popout_arguments(*UNTRAINED, *scores))
+    record = record_of(cli)
+    assert (record["untrained"], record["checkpoint"], record["checkpoint_sha256"]) == (True, None, None)
+    assert record["model"].endswith(", untrained decoder")
+    title, _, *table = (Path(cli.trainer.log_dir) / "scores.md").read_text().splitlines()
+    assert title.endswith("untrained decoder")
+    assert any(line.startswith("| RawAttention, untrained decoder |") for line in table)
+    assert "untrained decoder" in capsys.readouterr().out
+
+
+def test_untrained_contradicts_a_checkpoint(checkpoint, saliency, capsys):
+    message = failure(capsys, "test", *saliency, *popout_arguments(*UNTRAINED, "--ckpt_path", checkpoint))
+    assert "--untrained true contradicts --ckpt_path" in message
+
+
+@pytest.mark.parametrize("epochs", [3, 12])
+@pytest.mark.parametrize("checkpointing", [(), ("--trainer.callbacks", "LearningRateMonitor")])
+def test_last_is_the_last_epoch_however_often_is_validated(saliency, epochs, checkpointing):
+    options = ("--trainer.check_val_every_n_epoch", "10", "--trainer.max_epochs", epochs, *checkpointing)
+    cli = call("fit", *saliency, *popout_arguments(*options))
+    [path] = Path("runs").rglob("*.ckpt")
+    assert path == Path("runs/default/version_0/checkpoints/last.ckpt")
+    stored = torch.load(path, weights_only=True)
+    assert (stored["epoch"], stored["global_step"]) == (epochs - 1, cli.trainer.global_step)
+    for name, tensor in cli.model.decoder.state_dict().items():
+        torch.testing.assert_close(stored["state_dict"][f"decoder.{name}"], tensor, rtol=0, atol=0)
+
+
+def test_no_config_writes_its_last_epoch_by_itself():
+    for path in EXPERIMENTS:
+        assert "filename: last" not in path.read_text(), path
+
+
+def test_a_fit_without_checkpoints(saliency):
+    call("fit", *saliency, *popout_arguments("--trainer.enable_checkpointing", "false"))
+    assert not list(Path("runs").rglob("*.ckpt"))
+
+
+def test_a_checkpoint_is_all_that_test_needs(saliency):
+    extractor = ("--model.extractor", "Rollout", "--model.extractor.start_layer", "1")
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    fitted = call("fit", *saliency, *popout_arguments(*extractor, "--model.center_bias", "true"))
+    [path] = Path("runs").rglob("last.ckpt")
+    typed = call("test", "--ckpt_path", path, *QUIET)
+    assert repr(typed.model.extractor) == repr(fitted.model.extractor)
+    assert len(typed.datamodule.dataset("test")) == 3
+    assert (Path(typed.trainer.log_dir) / "scores.md").is_file()
+    whole = call(
+        "test",
+        *saliency,
+        *extractor,
+        *popout_arguments("--model.center_bias", "true", *scores, "--ckpt_path", path),
+    )
+    assert typed.trainer.callback_metrics == whole.trainer.callback_metrics
+
+
+def test_a_fit_that_is_resumed_keeps_its_hyperparameters(saliency):
+    options = ("--model.lr", "0.25", "--model.loss", "SaliencyLoss", "--model.loss.cc", "0.5")
+    call("fit", *saliency, *popout_arguments(*options))
+    [path] = Path("runs").rglob("last.ckpt")
+    cli = call("fit", "--ckpt_path", path, "--trainer.max_epochs", "2", "--model.weight_decay", "0.5", *QUIET)
+    assert cli.trainer.global_step == 4
+    assert (cli.model.lr, cli.model.weight_decay, cli.model.warmup_epochs) == (0.25, 0.5, 0)
+    assert cli.model.loss.weights == {"kld": 1.0, "cc": 0.5, "nss": 0.0}
+
+
+def test_a_checkpoint_and_a_folder_are_all_that_predict_needs(checkpoint, tmp_path):
+    write_image(tmp_path / "images/a.jpg", (20, 30), 0)
+    cli = call("predict", "--ckpt_path", checkpoint, "--data.root", tmp_path / "images", *QUIET)
+    assert cli.datamodule.image_size == (32, 32)
+    expected = salvit.load_saliency(checkpoint)(Image.open(tmp_path / "images/a.jpg"))
+    np.testing.assert_allclose(np.load("runs/predict/maps/a.npy"), expected, rtol=1e-5)
+
+
+def test_the_size_of_images_is_the_checkpoints_with_other_data(checkpoint, tmp_path):
+    root = make_mit300(tmp_path / "data")
+    mit300 = ("--config", ROOT / "experiments/mit300.yaml", "--data.root", root, "--data.num_workers", "0")
+    assert call("predict", *mit300, "--ckpt_path", checkpoint, *QUIET).datamodule.image_size == (32, 32)
+
+
+def test_an_option_that_contradicts_the_checkpoint(checkpoint, capsys):
+    for option in (("--model.center_bias", "true"), ("--model.extractor", "Rollout")):
+        message = failure(capsys, "test", "--ckpt_path", checkpoint, *option, *QUIET)
+        assert message.startswith("the checkpoint belongs to another model")
+    assert not Path("runs/default/version_1").exists()
+
+
+def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
+    model = ("--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", vit_file())
+    call("fit", *model, *popout_arguments())
+    [path] = Path("runs").rglob("last.ckpt")
+    cli = call("test", "--ckpt_path", path, *QUIET)
+    assert 0 <= float(cli.trainer.callback_metrics["test/accuracy"]) <= 1
 
 
 # What people type wrongly
@@ -478,7 +679,7 @@ def test_wrong_commands(capsys):
         (["--model.vit", "vit_bas_patch16_224"], "did you mean vit_base_patch16_224"),
         (["--model.vit", "resnet18"], '"resnet18" is not a plain ViT'),
         (["--model.vit", "nowhere.safetensors"], "no weights file nowhere.safetensors"),
-        (["--model.warmup_epochs", "6"], "warmup_epochs=6.0"),
+        (["--model.warmup_epochs", "-1"], "warmup_epochs=-1"),
         (["--name", "../a"], "^--name '../a' must be a name"),
         (["--data.num_workers", "-1"], "^num_workers -1 must be at least 0"),
         (["--trainer.precision", "bf16-true"], "use one of 32-true, 16-mixed, bf16-mixed"),
@@ -533,7 +734,7 @@ def test_root_from_the_environment(saliency, salicon, monkeypatch):
     monkeypatch.setenv("SALVIT_SALICON_ROOT", str(salicon))
     arguments = salicon_arguments(salicon, "--trainer.fast_dev_run", "true")
     without_root = [value for key, value in enumerate(arguments) if key not in (2, 3)]
-    assert call("test", *saliency, *without_root).trainer.callback_metrics["test/CC"].isfinite()
+    assert call("test", *saliency, *without_root, *UNTRAINED).trainer.callback_metrics["test/CC"].isfinite()
 
 
 def test_half_a_dataset(saliency, salicon, capsys):
@@ -546,14 +747,16 @@ def test_half_a_dataset(saliency, salicon, capsys):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_truncated_image(saliency, salicon, capsys, workers):
     path = cut(salicon / f"images/val/{stem('val', 2)}.jpg")
-    message = failure(capsys, "test", *saliency, *salicon_arguments(salicon, "--data.num_workers", workers))
+    message = failure(
+        capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED, "--data.num_workers", workers)
+    )
     assert message.startswith(f"{path}: cannot read the image")
     assert "on_error='skip'" in message
 
 
 def test_corrupt_mat(saliency, salicon, capsys):
     path = cut(salicon / f"fixations/val/{stem('val', 2)}.mat")
-    assert failure(capsys, "test", *saliency, *salicon_arguments(salicon)).startswith(
+    assert failure(capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED)).startswith(
         f"{path}: cannot read the MATLAB file"
     )
 
@@ -564,7 +767,7 @@ def test_bad_images_are_skipped_and_counted(saliency, salicon):
         salicon, "--data.on_error", "skip", "--trainer.callbacks", "salvit.callbacks.scores.Scores"
     )
     with pytest.warns(UserWarning, match="left out 1 of 3 images of the val split"):
-        cli = call("test", *saliency, *arguments)
+        cli = call("test", *saliency, *arguments, *UNTRAINED)
     assert [item.name for item in cli.datamodule.skipped] == [stem("val", 2)]
     # A row of the model, two baselines and people for each of two images.
     assert len((Path(cli.trainer.log_dir) / "per_image.csv").read_text().splitlines()) == 1 + 4 * 2
@@ -575,7 +778,7 @@ def test_fixations_outside_and_images_without_any(saliency, salicon):
     write_gaze(salicon / f"fixations/val/{stem('val', 1)}.mat", outside)
     write_gaze(salicon / f"fixations/val/{stem('val', 2)}.mat", [])
     with pytest.warns(UserWarning, match="2 fixations of the val|test split lie outside"):
-        cli = call("test", *saliency, *salicon_arguments(salicon))
+        cli = call("test", *saliency, *salicon_arguments(salicon, *UNTRAINED))
     assert all(value.isfinite() for value in cli.trainer.callback_metrics.values())
 
 
@@ -598,7 +801,7 @@ def test_images_of_every_mode(saliency, tmp_path):
         "--trainer.callbacks.folder",
         "maps",
     )
-    call("predict", *saliency, *options, *QUIET, *writer, "--trainer.logger", "false")
+    call("predict", *saliency, *options, *QUIET, *writer, *UNTRAINED, "--trainer.logger", "false")
     assert {path.stem for path in Path("maps").glob("*.npy")} == {"L", "RGBA", "CMYK", "P", "LA"}
     assert all(np.load(path).shape == (20, 30) for path in Path("maps").glob("*.npy"))
 
@@ -782,7 +985,15 @@ def test_two_processes_score_as_one(saliency, salicon, stranger):
     for devices in (1, 2):
         arguments = salicon_arguments(salicon, "--trainer.callbacks", "salvit.callbacks.scores.Scores")
         done = in_a_process(
-            "-m", "salvit", "test", *saliency, *arguments, "--trainer.devices", devices, env=stranger
+            "-m",
+            "salvit",
+            "test",
+            *saliency,
+            *arguments,
+            *UNTRAINED,
+            "--trainer.devices",
+            devices,
+            env=stranger,
         )
         assert done.returncode == 0, done.stderr
         scores.append(Path(f"runs/default/version_{devices - 1}/scores.md").read_text())

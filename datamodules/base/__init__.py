@@ -23,6 +23,7 @@ from datamodules.base.files import ExplanationDataModule, FilesDataModule, Skipp
 from datamodules.base.fixations import fixation_counts, fixation_density, inside, mean_density
 from datamodules.base.folders import divided, drawn, list_images, picture_suffixes, unique_names
 from datamodules.base.images import (
+    as_rgb,
     read_bright,
     read_density,
     read_image,

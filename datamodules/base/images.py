@@ -113,9 +113,26 @@ def read_image(path: Path, upright: bool = True) -> Image.Image:
             signed integers, which have no defined white; names its path.
     """
     with _opened(path) as image:
-        orientation = _orientation(image)
-        pixels = _rgb(image)
-        is_upright = _orientation(image) != orientation  # Pillow turns a TIFF as it loads it
+        return _turned(image, upright)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Convert an opened image to upright 8-bit RGB, as :func:`read_image` does.
+
+    Args:
+        image: of any mode.
+
+    Raises:
+        CorruptFileError: if its pixels have no defined range.
+    """
+    _require_range(image, Path(getattr(image, "filename", "") or "the image"))
+    return _turned(image, upright=True)
+
+
+def _turned(image: Image.Image, upright: bool) -> Image.Image:
+    orientation = _orientation(image)
+    pixels = _rgb(image)
+    is_upright = _orientation(image) != orientation  # Pillow turns a TIFF as it loads it
     if upright == is_upright or orientation not in _TURNS:
         return pixels
     return pixels.transpose(_TURNS[orientation if upright else _OPPOSITE.get(orientation, orientation)])

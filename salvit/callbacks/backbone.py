@@ -35,7 +35,7 @@ class BackboneWriter(Callback):
         }
         datamodule = getattr(trainer, "datamodule", None)
         description = {
-            **pl_module.description,
+            **pl_module.weights_description,
             "label_names": getattr(datamodule, "class_names", []),
             "command": " ".join(["salvit", *sys.argv[1:]]),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),

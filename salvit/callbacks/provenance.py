@@ -1,10 +1,12 @@
 """How a run came about: command, versions, machine and time, beside its results."""
 
+import hashlib
 import json
 import shlex
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,15 +18,28 @@ from salvit.machine import device_name, machine, versions
 class Provenance(Callback):
     """Writes `run.json` in the log folder when a stage starts, and again, with the seconds it took, when it ends.
 
-    It holds `command`, `stage`, `started` (local time, ISO 8601), `seconds` (None until the end), `machine`,
-    `device` and `versions`.
+    It holds `command`, `stage`, `name` of the experiment, `model` (as a row of a table), `checkpoint` (absolute path,
+    None without one) with `checkpoint_sha256`, `untrained` (whether random weights were asked for), `started` (local
+    time, ISO 8601), `seconds` (None until the end), `machine`, `device` and `versions`.
 
     Args:
         arguments: what was typed after the program's name.
+        name: of the experiment.
+        checkpoint: the file that the weights are from.
+        untrained: whether a model that is not fitted was asked for.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        name: str | None = None,
+        checkpoint: Path | None = None,
+        untrained: bool = False,
+    ) -> None:
         self.command = shlex.join(["salvit", *arguments])
+        self.name = name
+        self.checkpoint = checkpoint
+        self.untrained = untrained
         self.record: dict[str, Any] = {}
         self.start = 0.0
 
@@ -34,6 +49,11 @@ class Provenance(Callback):
         self.record = {
             "command": self.command,
             "stage": stage,
+            "name": self.name,
+            "model": getattr(pl_module, "model_name", type(pl_module).__name__),
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint.resolve()),
+            "checkpoint_sha256": None if self.checkpoint is None else _sha256(self.checkpoint),
+            "untrained": self.untrained,
             "started": datetime.now().isoformat(timespec="seconds"),
             "seconds": None,
             "machine": machine(),
@@ -53,3 +73,8 @@ class Provenance(Callback):
             return
         with atomic_write(f"{folder}/run.json") as file:
             file.write((json.dumps(self.record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

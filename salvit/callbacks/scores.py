@@ -118,6 +118,7 @@ class Scores(Callback):
         if trainer.is_global_zero:
             for profile in pl_module.profiles:
                 title = title_of(_datamodule(trainer), "test", len(names), profile)
+                title += ", untrained decoder" if pl_module.untrained else ""
                 scores = _of(profile, per_image)
                 _write(folder, title, profile, _of(profile, rows), scores, names)
                 if categories and folder is not None:
@@ -213,7 +214,7 @@ def _of(profile: Profile, rows: dict[str, dict[str, T]]) -> dict[str, dict[str, 
 
 def _extractor_name(module: LightningModule) -> str:
     assert isinstance(module, SaliencyModule)
-    return type(module.extractor).__name__
+    return type(module.extractor).__name__ + (", untrained decoder" if module.untrained else "")
 
 
 def title_of(data: SaliencyDataModule, split: str, images: int, profile: Profile = "exact") -> str:

@@ -1,20 +1,71 @@
-"""What a checkpoint says about the model it belongs to, and the refusal of any other."""
+"""Checkpoints: where they are, what they say about their model, and the refusal of any other."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from pydoc import locate
+from typing import Any, Literal, TypeVar
 
 import torch
+from lightning.pytorch import LightningModule
+from natsort import natsorted
 from torch import Tensor
 
-from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor
-from salvit.vit import ViT, weights_hash
+from salvit.losses import SaliencyLoss
+from salvit.vit.checkpoints import why_unreadable
 
 Description = dict[str, Any]
+Which = Literal["last", "best"]
+_Module = TypeVar("_Module", bound=LightningModule)
+
+_NOT_COMPARED = ("vit", "init_args", "data")
 
 
-def check_readable(path: Path) -> None:
-    """Raise unless a file is a checkpoint.
+def find_checkpoint(which: Which, folder: Path) -> Path:
+    """Find a checkpoint of the newest fit of an experiment that has one.
+
+    Args:
+        which: "last", the last epoch's; or "best", the best by the score that a `ModelCheckpoint` monitored.
+        folder: of the experiment: `folder/version_N/checkpoints`, or `folder/checkpoints`, has the checkpoints.
+
+    Raises:
+        FileNotFoundError: if there is none; the message says what was looked for and where.
+    """
+    for last in _last_checkpoints(folder):
+        found = last if which == "last" else _best_beside(last)
+        if found is not None:
+            return found
+    if which == "best":
+        raise FileNotFoundError(
+            f"no best checkpoint under {folder}: a fit leaves one if its config has a ModelCheckpoint with `monitor`; "
+            "`last` takes the last epoch"
+        )
+    raise FileNotFoundError(
+        f"no checkpoint last.ckpt under {folder}: `salvit fit` leaves one in version_N/checkpoints"
+    )
+
+
+def _last_checkpoints(folder: Path) -> Iterator[Path]:
+    """The last epochs of the fits in a folder, the newest fit first."""
+    versions = natsorted(folder.glob("version_*"), key=str, reverse=True)
+    candidates = (place / "checkpoints/last.ckpt" for place in (*versions, folder))
+    return (path for path in candidates if path.is_file())
+
+
+def _best_beside(last: Path) -> Path | None:
+    """The best checkpoint of a fit, by what its last one says; the folder may have been moved since."""
+    states = read_checkpoint(last).get("callbacks", {}).values()
+    paths = [
+        last.parent / Path(state["best_model_path"]).name
+        for state in states
+        if state.get("monitor") and state.get("best_model_path")
+    ]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU: tensors and plain values, nothing that runs code.
 
     Args:
         path: of the file.
@@ -23,48 +74,86 @@ def check_readable(path: Path) -> None:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds more than tensors and plain values, or is something else.
     """
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(
-            f"no checkpoint {path}: --ckpt_path takes a file that `salvit fit` has written"
+            f"no checkpoint {path}: --ckpt_path takes `last`, `best`, or a file on this machine that `salvit fit` "
+            "has written"
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises RuntimeError, UnpicklingError, EOFError, struct.error, KeyError and more on damaged files.
     except Exception as error:
-        raise ValueError(
-            f"cannot read the checkpoint {path} ({type(error).__name__}): is it whole?"
-        ) from error
+        raise ValueError(f"cannot read the checkpoint {path}: {why_unreadable(Path(path), error)}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(
             f"{path} is no Lightning checkpoint: --ckpt_path takes a file that `salvit fit` has written"
         )
+    return content
 
 
-def describe(name: str, extractor: Extractor, decoder: SaliencyDecoder, vit: ViT) -> Description:
-    """Describe a saliency model in plain values, as they are stored in checkpoints.
+def describe(module: LightningModule, init_args: dict[str, Any], **must_match: Any) -> Description:
+    """Describe a model in plain values, as they are stored in its checkpoints.
 
     Args:
-        name: of the backbone.
-        extractor: of the maps.
-        decoder: on top.
-        vit: the backbone.
-
-    Returns:
-        Backbone's name and weights' SHA-256, the extractor's class and options, the decoder's channels and
-        whether it has a center bias.
+        module: whose class is named.
+        init_args: arguments of its constructor that make it again; an extractor as a class path and its arguments.
+        **must_match: in what a model must agree with this one to load its checkpoints.
     """
     return {
-        "vit": name,
-        "weights_sha256": weights_hash(vit),
-        "extractor": {
-            "class_path": f"{type(extractor).__module__}.{type(extractor).__qualname__}",
-            "init_args": extractor.options(),
-        },
-        "decoder": {
-            "channels": [layer.in_channels for layer in decoder.convolutions],
-            "center_bias": decoder.center_bias is not None,
-        },
+        "class_path": public_path(type(module)),
+        "init_args": init_args,
+        "vit": init_args["vit"],
+        **must_match,
     }
+
+
+def describe_extractor(extractor: Extractor) -> Description:
+    """Class path and arguments of an extractor.
+
+    Example:
+        >>> from salvit.extractors import Rollout
+        >>> describe_extractor(Rollout())["class_path"]
+        'salvit.extractors.Rollout'
+    """
+    return {"class_path": public_path(type(extractor)), "init_args": extractor.options()}
+
+
+def describe_data(module: LightningModule) -> Description | None:
+    """Class path and arguments of the datamodule that a module is trained on, None without one."""
+    try:
+        data = getattr(module.trainer, "datamodule", None)
+    except RuntimeError:  # of Lightning, where there is no trainer yet
+        data = None
+    if data is None:
+        return None
+    options = {
+        key: value for key, value in data.hparams.items() if not key.startswith("_")
+    }  # Lightning's own
+    return {"class_path": public_path(type(data)), "init_args": options}
+
+
+def public_path(kind: type) -> str:
+    """Import path of a class, by the outermost package that offers it: a path that outlives a moved file.
+
+    Example:
+        >>> from salvit.extractors.rollout import Rollout
+        >>> public_path(Rollout)
+        'salvit.extractors.Rollout'
+    """
+    parts = kind.__module__.split(".")
+    packages = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return next(
+        f"{package}.{kind.__name__}"
+        for package in packages
+        if getattr(sys.modules.get(package), kind.__name__, None) is kind or package == kind.__module__
+    )
+
+
+def stored_path(path: str | Path | None) -> str | None:
+    """A file's absolute path, so that a checkpoint finds it from any folder; names of models stay as they are."""
+    if path is None:
+        return None
+    return str(Path(path).resolve()) if Path(path).is_file() else str(path)
 
 
 def check_same_model(stored: Description | None, present: Description) -> None:
@@ -81,18 +170,54 @@ def check_same_model(stored: Description | None, present: Description) -> None:
         ValueError: if there is no description or they differ; the message names each difference and the remedy.
     """
     if stored is None:
-        raise ValueError("the checkpoint was not written by salvit's SaliencyModule: it describes no model")
+        raise ValueError("the checkpoint was not written by salvit's modules: it describes no model")
     differences = [
         f"  {key}: the checkpoint has {stored.get(key)}, this run has {present[key]}"
-        for key in ("weights_sha256", "extractor", "decoder")
-        if stored.get(key) != present[key]
+        for key in present
+        if key not in _NOT_COMPARED and stored.get(key) != present[key]
     ]
     if differences:
         raise ValueError(
             f"the checkpoint belongs to another model (backbone {stored.get('vit')!r}; here {present['vit']!r}):\n"
             + "\n".join(differences)
-            + "\nRun it with the config.yaml saved beside it, or without --ckpt_path."
+            + "\nLeave the model out of options and configs: it is taken from the checkpoint."
         )
+
+
+def load_described(
+    kind: type[_Module], path: str | Path, map_location: str | torch.device | None, options: dict[str, Any]
+) -> _Module:
+    """Make the module that a checkpoint describes, with its weights.
+
+    Args:
+        kind: class of the module.
+        path: of the checkpoint.
+        map_location: where to put it; on the CPU by default.
+        options: further arguments of the module; the model's own must agree with the checkpoint.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_checkpoint` and `check_same_model` say.
+    """
+    content = read_checkpoint(path)
+    stored = content.get("salvit")
+    if stored is None or stored["class_path"] != public_path(kind):
+        described = "no model" if stored is None else f"a {stored['class_path']}"
+        raise ValueError(f"{path} describes {described}, not a {public_path(kind)}")
+    arguments = dict(stored["init_args"])
+    for name, base in (("extractor", Extractor), ("loss", SaliencyLoss)):
+        if name in arguments:
+            arguments[name] = _made(arguments[name], base)
+    module = kind(**{**arguments, **options})
+    module.on_load_checkpoint(content)
+    module.load_state_dict(content["state_dict"])
+    return module.to(map_location or "cpu")
+
+
+def _made(described: Description, base: type) -> Any:
+    kind = locate(described["class_path"])
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        raise ValueError(f"the checkpoint names {described['class_path']}, which is no {base.__name__}")
+    return kind(**described["init_args"])
 
 
 def without_backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.data import resolve_model_data_config
@@ -11,7 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from salvit.modules.schedule import adamw_with_warmup, keep_configured
+from salvit.modules.checkpoint import (
+    check_same_model,
+    describe,
+    describe_data,
+    load_described,
+    stored_path,
+)
+from salvit.modules.naming import backbone_name
+from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.vit import ViT, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -67,14 +76,46 @@ class ClassificationModule(LightningModule):
         self.dense_weight = dense_weight
         self.label_smoothing = label_smoothing
         self.trained_steps = 0
-        self.vit, self.description = (
+        self.vit, self.weights_description = (
             _published(vit, weights, pretrained, num_classes)
             if isinstance(vit, str)
             else _from_scratch(vit, num_classes)
         )
+        self.untrained = False
+        self._name = backbone_name(vit, weights, pretrained)
+        architecture = vit if isinstance(vit, dict) else stored_path(vit)
+        self.description = describe(
+            self,
+            # The checkpoint holds all weights, so that those that training began with need not be there.
+            {
+                "num_classes": num_classes,
+                "vit": architecture,
+                "pretrained": False,
+                "dense_weight": dense_weight,
+                "label_smoothing": label_smoothing,
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "warmup_epochs": warmup_epochs,
+            },
+            num_classes=num_classes,
+            architecture=architecture,
+            dense_head=dense_weight > 0,
+        )
         self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: str | torch.device | None = None, **options: Any
+    ) -> "ClassificationModule":
+        """Make the ViT that a checkpoint describes, with its weights; see `SaliencyModule.load_from_checkpoint`."""
+        return load_described(cls, checkpoint_path, map_location, options)
+
+    @property
+    def model_name(self) -> str:
+        """The model as a row of a table."""
+        return f"{self._name}, untrained" if self.untrained else self._name
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images [B, 3, H, W] in [0, 1]: logits [B, num_classes]."""
@@ -112,10 +153,15 @@ class ClassificationModule(LightningModule):
             warmup_epochs=self.warmup_epochs,
         )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put in what the model is."""
+        checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on training with the learning rate and weight decay configured now."""
+        """Refuse a checkpoint of another architecture, and go on training with the weight decay configured now."""
+        check_same_model(checkpoint.get("salvit"), self.description)
         self.trained_steps = checkpoint["global_step"]
-        keep_configured(checkpoint, self.lr, self.weight_decay)
+        keep_weight_decay(checkpoint, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
         if len(batch["image"]):  # a process may have got none

@@ -16,6 +16,7 @@ from salvit.extractors import Extractor, name_of
 from salvit.extractors.choice import supported_methods
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.metrics.rows import PerImageRows
+from salvit.modules.naming import backbone_name
 from salvit.modules.results import Record, Results
 from salvit.scores import Case, Score, default_scores
 from salvit.source import code_of, package_hash
@@ -68,7 +69,7 @@ class ExplanationModule(LightningModule):
         super().__init__()
         if target not in ("label", "predicted"):
             raise ValueError(f'target must be "label" or "predicted"; got {target!r}')
-        self.model_name = _model_name(vit, weights, pretrained)
+        self.model_name = backbone_name(vit, weights, pretrained)
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
         self.methods = self._methods(extractors)
         self.scores = default_scores() if scores is None else scores
@@ -236,12 +237,6 @@ class ExplanationModule(LightningModule):
 
 IRRELEVANT = frozenset({"root", "batch_size", "num_workers"})
 """Options of a datamodule that change no result."""
-
-
-def _model_name(vit: str, weights: str | Path | None, pretrained: bool) -> str:
-    if weights is not None:
-        return f"{vit} with weights {Path(weights).name}"
-    return vit if pretrained else f"{vit} with random weights"
 
 
 def _kinds(heatmaps: Tensor) -> list[str]:

@@ -14,12 +14,22 @@ from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor, RawAttention
 from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
-from salvit.modules.checkpoint import check_same_model, describe, without_backbone
+from salvit.modules.checkpoint import (
+    check_same_model,
+    describe,
+    describe_data,
+    describe_extractor,
+    load_described,
+    public_path,
+    stored_path,
+    without_backbone,
+)
 from salvit.modules.map_cache import MapCache
+from salvit.modules.naming import backbone_name, method_name
 from salvit.modules.profiles import check_profiles, split_metrics
-from salvit.modules.schedule import adamw_with_warmup, keep_configured
+from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.resize import resize_antialiased
-from salvit.vit import load_vit, normalize
+from salvit.vit import load_vit, normalize, weights_hash
 
 Batch = dict[str, Any]
 
@@ -30,7 +40,8 @@ class SaliencyModule(LightningModule):
     Batches come from a saliency datamodule: `image` [B, 3, H, W] in [0, 1], `density` and `fixations` at native size.
     Training compares the prediction with the density resized to the prediction; scoring resizes the
     prediction to each image's native size and never touches the ground truth. Checkpoints hold the decoder, the
-    configuration and a hash of the backbone's weights, not the backbone.
+    configuration and a hash of the backbone's weights, not the backbone. `untrained` says that the decoder's random
+    weights are scored on purpose.
 
     Args:
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
@@ -83,7 +94,51 @@ class SaliencyModule(LightningModule):
         self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self.description = describe(vit, self.extractor, self.decoder, self.vit)
+        self.untrained = False
+        self._name = f"{backbone_name(vit, weights, pretrained)} · {method_name(self.extractor)}"
+        extractor_description = describe_extractor(self.extractor)
+        self.description = describe(
+            self,
+            {
+                "vit": stored_path(vit),
+                "weights": stored_path(weights),
+                "pretrained": pretrained,
+                "extractor": extractor_description,
+                "center_bias": center_bias,
+                "loss": {"class_path": public_path(type(self.loss)), "init_args": self.loss.weights},
+                "cache_maps": cache_maps,
+                "lr": lr,
+                "weight_decay": weight_decay,
+                "warmup_epochs": warmup_epochs,
+            },
+            weights_sha256=weights_hash(self.vit),
+            extractor=extractor_description,
+            decoder={
+                "channels": [layer.in_channels for layer in self.decoder.convolutions],
+                "center_bias": center_bias,
+            },
+        )
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: str | torch.device | None = None, **options: Any
+    ) -> "SaliencyModule":
+        """Make the model that a checkpoint describes, with its fitted decoder.
+
+        Args:
+            checkpoint_path: of a file that a fit has written; nothing in it is run.
+            map_location: where to put it; on the CPU by default.
+            **options: further arguments, as for the constructor; the model's own must agree with the checkpoint.
+
+        Raises:
+            FileNotFoundError, ValueError: if the file cannot be read, or an option contradicts it.
+        """
+        return load_described(cls, checkpoint_path, map_location, options)
+
+    @property
+    def model_name(self) -> str:
+        """The model as a row of a table: backbone, extractor with its options, and whether the decoder is untrained."""
+        return f"{self._name}, untrained decoder" if self.untrained else self._name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
@@ -149,12 +204,12 @@ class SaliencyModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the backbone out; put in what it was."""
         checkpoint["state_dict"] = without_backbone(checkpoint["state_dict"])
-        checkpoint["salvit"] = self.description
+        checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, extractor or decoder, then complete it by the backbone."""
         check_same_model(checkpoint.get("salvit"), self.description)
-        keep_configured(checkpoint, self.lr, self.weight_decay)
+        keep_weight_decay(checkpoint, self.weight_decay)
         backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
         checkpoint["state_dict"] = {**backbone, **checkpoint["state_dict"]}
 

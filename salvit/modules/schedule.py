@@ -6,10 +6,37 @@ from functools import partial
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.nn import Parameter
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+
+class WarmupCosine(LambdaLR):
+    """A linear rise to the peak learning rate, then a cosine to 0; one step per batch.
+
+    The rate is a function of the step alone, so that training which is resumed with another length or peak goes on
+    as training of that length and peak does from that step on. (`SequentialLR` restores the rates of the old length.)
+
+    Args:
+        optimizer: whose learning rate is the peak.
+        warmup: number of steps of the rise.
+        steps: of the whole training.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, steps: int) -> None:
+        super().__init__(optimizer, partial(warmup_and_cosine, warmup=warmup, steps=steps))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the step from a checkpoint, and nothing else; Lightning has restored the optimizer before."""
+        super().load_state_dict({**state_dict, "base_lrs": self.base_lrs})
+        rates = [
+            peak * share(self.last_epoch) for peak, share in zip(self.base_lrs, self.lr_lambdas, strict=True)
+        ]
+        for group, peak, rate in zip(self.optimizer.param_groups, self.base_lrs, rates, strict=True):
+            group.update(initial_lr=peak, lr=rate)
+        self._last_lr = rates
 
 
 def adamw_with_warmup(
@@ -27,46 +54,44 @@ def adamw_with_warmup(
         trainer: says how long the training is, in steps and epochs.
         lr: the peak learning rate.
         weight_decay: AdamW's.
-        warmup_epochs: epochs of linear rise; none in a `fast_dev_run`, which is a single step.
+        warmup_epochs: epochs of linear rise; where the training is not longer, the rise takes half of it.
 
     Returns:
         What `LightningModule.configure_optimizers` returns.
 
     Raises:
-        ValueError: if the training has no end, or the warm-up is longer than the training.
+        ValueError: if the training has no end, or the warm-up is negative.
     """
+    if warmup_epochs < 0:
+        raise ValueError(f"warmup_epochs={warmup_epochs} must not be negative")
     trainer.fit_loop.setup_data()  # before it the number of batches is unknown
     if math.isinf(trainer.estimated_stepping_batches):
         raise ValueError("the learning rate falls to 0 at the end of training: set max_epochs or max_steps")
     steps = int(trainer.estimated_stepping_batches)
     steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     warmup = round(warmup_epochs * steps_per_epoch)
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
-        warmup = 0
-    if not 0 <= warmup <= steps:
-        raise ValueError(
-            f"warmup_epochs={warmup_epochs} ({warmup} steps) does not fit into the training of {steps} steps: "
-            "lower the one, or raise max_epochs or max_steps"
-        )
+    if warmup >= steps:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_info(
+                f"the warm-up of {warmup_epochs:g} epochs ({warmup} steps) does not fit into the training of {steps} "
+                f"steps: it takes half of them, {steps // 2}"
+            )
+        warmup = steps // 2
     optimizer = AdamW(parameters, lr=lr, weight_decay=weight_decay)
-    schedule = LambdaLR(optimizer, partial(warmup_and_cosine, warmup=warmup, steps=steps))
+    schedule = WarmupCosine(optimizer, warmup, steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def keep_configured(checkpoint: dict[str, Any], lr: float, weight_decay: float) -> None:
-    """Let the configuration win over the optimiser state of a checkpoint that training goes on from.
+def keep_weight_decay(checkpoint: dict[str, Any], weight_decay: float) -> None:
+    """Let the configured weight decay win over that of a checkpoint that training goes on from.
 
     Args:
         checkpoint: of Lightning, changed in place.
-        lr: the peak learning rate configured; the present one is scaled with it.
         weight_decay: the one configured.
     """
     for optimizer in checkpoint.get("optimizer_states", []):
         for group in optimizer["param_groups"]:
-            group["lr"] *= lr / group["initial_lr"]
-            group.update(initial_lr=lr, weight_decay=weight_decay)
-    for schedule in checkpoint.get("lr_schedulers", []):
-        schedule["base_lrs"] = [lr for _ in schedule["base_lrs"]]
+            group["weight_decay"] = weight_decay
 
 
 def warmup_and_cosine(step: int, warmup: int, steps: int) -> float:

@@ -118,7 +118,7 @@ def _write_labels(
 @cache
 def label_font() -> ImageFont.FreeTypeFont:
     """The font of labels, matplotlib's DejaVu Sans: Pillow's own has ASCII alone."""
-    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", 13)
+    return ImageFont.truetype(str(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
 
 
 def capped(saliency: Tensor, percentile: float = 99) -> Tensor:

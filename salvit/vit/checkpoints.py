@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from timm.models import clean_state_dict, load_state_dict
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 _NESTED_UNDER = ("teacher", "model", "state_dict")
 _PRETRAINING_ONLY = ("decoder_", "mask_token")
@@ -59,12 +60,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             str(path), weights_only=True
         )  # not the default of every timm
     except _UNREADABLE as error:
-        # Not tensors by name: pickled classes, or an object that has no names.
-        another = "weights_only" in str(error) or isinstance(error, AttributeError)
-        whole = "; save the model's state_dict(), not the model" if another else ""
-        reason = str(error).partition("\n")[0] if path.stat().st_size else "it is empty"
         raise ValueError(
-            f"cannot read {path} as safetensors or as a torch file of tensors{whole}: {reason}"
+            f"cannot read {path} as safetensors or as a torch file of tensors: {why_unreadable(path, error)}"
         ) from error
     for key in _NESTED_UNDER:
         if isinstance(content.get(key), dict):
@@ -76,6 +73,46 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} holds no tensors by name; what it holds: {entries}. Save the one that has the weights"
         )
     return _unprefixed(state)
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Say why a file cannot be read as tensors.
+
+    Args:
+        path: of the file.
+        error: raised by reading it with `weights_only=True`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "vit.pth")
+        >>> _ = path.write_text("404: Not Found")
+        >>> why_unreadable(path, EOFError())
+        "it is a text file, which begins with '404: Not Found'"
+    """
+    with path.open("rb") as file:
+        start = file.read(200)
+    if not start:
+        return "it is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file itself: run `git lfs pull` in the repository that it comes from"
+    if all(byte >= 32 or byte in b"\t\n\r" for byte in start):
+        text = start.decode(errors="replace").strip().partition("\n")[0]
+        return f"it is a text file, which begins with {text[:60]!r}"
+    objects = _python_objects(path)
+    if objects or isinstance(error, AttributeError):  # AttributeError: a single object without names
+        what = f"Python objects ({_shorten(objects)})" if objects else "a Python object"
+        return (
+            f"it holds {what}, and loading these would run code: save the model's state_dict(), not the model"
+        )
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _python_objects(path: Path) -> list[str]:
+    """Classes and functions that a torch file names and that `weights_only=True` refuses."""
+    try:
+        return get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # torch has many errors for files that are damaged, and none that says so
+        return []
 
 
 def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+_OTHER_WEIGHTS = (
+    "cache_dir",
+    "checkpoint_path",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "weights",
+)
 _LAYOUT = '{"model": {arguments of the model}, "mean": […], "std": […]}'
 
 
@@ -15,8 +23,8 @@ def read_description(path: Path) -> dict[str, Any]:
         path: of the JSON file.
 
     Raises:
-        ValueError: if it is no JSON object or lacks "model", or if "mean", "std" or "label_names" are not what
-            they should be; the message names the file.
+        ValueError: if it is no JSON object or lacks "model", if "model" names other weights, or if "mean", "std" or
+            "label_names" are not what they should be; the message names the file.
 
     Example:
         >>> import tempfile
@@ -33,6 +41,10 @@ def read_description(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not JSON ({error}); it should be like {_LAYOUT}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ValueError(f'{path} must be a JSON object with "model" in it, like {_LAYOUT}')
+    if others := [key for key in _OTHER_WEIGHTS if key in content["model"]]:
+        raise ValueError(
+            f'{path}: "model" names other weights ({", ".join(others)}); a description is of the weights beside it'
+        )
     for key, least, kind in (("mean", -math.inf, ""), ("std", 0.0, "positive ")):
         if content.get(key) is not None and not _are_numbers(content[key], above=least):
             raise ValueError(

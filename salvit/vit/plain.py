@@ -88,10 +88,10 @@ def require_plain_vit(vit: ViT) -> ViT:
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
     if not isinstance(vit, ViT):
-        parts = vit.named_children() if isinstance(vit, nn.Module) else ()
+        parts = vit.named_modules() if isinstance(vit, nn.Module) else ()  # PEFT wraps twice
         for name, module in parts:
             if isinstance(module, ViT):
-                part = f"[{name}]" if name.isdecimal() else f".{name}"
+                part = "".join(f"[{key}]" if key.isdecimal() else f".{key}" for key in name.split("."))
                 raise TypeError(f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its {part}")
         raise TypeError(
             f"{type(vit).__name__} is not a plain timm ViT (timm's VisionTransformer, VisionTransformerRelPos, "

@@ -124,7 +124,7 @@ def test_training_goes_on_from_a_model_with_a_new_head(make_trainer, vit_file):
     assert module(images).shape == (2, 7)
     assert module.vit.training
     assert all(parameter.requires_grad for parameter in module.vit.parameters())
-    assert module.description["std"] == [0.25] * 3
+    assert module.weights_description["std"] == [0.25] * 3
     trained = {name: parameter.clone() for name, parameter in module.vit.named_parameters()}
     fresh = ClassificationModule(10, vit=path, warmup_epochs=0)
     make_trainer(limit_val_batches=0).fit(fresh, tiny_popout())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule
 from torch.utils.data import DataLoader
 
-from salvit.modules.schedule import adamw_with_warmup, keep_configured, warmup_and_cosine
+from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay, warmup_and_cosine
 
 
 @given(warmup=st.integers(0, 50), cosine=st.integers(1, 50))
@@ -80,11 +80,15 @@ def test_no_warmup_in_a_dry_run(rates):
     assert rates({"fast_dev_run": True}) == [0.1]
 
 
-def test_warmup_longer_than_training(rates):
-    with pytest.raises(
-        ValueError, match=r"warmup_epochs=2 \(6 steps\) does not fit into the training of 3 steps"
-    ):
-        rates({"max_epochs": 1})
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 1), (2, 3)])
+def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, monkeypatch, epochs, warmup):
+    said = []
+    monkeypatch.setattr("salvit.modules.schedule.rank_zero_info", said.append)
+    assert rates({"max_epochs": epochs}, warmup_epochs=6) == expected(warmup=warmup, steps=3 * epochs)
+    [line] = said
+    assert line.startswith(
+        f"the warm-up of 6 epochs (18 steps) does not fit into the training of {3 * epochs} steps"
+    )
 
 
 def test_negative_warmup(rates):
@@ -97,16 +101,41 @@ def test_training_without_an_end(rates):
         rates({"max_epochs": -1})
 
 
-def test_the_configuration_wins_over_a_checkpoint():
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.AdamW([parameter], lr=0.1, weight_decay=0.3)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5)
-    checkpoint = {"optimizer_states": [optimizer.state_dict()], "lr_schedulers": [schedule.state_dict()]}
-    keep_configured(checkpoint, lr=0.02, weight_decay=0.1)
-    optimizer.load_state_dict(checkpoint["optimizer_states"][0])
-    schedule.load_state_dict(checkpoint["lr_schedulers"][0])
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
-    assert optimizer.param_groups[0]["weight_decay"] == 0.1
-    optimizer.step()
-    schedule.step()
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
+class Keeping(Linear):
+    def on_load_checkpoint(self, checkpoint):
+        keep_weight_decay(checkpoint, self.options["weight_decay"])
+
+
+@pytest.fixture
+def resumed(make_trainer, tmp_path):
+    """Rates of training for some epochs, resumed with other options; and the optimizer."""
+
+    def fit(epochs, longer, first=None, **options):
+        loader = DataLoader(torch.ones(6, 1), batch_size=2)
+        trainer = make_trainer(max_epochs=epochs)
+        trainer.fit(Keeping(**(first or {})), loader)
+        trainer.save_checkpoint(tmp_path / "a.ckpt")
+        callback = Rates()
+        trainer = make_trainer(max_epochs=longer, callbacks=[callback])
+        trainer.fit(Keeping(**options), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+        return callback.rates, trainer
+
+    return fit
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_longer_training_goes_on_as_if_it_had_not_stopped(rates, resumed, epochs):
+    whole = rates({"max_epochs": 5}, warmup_epochs=2)
+    assert resumed(epochs, longer=5, warmup_epochs=2)[0] == pytest.approx(whole[3 * epochs :])
+
+
+def test_a_warmup_that_gave_way_is_whole_in_a_longer_training(rates, resumed):
+    whole = rates({"max_epochs": 5}, warmup_epochs=4)
+    assert resumed(2, longer=5, first={"warmup_epochs": 4}, warmup_epochs=4)[0] == pytest.approx(whole[6:])
+
+
+def test_the_configuration_wins_over_a_checkpoint(rates, resumed):
+    seen, trainer = resumed(2, longer=5, lr=0.02, weight_decay=0.1)
+    assert seen == pytest.approx(rates({"max_epochs": 5}, lr=0.02)[6:])
+    group = trainer.optimizers[0].param_groups[0]
+    assert (group["initial_lr"], group["weight_decay"]) == (0.02, 0.1)

@@ -30,6 +30,17 @@ def weights(tmp_path):
             {"model": MODEL, "std": [0.5, 0.5, 0]},
             r'"std" must be a list of positive numbers.*\[0.5, 0.5, 0\]',
         ),
+        (
+            {"model": {**MODEL, "checkpoint_path": "a.pth"}},
+            r'"model" names other weights \(checkpoint_path\)',
+        ),
+        (
+            {
+                "vit": "vit_tiny_patch16_224",
+                "model": {"pretrained_cfg": {"file": "a.pth"}, "weights": "b.pth"},
+            },
+            r"names other weights \(pretrained_cfg, weights\)",
+        ),
         ({"model": MODEL, "std": "half"}, '"std" must be a list of positive numbers.*half'),
         ({"model": MODEL, "mean": [float("nan")] * 3}, '"mean" must be a list of numbers'),
         ({"model": MODEL, "mean": []}, '"mean" must be a list of numbers'),
