@@ -23,6 +23,7 @@ _SUBMODULES = (
     "modules",
     "recording",
     "report",
+    "results",
     "vit",
 )
 
