@@ -24,6 +24,7 @@ _SUBMODULES = (
     "modules",
     "recording",
     "report",
+    "results",
     "vit",
 )
 

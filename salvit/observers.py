@@ -7,11 +7,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from datamodules.base import Size, fixation_density
-from salvit.metrics import InformationGain, SampledShuffledAUC, ShuffledAUC
-from salvit.metrics.base import PerImageMetric
-from salvit.report.table import UPPER_BOUND
+from salvit.metrics import InformationGain, SaliencyMetric, SampledShuffledAUC, ShuffledAUC
 
-__all__ = ["UPPER_BOUND", "leave_one_out", "of_fixations", "update_upper_bound"]
+UPPER_BOUND = "inter-observer"
+"""The row of how well people predict people, with which no model competes."""
 
 
 def leave_one_out(
@@ -84,15 +83,15 @@ def update_upper_bound(
     """
     for name, metric in metrics.items():
         one = scratch[name]
-        assert isinstance(metric, PerImageMetric)
-        assert isinstance(one, PerImageMetric)
+        assert isinstance(metric, SaliencyMetric)
+        assert isinstance(one, SaliencyMetric)
         one.reset()
         for density, points in pairs:
             _update(one, density.to(metric.device), points, own, others)
-        metric.restore(one.image_scores().nanmean()[None])
+        metric.restore(one.rows().nanmean()[None])
 
 
-def _update(metric: PerImageMetric, density: Tensor, points: Tensor, own: Tensor, others: int) -> None:
+def _update(metric: SaliencyMetric, density: Tensor, points: Tensor, own: Tensor, others: int) -> None:
     if isinstance(metric, ShuffledAUC | SampledShuffledAUC):
         metric.update(density[None], [points], own=[own])
     elif isinstance(metric, InformationGain):

@@ -21,7 +21,7 @@ class HasOptions:
         Raises:
             TypeError: if the class does not store one under its name.
         """
-        names = list(inspect.signature(type(self)).parameters)
+        names = list(_parameters(self))
         if lost := [name for name in names if not hasattr(self, name)]:
             raise TypeError(
                 f"{type(self).__name__} must store its options under their names, as in self.{lost[0]} = {lost[0]}"
@@ -30,8 +30,14 @@ class HasOptions:
 
     def changed_options(self) -> dict[str, Any]:
         """The options that are not the default ones."""
-        parameters = inspect.signature(type(self)).parameters
+        parameters = _parameters(self)
         return {name: value for name, value in self.options().items() if value != parameters[name].default}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options().items())})"
+
+
+def _parameters(instance: object) -> dict[str, inspect.Parameter]:
+    """Those of `__init__` that have a name."""
+    parameters = inspect.signature(type(instance)).parameters
+    return {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}

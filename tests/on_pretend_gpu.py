@@ -10,9 +10,8 @@ import torch
 from lightning.pytorch import Callback
 
 from salvit.extractors import METHODS, RawAttention
-from salvit.metrics import functional
+from salvit.metrics import DeletionInsertion, MaxSensitivity, SaCo, default_scores, functional
 from salvit.modules import ClassificationModule, ExplanationModule, SaliencyModule
-from salvit.scores import Coefficient, Deletion, Sensitivity, default_scores
 from tests.extractors.conftest import build_vit
 from tests.pretend_gpu import GPU, OnePretendGPU, OnGPU, PretendAccelerator, waits
 from tests.registry import ARCHITECTURES, OPTIONS, small_vit, square_images, why_not
@@ -171,7 +170,7 @@ def test_a_vit_is_trained_as_on_the_cpu(tmp_path):
 
 
 def test_explanations_are_scored_as_on_the_cpu(tmp_path):
-    scores = [*default_scores(), Deletion(), Coefficient(groups=4), Sensitivity(samples=2)]
+    scores = [*default_scores(), DeletionInsertion(), SaCo(groups=4), MaxSensitivity(samples=2)]
     methods = [METHODS[name]() for name in ("agcam", "rollout", "random")]
 
     def found(gpu):

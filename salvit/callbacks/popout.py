@@ -1,24 +1,18 @@
 """The scores of predictions on displays with an odd item, by kind of display."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
-from torch import Tensor
 
-from salvit.callbacks.gather import gathered
+from salvit import results
 from salvit.callbacks.outputs import claim, output_folder, require_finite
-from salvit.files import atomic_write
 from salvit.metrics import PopOut
 from salvit.modules.saliency import Batch
-from salvit.report.table import markdown_table
-
-COLUMNS = {"MSR_targ": "↑", "MSR_bg": "↓", "GSI": "↑", "fixations": "↓", "found": "↑"}
+from salvit.results import Table
 
 
 class PopOutScores(Callback):
@@ -36,7 +30,7 @@ class PopOutScores(Callback):
         self.named = folder
         self.folder = Path(folder or ".")
         self.metric = PopOut(limit)
-        self.images: list[tuple[str, str]] = []
+        self.images: list[dict[str, Any]] = []
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, in the folder of the run or the one that was named.
@@ -73,43 +67,19 @@ class PopOutScores(Callback):
         ):
             require_finite(batch["name"][row], saliency)
             self.metric.update(saliency[None], [target], [distractors])
-        self.images += zip(batch["name"], batch["category"], strict=True)
+        images = zip(batch["index"].tolist(), batch["name"], batch["category"], strict=True)
+        self.images += [{"index": index, "image": name, "category": kind} for index, name, kind in images]
 
     def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; print and write them."""
-        scores = torch.stack(list(self.metric.per_image().values()), dim=1).cpu()
-        images = gathered(self.images)
+        rows = results.collect({"all": {"": [self.metric]}}, self.images)
         if not trainer.is_global_zero:
             return
+        kinds = rows[["category", "image"]].drop_duplicates()
+        images = kinds.join(results.per_image(rows).loc["all"], on="image")
+        means = pd.concat([results.means(rows, by="category"), results.means(rows)])
         title = f"{len(images)} images, {self.metric.n_skipped} without scores, fixations up to {self.metric.limit}"
-        table = _table(scores, [category for _, category in images])
+        # A category is no better than another: no score is bold.
+        table = Table(title, self.metric.columns, means, rows="category", apart=list(means.index)).markdown()
         Console().print(f"{title}\n\n{table}")
-        for name, text in (("popout.md", f"{title}\n\n{table}\n"), ("popout.csv", _csv(scores, images))):
-            with atomic_write(self.folder / name) as file:
-                file.write(text.encode())
-
-
-def _table(scores: Tensor, categories: list[str]) -> str:
-    rows = {
-        name: _means(scores[[index for index, other in enumerate(categories) if other == name]])
-        for name in sorted(set(categories))
-    }
-    # A category is no better than another: no score is bold.
-    return (
-        markdown_table({**rows, "all": _means(scores)}, COLUMNS)
-        .replace("**", "")
-        .replace("model", "category", 1)
-    )
-
-
-def _means(scores: Tensor) -> dict[str, float]:
-    return dict(zip(COLUMNS, scores.double().nanmean(0).tolist(), strict=True))
-
-
-def _csv(scores: Tensor, images: list[tuple[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["category", "image", *COLUMNS])
-    for (name, category), row in zip(images, scores.tolist(), strict=True):
-        writer.writerow([category, name, *("" if score != score else f"{score:.6f}" for score in row)])
-    return text.getvalue()
+        results.write(self.folder, {"popout.md": f"{title}\n\n{table}\n", "popout.csv": images})

@@ -10,13 +10,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from salvit.callbacks.gather import gathered
-from salvit.callbacks.scores import title_of
 from salvit.files import atomic_write
-from salvit.metrics import at_native_size
+from salvit.metrics import at_native_size, looked_at
 from salvit.metrics.functional import cc, information_gain, kld
 from salvit.modules.saliency import Batch
 from salvit.postprocessing import PostProcessing, grid
+from salvit.results import describe, facts, gathered
 
 Score = Literal["IG", "CC", "KLD"]
 _SIGNS = {"IG": 1, "CC": 1, "KLD": -1}
@@ -93,9 +92,13 @@ class FitPostProcessing(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Score every post-processing on every image of a batch."""
-        for row, saliency in enumerate(at_native_size(outputs, batch["size"])):
+        images = zip(at_native_size(outputs, batch["size"]), looked_at(batch), strict=True)
+        for row, (saliency, counts) in enumerate(images):
             densities = (process(saliency)[None] for process in self.tried)
-            self.scores.append([float(_SCORES[self.score](one, batch, row)) for one in densities])
+            scores = [
+                float(_SCORES[self.score](one, batch, row)) if counts else math.nan for one in densities
+            ]
+            self.scores.append(scores)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the best, and write it."""
@@ -111,7 +114,7 @@ class FitPostProcessing(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         record = {
             "parameters": self.tried[best].options(),
-            "fitted_on": title_of(data, data.split_name("val"), len(rows)).partition(", profile")[0],
+            "fitted_on": describe(facts(data, "val", [True] * len(rows))),
             "images": len(scored),
             "skipped": len(rows) - len(scored),
             "score": self.score,

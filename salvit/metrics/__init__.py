@@ -1,32 +1,18 @@
 """Metrics of saliency maps and of explanations: torchmetrics classes over `salvit.metrics.functional`.
 
 A saliency result names its profile, that is which of these metrics it is made of and by which definitions; see
-`saliency_metrics`.
+`saliency_metrics`. An explanation is scored by any of them that can do with the dataset; see `ImageMetric`.
 """
 
-from salvit.metrics.abpc import ABPC
-from salvit.metrics.auc import AUC
-from salvit.metrics.auc_borji import AUCBorji
-from salvit.metrics.auc_judd import AUCJudd
-from salvit.metrics.box_localization import BoxLocalization
-from salvit.metrics.box_sweep import BoxSweep
-from salvit.metrics.cc import CC
-from salvit.metrics.collection import at_native_size, update_metrics
-from salvit.metrics.deletion_insertion import DeletionInsertion
-from salvit.metrics.emd import EMD
-from salvit.metrics.energy_pointing import EnergyPointing
+from salvit.metrics.auc import AUC, AUCBorji, AUCJudd
+from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
+from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
 from salvit.metrics.functional.other_images import OtherImages
-from salvit.metrics.information_gain import InformationGain
-from salvit.metrics.kld import KLD
-from salvit.metrics.max_sensitivity import MaxSensitivity
-from salvit.metrics.nss import NSS
+from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing
 from salvit.metrics.popout import PopOut
-from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics
-from salvit.metrics.saco import SaCo
-from salvit.metrics.sampled_shuffled_auc import SampledShuffledAUC
-from salvit.metrics.shuffled_auc import ShuffledAUC
-from salvit.metrics.sim import SIM
-from salvit.metrics.smm import SMM
+from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
+from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
+from salvit.metrics.shuffled_auc import SampledShuffledAUC, ShuffledAUC
 
 __all__ = [
     "ABPC",
@@ -42,17 +28,33 @@ __all__ = [
     "AUCJudd",
     "BoxLocalization",
     "BoxSweep",
+    "Case",
     "DeletionInsertion",
     "EnergyPointing",
+    "ImageMetric",
     "InformationGain",
     "MaxSensitivity",
     "OtherImages",
     "PopOut",
     "Profile",
     "SaCo",
+    "SaliencyMetric",
     "SampledShuffledAUC",
     "ShuffledAUC",
     "at_native_size",
+    "default_scores",
+    "looked_at",
     "saliency_metrics",
     "update_metrics",
 ]
+
+
+def default_scores() -> list[ImageMetric]:
+    """What explanations are scored by unless said otherwise, as far as the dataset has what it takes.
+
+    Example:
+        >>> [type(score).__name__ for score in default_scores()]
+        ['CC', 'NSS', 'ShuffledAUC', 'BoxLocalization', 'BoxSweep', 'EnergyPointing', 'SMM', 'ABPC']
+    """
+    agreement = [CC(), NSS(), ShuffledAUC()]
+    return [*agreement, BoxLocalization(), BoxSweep(), EnergyPointing(), SMM(), ABPC()]

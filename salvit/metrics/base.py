@@ -1,124 +1,305 @@
-"""What all saliency metrics share: scores are kept per image, and averaged at the end."""
+"""What all metrics share: a row of numbers per image, averaged at the end, and what a table has to know of it."""
 
-from typing import Any, ClassVar, Literal
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from salvit.metrics.functional.heatmaps import constant_heatmaps
+from salvit.options import HasOptions
 
-class KeptScores(Metric):
-    """A metric whose state is the scores of its images; what they mean is for its subclasses.
+if TYPE_CHECKING:
+    from datamodules.base import SaliencyDataModule
+    from salvit.vit import ViT
 
-    Scores are kept in the metric's dtype (float32), and gathered when processes sync.
 
-    Args:
-        **kwargs: See `torchmetrics.Metric`.
+@dataclass(frozen=True)
+class Case:
+    """Heatmaps of a batch by one method, and what they can be compared with.
+
+    Attributes:
+        vit: the model explained.
+        images: [B, 3, H, W], normalised for it.
+        target: int64 [B], the classes explained; None for a model without a classifier.
+        heatmaps: float [B, h, w], the mean over a method's K maps.
+        explain: from such images to such heatmaps, for the same classes.
+        batch: the datamodule's.
+    """
+
+    vit: "ViT"
+    images: Tensor
+    target: Tensor | None
+    heatmaps: Tensor
+    explain: Callable[[Tensor], Tensor]
+    batch: Mapping[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images."""
+        return self.images.shape[2], self.images.shape[3]
+
+    @property
+    def explained(self) -> tuple["ViT", Tensor, Tensor, Tensor]:
+        """Model, images, heatmaps and classes."""
+        assert self.target is not None  # asked for by `needs_class`
+        return self.vit, self.images, self.heatmaps, self.target
+
+
+class ImageMetric(HasOptions, Metric):
+    """A metric that keeps a row of numbers per image and averages over the images of all processes.
+
+    It takes the options of `torchmetrics.Metric` besides its own, as `**kwargs`.
+
+    A subclass declares `columns` and writes `update`, which hands rows to `record`; where the numbers kept are not
+    the scores themselves it sets `width` and overrides `image_scores`. NaN marks an image that could not be scored
+    and is left out of the mean. To score explanations it declares what it needs of a batch, and overrides `score`
+    where `update` takes more than the heatmaps and that.
+
+    Attributes:
+        columns: names of its scores, and which way is better, "↑" or "↓".
+        group: the table of explanations that it belongs to.
+        headline: which scores stand in the table of all groups; by default all.
+        keys: of a batch, without which it cannot be computed.
+        needs_class: whether it asks the model about a class.
+        correct_only: whether images are left out that the model classifies wrongly.
+        width: how many numbers are kept per image.
+
+    Example:
+        >>> class Extent(ImageMetric):
+        ...     columns = {"width": "↑", "height": "↑"}
+        ...     def update(self, boxes):
+        ...         self.record(boxes[:, 2:] - boxes[:, :2])
+        >>> metric = Extent()
+        >>> metric.update(torch.tensor([[0.0, 0.0, 2.0, 1.0], [1.0, 1.0, 5.0, torch.nan]]))
+        >>> metric.compute()
+        {'width': tensor(3.), 'height': tensor(1.)}
+        >>> metric.per_image()["width"], metric.n_skipped
+        (tensor([2., 4.]), 0)
     """
 
     is_differentiable = False
     full_state_update = False
+    columns: ClassVar[Mapping[str, str]] = {}
+    group: ClassVar[str] = "other scores"
+    headline: ClassVar[tuple[str, ...] | None] = None
+    keys: ClassVar[tuple[str, ...]] = ()
+    needs_class: ClassVar[bool] = False
+    correct_only: ClassVar[bool] = False
     scores: list[Tensor]
+    _per_image: dict[str, Tensor]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if len(directions := set(cls.columns.values())) == 1:
+            cls.higher_is_better = directions == {"↑"}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**dict(kwargs))  # a copy, so that configs do not list torchmetrics' own options
+        self.width = len(self.columns)
         self.add_state("scores", [], dist_reduce_fx="cat")
         # MetricCollection updates only one of several metrics whose states agree after the first batch, but
         # metrics may score that batch alike and later ones not. NaN equals nothing: they stay apart.
         self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
 
-    def record(self, scores: Tensor) -> None:
-        """Keep the scores of a batch.
+    def record(self, rows: Tensor) -> None:
+        """Keep the rows of a batch.
 
         Args:
-            scores: [B] floats, in the batch's order; NaN for an image that could not be scored.
+            rows: floats [B, width], or [B], in the batch's order; NaN for an image that could not be scored.
         """
-        self.scores.append(scores.to(self.dtype).to(self.device))
+        # Flat: a process without images gathers an empty list, which torchmetrics takes for one axis.
+        self.scores.append(rows.flatten().to(self.dtype).to(self.device))
 
-    def restore(self, scores: Tensor) -> None:
-        """Take in what an earlier `update` has handed to `record`, in place of an `update`.
-
-        Args:
-            scores: as for `record`.
-        """
+    def restore(self, rows: Tensor) -> None:
+        """Take in what an earlier `update` has handed to `record`, in place of an `update`."""
         self._computed = None
         self._update_count += 1
-        self.record(scores)
+        self.record(rows)
 
+    def skip(self) -> None:
+        """Count an image that is not scored."""
+        self.restore(torch.full((self.width,), torch.nan))
 
-class PerImageMetric(KeptScores):
-    """A metric that scores images one by one.
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch: `update` with the heatmaps and what `keys` names."""
+        self.update(case.heatmaps, *(case.batch[key] for key in self.keys))
 
-    A subclass writes `update`, which hands one score per image to `record`; NaN marks an image that could not
-    be scored and is left out of the mean.
+    def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ImageMetric":
+        """The metric with what it needs to know of a whole split; by default there is nothing."""
+        return self
 
-    Args:
-        **kwargs: See `torchmetrics.Metric`.
+    def fingerprint(self) -> str:
+        """Options in words; of tensors among them, a hash."""
+        return str({name: _hashed(value) for name, value in self.options().items()})
 
-    Example:
-        >>> class Mean(PerImageMetric):
-        ...     def update(self, pred):
-        ...         self.record(pred.mean((1, 2)))
-        >>> metric = Mean()
-        >>> metric.update(torch.tensor([[[1.0]], [[4.0]], [[torch.nan]]]))
-        >>> metric.compute()
-        tensor(2.5000)
-        >>> metric.per_image(), metric.n_skipped
-        (tensor([1., 4., nan]), 1)
-    """
+    def rows(self) -> Tensor:
+        """Rows of the images in the state as it is, without a sync: float [n, width]."""
+        return concatenated(self.scores).to(self.device).reshape(-1, self.width)
 
-    truth: ClassVar[Literal["density", "fixations"]]
-    """What `update` compares the prediction with."""
-    _per_image: Tensor
+    def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
+        """Scores [n] by name, from rows [n, width]; called by `compute`."""
+        return dict(zip(self.columns, rows.unbind(1), strict=True))
 
-    def compute(self) -> Tensor:
-        """Mean over the images that could be scored, of all processes.
+    def compute(self) -> Any:
+        """Means over the images that could be scored, of all processes.
 
         Returns:
-            Scalar float; NaN if there is no such image.
+            Scalar float, by name if there are several columns; NaN if there is no such image.
         """
-        self._per_image = self.image_scores()
-        # On the CPU in float64, so that the order in which processes are gathered does not show.
-        return self._per_image.cpu().double().nanmean().to(self._per_image.dtype).to(self.device)
+        self._per_image = self.image_scores(self.rows())
+        return self._plain({name: mean(scores).to(self.device) for name, scores in self._per_image.items()})
 
-    def image_scores(self) -> Tensor:
-        """Scores of the images in the state as it is, without a sync; called by `compute`.
+    def per_image(self) -> Any:
+        """Scores of all images in the order of `update`, then of ranks; NaN for skipped ones.
+
+        The first call after an update is collective, as `compute` is: every process has to make it.
 
         Returns:
-            Float [n].
+            Float [n], by name if there are several columns.
         """
-        return concatenated(self.scores).to(self.device)
+        return self._plain(self.by_column())
 
-    def per_image(self) -> Tensor:
-        """Scores of all images in the order of `update`; NaN for skipped ones.
-
-        With several processes the order is by rank, then by update; the first call after an update is
-        collective, as `compute` is: every process has to make it.
-
-        Returns:
-            Float [n].
-        """
+    def by_column(self) -> dict[str, Tensor]:
+        """As `per_image`, by name even if there is one column."""
         self.compute()
         return self._per_image
 
     @property
     def n_skipped(self) -> int:
-        """Number of images left out of the mean; collective as `per_image` is."""
-        return int(self.per_image().isnan().sum())
+        """Number of images left out of the means; collective as `per_image` is."""
+        return int(torch.stack(list(self.by_column().values())).isnan().all(0).sum())
+
+    def _plain(self, scores: dict[str, Tensor]) -> Any:
+        return scores if len(self.columns) > 1 else next(iter(scores.values()))
+
+
+class SaliencyMetric(ImageMetric):
+    """A metric that compares maps at the native size of their images with where people looked.
+
+    Attributes:
+        truth: what `update` compares the prediction with.
+    """
+
+    group = "agreement with people (profile exact)"
+    keys = ("density", "fixations")
+    truth: ClassVar[Literal["density", "fixations"]]
+
+    def score(self, case: Case) -> None:
+        """Score heatmaps without a decoder; those that are not finite are skipped."""
+        batch = {key: [truth.cpu() for truth in case.batch[key]] for key in ("density", "fixations")}
+        for image, truth in scored_images(case.heatmaps.cpu(), {"size": case.batch["size"], **batch}):
+            if truth and image.isfinite().all():
+                self.update(image, truth[self.truth])
+            else:
+                self.skip()
+
+
+class AreaUnderCurve(SaliencyMetric):
+    """An area under a ROC curve: 1 where every fixation outranks what it is compared with, 0.5 by chance."""
+
+    truth = "fixations"
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+
+class HeatmapMetric(ImageMetric):
+    """A metric of heatmaps that counts those that are constant, over all processes.
+
+    A constant heatmap is scored as each metric says, so it stays in the mean; the count tells a method that failed
+    from one that scores badly.
+    """
+
+    constant: list[Tensor]
+    _n_constant: int
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("constant", [], dist_reduce_fx="cat")
+
+    def count_constant(self, heatmaps: Tensor) -> None:
+        """Note which heatmaps [B, h, w] of a batch are constant."""
+        # Float: an empty int64 list on one rank aborts gloo.
+        self.constant.append(constant_heatmaps(heatmaps).to(self.device, torch.float32))
+
+    def compute(self) -> Any:
+        """See `ImageMetric`."""
+        self._n_constant = int(concatenated(self.constant).double().sum())
+        return super().compute()
+
+    @property
+    def n_constant(self) -> int:
+        """Number of constant heatmaps; collective as `per_image` is."""
+        self.compute()
+        return self._n_constant
+
+
+def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:
+    """The columns of several metrics, in order."""
+    return {name: arrow for metric in metrics for name, arrow in metric.columns.items()}
+
+
+def looked_at(batch: Mapping[str, Any]) -> list[bool]:
+    """Whether each image of a batch has a fixation and a density: without both no column of a table counts it.
+
+    Example:
+        >>> once, never = torch.ones(1, 2), torch.ones(0, 2)
+        >>> density = torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 4, 5)
+        >>> looked_at({"density": density, "fixations": [once, never, once]})
+        [True, False, False]
+    """
+    truth = zip(batch["density"], batch["fixations"], strict=True)
+    return [len(fixations) > 0 and bool(density.any()) for density, fixations in truth]
+
+
+def scored_images(pred: Tensor, batch: Mapping[str, Any]) -> Iterator[tuple[Tensor, dict[str, Any] | None]]:
+    """Maps [1, H0, W0] at native size, each with its density and fixations; None of an image that does not count."""
+    images = zip(at_native_size(pred, batch["size"]), looked_at(batch), strict=True)
+    for index, (image, counts) in enumerate(images):
+        truth = {"density": batch["density"][index][None], "fixations": [batch["fixations"][index]]}
+        yield image[None], truth if counts else None
+
+
+def at_native_size(pred: Tensor, sizes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """Resize predictions to their stimuli.
+
+    Args:
+        pred: [B, H, W].
+        sizes: native (H0, W0) of each image in pixels.
+
+    Yields:
+        [H0, W0] per image; bilinear, pixel centres at integers.
+    """
+    for image, size in zip(pred, sizes, strict=True):
+        resized = F.interpolate(image[None, None], tuple(size), mode="bilinear", align_corners=False)
+        yield resized[0, 0]
+
+
+def mean(scores: Tensor) -> Tensor:
+    """Mean over the first axis of the scores that are not NaN, on the CPU.
+
+    Example:
+        >>> mean(torch.tensor([1.0, torch.nan, 2.0]))
+        tensor(1.5000)
+    """
+    # In float64, so that the order in which processes are gathered does not show.
+    return scores.cpu().double().nanmean(0).to(scores.dtype)
 
 
 def concatenated(state: list[Tensor] | Tensor) -> Tensor:
-    """A list state as one tensor, also before the first update and after a sync.
-
-    Args:
-        state: Tensors [n_i], or already one [n].
-
-    Returns:
-        [n]; float32 [0] for an empty list.
+    """A list state as one tensor [n], also before the first update and after a sync.
 
     Example:
         >>> concatenated([torch.ones(1), torch.zeros(2)]), concatenated([])
         (tensor([1., 0., 0.]), tensor([]))
     """
     return torch.empty(0) if isinstance(state, list) and not state else dim_zero_cat(state)
+
+
+def _hashed(value: Any) -> Any:
+    return hashlib.sha256(value.cpu().numpy().tobytes()).hexdigest() if isinstance(value, Tensor) else value

@@ -5,11 +5,12 @@ from typing import Any
 
 from torch import Tensor
 
-from salvit.metrics.functional.popout import COLUMNS, popout
-from salvit.metrics.rows import PerImageRows
+from salvit.metrics import functional
+from salvit.metrics.base import ImageMetric
+from salvit.metrics.functional.popout import COLUMNS
 
 
-class PopOut(PerImageRows):
+class PopOut(ImageMetric):
     r"""How a map treats the odd item of displays: MSR_targ, MSR_bg, GSI and a search, as means over images.
 
     .. math::
@@ -19,13 +20,12 @@ class PopOut(PerImageRows):
 
     `update` takes `pred` [B, h, w] of any size, and `targets` and `distractors`, B masks [H, W] each. `fixations`
     is the mean number of fixations until the target is found, the limit where it was not, and `found` the share
-    of images in which it was. Images without target or distractors, or whose map is not finite, are left out and
-    counted in `n_skipped`; a ratio whose denominator is 0 is left out of its mean alone. See
-    `salvit.metrics.functional.popout` for the source, edge cases and errors.
+    of images in which it was. Images without target or distractors, or whose map is not finite, are skipped; a ratio
+    whose denominator is 0 is left out of its mean alone. See `salvit.metrics.functional.popout` for the source, edge
+    cases and errors.
 
     Args:
         limit: number of fixations after which the target counts as not found.
-        **kwargs: See `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ class PopOut(PerImageRows):
         {'MSR_targ': 2.0, 'MSR_bg': 0.25, 'GSI': 0.333, 'fixations': 1.0, 'found': 1.0}
     """
 
-    columns = COLUMNS
+    columns = dict(zip(COLUMNS, "↑↓↑↓↑", strict=True))
 
     def __init__(self, limit: int = 100, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -44,9 +44,4 @@ class PopOut(PerImageRows):
 
     def update(self, pred: Tensor, targets: Sequence[Tensor], distractors: Sequence[Tensor]) -> None:
         """Score a batch."""
-        self.record(popout(pred, targets, distractors, self.limit))
-
-    @property
-    def n_skipped(self) -> int:
-        """Number of images that could not be scored; collective as `per_image` is."""
-        return int(self.per_image()["found"].isnan().sum())
+        self.record(functional.popout(pred, targets, distractors, self.limit))

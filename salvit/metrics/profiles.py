@@ -1,25 +1,22 @@
 """Profiles: which metrics make up a saliency table, and by which definitions."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from salvit.metrics.auc import AUC
-from salvit.metrics.auc_borji import AUCBorji
-from salvit.metrics.auc_judd import AUCJudd
-from salvit.metrics.base import PerImageMetric
-from salvit.metrics.cc import CC
-from salvit.metrics.emd import EMD
+from salvit.metrics.auc import AUC, AUCBorji, AUCJudd
+from salvit.metrics.base import SaliencyMetric, scored_images
 from salvit.metrics.functional.other_images import OtherImages
-from salvit.metrics.information_gain import InformationGain
-from salvit.metrics.kld import KLD
-from salvit.metrics.nss import NSS
-from salvit.metrics.sampled_shuffled_auc import SampledShuffledAUC
-from salvit.metrics.shuffled_auc import ShuffledAUC
-from salvit.metrics.sim import SIM
+from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
+from salvit.metrics.shuffled_auc import SampledShuffledAUC, ShuffledAUC
+
+if TYPE_CHECKING:
+    from datamodules.base import SaliencyDataModule
 
 Profile: TypeAlias = Literal["exact", "mit", "tuebingen"]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -67,32 +64,110 @@ def saliency_metrics(
         ['val/CC', 'val/NSS', 'val/SIM', 'val/KLD', 'val/sAUC', 'val/AUC']
     """
     if profile == "exact":
-        metrics = _exact(pool)
-    elif profile == "mit":
-        metrics = _mit(others, seed)
-    elif profile == "tuebingen":
-        metrics = _tuebingen(pool, baseline)
-    else:
+        return _named({"": [CC(), NSS(), SIM(), KLD(), ShuffledAUC(pool), AUC()]}, prefix)
+    if profile == "mit":
+        return _named({"": _mit(others, seed)}, prefix)
+    if profile != "tuebingen":
         raise ValueError(f"there is no profile {profile!r}; expected one of {', '.join(PROFILES)}")
-    collection = MetricCollection({}, prefix=prefix, compute_groups=False)
-    # One by one: several at once would be sorted by name.
-    for name, metric in metrics.items():
-        collection.add_metrics({name: metric})
-    return collection
+    if baseline is None:
+        raise ValueError(
+            "profile tuebingen has the information gain over a baseline; expected baseline=[H, W], such as the mean "
+            "density of the training set (SaliencyDataModule.center_prior)"
+        )
+    gain = InformationGain(baseline)
+    metrics = [gain, AUC(), ShuffledAUC(pool), NSS(ddof=0), CC(), KLD(), SIM(minmax=False)]
+    return _named({"": metrics}, prefix)
 
 
-def _exact(pool: Tensor | None) -> dict[str, PerImageMetric]:
-    return {
-        "CC": CC(),
-        "NSS": NSS(),
-        "SIM": SIM(),
-        "KLD": KLD(),
-        "sAUC": ShuffledAUC(pool=pool),
-        "AUC": AUC(),
+def check_profiles(profile: Profile | Sequence[Profile]) -> tuple[Profile, ...]:
+    """The profiles to score by, each once, in order.
+
+    Args:
+        profile: one, or several.
+
+    Raises:
+        ValueError: if there is none, or one that is not known.
+
+    Example:
+        >>> check_profiles("mit"), check_profiles(["exact", "mit"])
+        (('mit',), ('exact', 'mit'))
+    """
+    profiles = [profile] if isinstance(profile, str) else list(profile)
+    if not profiles or set(profiles) - set(PROFILES):
+        raise ValueError(f"profile is {profile!r}; expected one or several of {', '.join(PROFILES)}")
+    return tuple(dict.fromkeys(profiles))
+
+
+def split_metrics(
+    data: "SaliencyDataModule",
+    split: Literal["val", "test"],
+    profiles: Sequence[Profile],
+    prefix: str | None = None,
+) -> MetricCollection:
+    """Metrics that score the images of a split, under one or several profiles.
+
+    Args:
+        data: gives the fixations of all images and, as the baseline of the information gain, the center prior.
+        split: whose images are scored.
+        profiles: by which definitions.
+        prefix: of the names under which the scores are logged.
+
+    Returns:
+        Metrics by name; a name starts with "PROFILE/" unless the profile is `exact`.
+    """
+    dataset = data.dataset(split)
+    size, images = dataset.size(0), range(len(dataset))
+    pool = others = None
+    if {"exact", "tuebingen"} & set(profiles):
+        pool = data.fixation_counts(split, size)
+    if "mit" in profiles:
+        others = OtherImages([dataset.fixations(i) for i in images], [dataset.size(i) for i in images])
+    baseline = data.center_prior(size) if "tuebingen" in profiles else None
+    metrics = {
+        "" if profile == "exact" else f"{profile}/": list(
+            saliency_metrics(pool, profile=profile, others=others, baseline=baseline).values()
+        )
+        for profile in profiles
     }
+    return _named(metrics, prefix)
 
 
-def _mit(others: OtherImages | None, seed: int) -> dict[str, PerImageMetric]:
+@torch.compiler.disable  # a module that is compiled scores with NumPy, too
+def update_metrics(metrics: MetricCollection, pred: Tensor, batch: Mapping[str, Any]) -> None:
+    """Score predictions at the native size of their stimuli, one by one since sizes may differ.
+
+    An image without fixations, or with an empty density, is skipped by every metric: so all columns of a table are
+    means over the same images.
+
+    Args:
+        metrics: from `saliency_metrics`.
+        pred: [B, H, W] on any grid; resized (bilinear), the ground truth never is.
+        batch: `size`, `density` and `fixations` of a saliency datamodule's batch.
+    """
+    for image, truth in scored_images(pred, batch):
+        for metric in metrics.values():
+            assert isinstance(metric, SaliencyMetric)
+            if truth:
+                metric.update(image, truth[metric.truth])
+            else:
+                metric.skip()
+
+
+def by_profile(metrics: MetricCollection) -> dict[str, list[SaliencyMetric]]:
+    """The metrics of each profile, from those of `split_metrics`.
+
+    Example:
+        >>> [len(several) for several in by_profile(saliency_metrics(prefix="test/")).values()]
+        [6]
+    """
+    profiles: dict[str, list[SaliencyMetric]] = {}
+    for name, metric in metrics.items(keep_base=True):
+        assert isinstance(metric, SaliencyMetric)
+        profiles.setdefault(name.rpartition("/")[0] or "exact", []).append(metric)
+    return profiles
+
+
+def _mit(others: OtherImages | None, seed: int) -> list[SaliencyMetric]:
     if others is None:
         raise ValueError(
             "profile mit draws fixations of other images; expected others=OtherImages(fixations, sizes) of all of them"
@@ -102,30 +177,23 @@ def _mit(others: OtherImages | None, seed: int) -> dict[str, PerImageMetric]:
         warnings.warn(
             "EMD is left out of profile mit: it needs POT (pip install 'salvit[emd]')", stacklevel=3
         )
-    return {
-        "AUC-Judd": AUCJudd(seed=seed),
-        "SIM": SIM(),
-        **({"EMD": EMD(match_histogram=True)} if has_pot else {}),
-        "AUC-Borji": AUCBorji(seed=seed),
-        "sAUC": SampledShuffledAUC(others, seed=seed),
-        "CC": CC(),
-        "NSS": NSS(duplicates=False),
-        "KLD": KLD(),
-    }
+    return [
+        AUCJudd(seed=seed),
+        SIM(),
+        *([EMD(match_histogram=True)] if has_pot else []),
+        AUCBorji(seed=seed),
+        SampledShuffledAUC(others, seed=seed),
+        CC(),
+        NSS(duplicates=False),
+        KLD(),
+    ]
 
 
-def _tuebingen(pool: Tensor | None, baseline: Tensor | None) -> dict[str, PerImageMetric]:
-    if baseline is None:
-        raise ValueError(
-            "profile tuebingen has the information gain over a baseline; expected baseline=[H, W], such as the mean "
-            "density of the training set (SaliencyDataModule.center_prior)"
-        )
-    return {
-        "IG": InformationGain(baseline),
-        "AUC": AUC(),
-        "sAUC": ShuffledAUC(pool=pool),
-        "NSS": NSS(ddof=0),
-        "CC": CC(),
-        "KLD": KLD(),
-        "SIM": SIM(minmax=False),
-    }
+def _named(metrics: Mapping[str, Sequence[Any]], prefix: str | None) -> MetricCollection:
+    """Metrics in order, named by their columns after what their group is named."""
+    collection = MetricCollection({}, prefix=prefix, compute_groups=False)
+    for start, group in metrics.items():
+        for metric in group:
+            # One by one: several at once would be sorted by name.
+            collection.add_metrics({start + next(iter(metric.columns)): metric})
+    return collection

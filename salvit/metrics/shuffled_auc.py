@@ -1,28 +1,31 @@
-"""Area under the ROC curve against the fixations of other images, as a torchmetrics class."""
+"""Areas under ROC curves against the fixations of other images: exact, and as the MIT benchmark samples them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from salvit.metrics.base import PerImageMetric, concatenated
-from salvit.metrics.functional.counts import check_pool, fixation_counts
+from salvit.metrics import functional
+from salvit.metrics.base import AreaUnderCurve, concatenated
+from salvit.metrics.functional.counts import check_pool
 from salvit.metrics.functional.fixations import Size, fixation_indices
 from salvit.metrics.functional.maps import check_maps
+from salvit.metrics.functional.other_images import OtherImages
 from salvit.metrics.functional.ranking import float32_order
-from salvit.metrics.functional.shuffled_auc import shuffled_auc
+
+if TYPE_CHECKING:
+    from datamodules.base import SaliencyDataModule
 
 
-class ShuffledAUC(PerImageMetric):
+class ShuffledAUC(AreaUnderCurve):
     r"""Exact shuffled AUC: the mean over images of the chance that a fixation outranks one of another image.
 
     .. math:: \mathrm{sAUC} = \frac{1}{n m} \sum_{i=1}^{n} \sum_{j=1}^{m} [S_i > S_j] + \tfrac12 [S_i = S_j]
 
     `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without
-    fixations, or without any fixation on other images, are left out of the mean and counted in `n_skipped`;
-    if no image is left, `compute` gives NaN. See `salvit.metrics.functional.shuffled_auc` for the sources,
-    edge cases and errors.
+    fixations, or without any fixation on other images, are skipped. See `salvit.metrics.functional.shuffled_auc` for
+    the sources, edge cases and errors.
 
     Give the pool where you can: each batch is then scored at once and only scores are kept. Without it
     nothing can be scored before all fixations are known, so every prediction is kept until `compute` in
@@ -32,7 +35,6 @@ class ShuffledAUC(PerImageMetric):
     Args:
         pool: [H, W] count map of the fixations of all images, those scored included (`fixation_counts`); None
             for the fixations of the images seen.
-        **kwargs: See `torchmetrics.Metric`.
 
     Example:
         >>> pred = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]).repeat(2, 1, 1)
@@ -48,10 +50,7 @@ class ShuffledAUC(PerImageMetric):
         tensor([0.7500, 0.2500])
     """
 
-    higher_is_better = True
-    truth = "fixations"
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
+    columns = {"sAUC": "↑"}
     maps: list[Tensor]
     points: list[Tensor]
     shapes: list[Tensor]
@@ -64,6 +63,10 @@ class ShuffledAUC(PerImageMetric):
             self.add_state("maps", [], dist_reduce_fx="cat")
             self.add_state("points", [], dist_reduce_fx="cat")
             self.add_state("shapes", [], dist_reduce_fx="cat")
+
+    def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ShuffledAUC":
+        """The metric with the fixations of a whole split as its pool."""
+        return ShuffledAUC(data.fixation_counts(split, data.dataset(split).size(0)))
 
     def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
         """Score a batch, or keep it until the pool is known.
@@ -78,15 +81,11 @@ class ShuffledAUC(PerImageMetric):
                 )
             self._keep(pred, fixations)
         else:
-            self.record(shuffled_auc(pred, fixations, self.pool, own))
+            self.record(functional.shuffled_auc(pred, fixations, self.pool, own))
 
-    def image_scores(self) -> Tensor:
-        """Scores of the images in the state as it is, without a sync; called by `compute`.
-
-        Returns:
-            Float [n].
-        """
-        return super().image_scores() if self.pool is not None else self._kept_scores()
+    def rows(self) -> Tensor:
+        """See `ImageMetric`."""
+        return super().rows() if self.pool is not None else self._kept_scores()[:, None]
 
     def _keep(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
         maps = check_maps(pred, "pred")
@@ -104,9 +103,9 @@ class ShuffledAUC(PerImageMetric):
         maps, fixations, sizes = self._kept()
         scores = torch.empty(len(maps), dtype=self.dtype)
         for size in set(sizes):
-            pool = fixation_counts(fixations, sizes, size)
+            pool = functional.fixation_counts(fixations, sizes, size)
             for image in (i for i, other in enumerate(sizes) if other == size):
-                score = shuffled_auc(maps[image].reshape(1, *size), [fixations[image]], pool)
+                score = functional.shuffled_auc(maps[image].reshape(1, *size), [fixations[image]], pool)
                 scores[image] = score[0]
         return scores.to(self.device)
 
@@ -118,3 +117,50 @@ class ShuffledAUC(PerImageMetric):
         if isinstance(self.maps, Tensor):  # after a sync
             return self.maps.split([height * width for height, width in sizes]), points, sizes
         return self.maps, points, sizes
+
+
+class SampledShuffledAUC(AreaUnderCurve):
+    """The MIT benchmark's shuffled AUC: against fixations on ten random other images; the mean over images.
+
+    `update` takes `pred` [B, H, W], at the native size of the images, and `fixations`, B tensors [n, 2] of (x, y)
+    in its pixels. Images without fixations, or without any fixation on other images, are skipped. See
+    `salvit.metrics.functional.sampled_shuffled_auc` for the definition, the source, edge cases and errors;
+    `ShuffledAUC` is the exact one.
+
+    Args:
+        others: the fixations of all images, those scored included.
+        images: how many other images make up an image's pool.
+        splits: number of draws from it.
+        step: between thresholds.
+        seed: of the draws.
+
+    Example:
+        >>> fixations = [torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])]
+        >>> metric = SampledShuffledAUC(OtherImages(fixations, [(2, 2), (2, 2)]))
+        >>> metric.update(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]).repeat(2, 1, 1), fixations)
+        >>> metric.per_image()
+        tensor([1., 0.])
+    """
+
+    columns = {"sAUC": "↑"}
+
+    def __init__(
+        self,
+        others: OtherImages,
+        images: int = 10,
+        splits: int = 100,
+        step: float = 0.1,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.others = others
+        self.images = images
+        self.splits = splits
+        self.step = step
+        self.seed = seed
+
+    def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
+        """Score a batch; for `own` see `sampled_shuffled_auc`."""
+        options = (self.images, self.splits, self.step, self.seed, own)
+        self.record(functional.sampled_shuffled_auc(pred, fixations, self.others, *options))

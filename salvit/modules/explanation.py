@@ -1,6 +1,7 @@
 """Score the heatmaps of a frozen ViT by any number of methods: against people, objects, and the model itself."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +15,10 @@ from datamodules.base import SaliencyDataModule
 from salvit import __version__
 from salvit.extractors import Extractor, name_of
 from salvit.extractors.choice import supported_methods
+from salvit.metrics import Case, ImageMetric, SaliencyMetric, default_scores, looked_at
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
-from salvit.metrics.rows import PerImageRows
 from salvit.modules.naming import backbone_name
-from salvit.modules.results import Record, Results
-from salvit.scores import Case, Score, default_scores
+from salvit.results.store import Record, Store
 from salvit.source import code_of, package_hash
 from salvit.vit import describe_vit, load_vit, normalize, num_classes
 
@@ -31,7 +31,8 @@ class ExplanationModule(LightningModule):
     `salvit test` goes over the images once. What is scored depends on what the dataset has: fixations (agreement with
     people), boxes and masks (localisation), labels or at least a classifier (faithfulness). The class explained is the
     image's label where it has one, else the predicted one. Localisation leaves misclassified images out, and the
-    table says how many; faithfulness takes all.
+    table says how many, as it does of images without fixations, which agreement with people leaves out; faithfulness
+    takes all.
 
     Of a method with several maps per image the mean is taken. Results are printed, logged and written by
     `salvit.callbacks.explanation_scores.ExplanationScores`, drawn by `ExplanationPictures`.
@@ -41,7 +42,7 @@ class ExplanationModule(LightningModule):
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
         extractors: the methods; by default all that have a meaning for the model, and it is said which have none.
-        scores: what to score by; `salvit.scores.default_scores` by default.
+        scores: metrics to score by; `salvit.metrics.default_scores` by default.
         target: explain the "label", where there is one, or always the "predicted" class.
         results: folder in which results per image are kept as they are made, so that a run that was interrupted goes
             on where it stopped, and a method that is added later is all that is computed; None keeps none.
@@ -62,7 +63,7 @@ class ExplanationModule(LightningModule):
         weights: str | Path | None = None,
         pretrained: bool = True,
         extractors: list[Extractor] | None = None,
-        scores: list[Score] | None = None,
+        scores: list[ImageMetric] | None = None,
         target: Literal["label", "predicted"] = "label",
         results: str | Path | None = None,
     ) -> None:
@@ -75,12 +76,13 @@ class ExplanationModule(LightningModule):
         self.scores = default_scores() if scores is None else scores
         self.target = target
         self.results = None if results is None else Path(results)
-        self.metrics: dict[str, dict[str, PerImageRows]] = {}
-        self.names: list[str] = []
-        self.indices: list[int] = []
+        self.metrics: dict[str, list[ImageMetric]] = {}
+        self.images: list[dict[str, Any]] = []
+        self.counted: list[bool] = []
         self.about: dict[str, list[Record]] = {}
-        self._active: list[Score] = []
-        self._stores: dict[str, Results] = {}
+        self._active: list[ImageMetric] = []
+        self._scorers: dict[str, ImageMetric] = {}
+        self._stores: dict[str, Store] = {}
         self._done: dict[str, dict[str, Record]] = {}
 
     def train(self, mode: bool = True) -> "ExplanationModule":
@@ -88,7 +90,7 @@ class ExplanationModule(LightningModule):
         return super().train(False)
 
     @property
-    def active_scores(self) -> list[Score]:
+    def active_scores(self) -> list[ImageMetric]:
         """The scores that the dataset has what it takes for, once a test has started."""
         return self._active
 
@@ -104,13 +106,11 @@ class ExplanationModule(LightningModule):
                 f"nothing to score: none of the scores can do with a dataset that has {', '.join(sample)} "
                 f"(they ask for {asked or 'a classifier'})"
             )
-        for score in self._active:
-            score.prepare(data)
-        self.metrics = {
-            name: {_key(score): score.metric().to(self.device) for score in self._active}
-            for name in self.methods
+        self._scorers = {
+            repr(one): deepcopy(one.prepared(data, "test")).to(self.device) for one in self._active
         }
-        self.names, self.indices, self.about = [], [], {name: [] for name in self.methods}
+        self.metrics = {name: [deepcopy(one) for one in self._scorers.values()] for name in self.methods}
+        self.images, self.counted, self.about = [], [], {name: [] for name in self.methods}
         self._open_results(data)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -121,8 +121,10 @@ class ExplanationModule(LightningModule):
             self._compute(missing, batch)
         for method, rows in records.items():
             self._update(method, [row for row in rows if row is not None])
-        self.names += batch["name"]
-        self.indices += batch["index"].tolist()
+        images = zip(batch["index"].tolist(), batch["name"], strict=True)
+        self.images += [{"index": index, "image": name} for index, name in images]
+        if any(isinstance(score, SaliencyMetric) for score in self._active):
+            self.counted += looked_at(batch)
 
     def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
         """Heatmaps [B, h, w] of images that are normalised for the model, by a method of `methods`."""
@@ -156,7 +158,7 @@ class ExplanationModule(LightningModule):
         target, correct = self.classes(part, images)
         for method, records in missing.items():
             case = self._case(method, part, images, target)
-            scored = {_key(score): self._rows(score, case, correct) for score in self._active}
+            scored = {key: self._rows(score, case, correct) for key, score in self._scorers.items()}
             kinds = _kinds(case.heatmaps)
             for position, row in enumerate(rows):
                 values = {key: scored[key][position].tolist() for key in scored}
@@ -170,13 +172,15 @@ class ExplanationModule(LightningModule):
         explain = partial(self.heatmaps, method, target=target)
         return Case(self.vit, images, target, explain(images), explain, batch)
 
-    def _rows(self, score: Score, case: Case, correct: Tensor) -> Tensor:
-        rows = score.rows(case).detach().cpu().float()
+    def _rows(self, score: ImageMetric, case: Case, correct: Tensor) -> Tensor:
+        score.reset()
+        score.score(case)
+        rows = score.rows().cpu()
         return torch.where(correct[:, None], rows, torch.nan) if score.correct_only else rows
 
     def _update(self, method: str, records: Sequence[Record]) -> None:
         self.about[method] += [{key: record[key] for key in ("correct", "heatmap")} for record in records]
-        for key, metric in self.metrics[method].items():
+        for key, metric in zip(self._scorers, self.metrics[method], strict=True):
             metric.restore(torch.tensor([record["rows"][key] for record in records]))
 
     def _recorded(self, method: str, batch: Batch) -> list[Record | None]:
@@ -204,7 +208,7 @@ class ExplanationModule(LightningModule):
                 "fine-tune a head first (experiments/agcam/*_head.yaml) and name its file with --model.vit"
             )
 
-    def _can_score(self, score: Score, sample: Mapping[str, Any]) -> bool:
+    def _can_score(self, score: ImageMetric, sample: Mapping[str, Any]) -> bool:
         return all(key in sample for key in score.keys) and not (
             score.needs_class and num_classes(self.vit) < 1
         )
@@ -220,10 +224,10 @@ class ExplanationModule(LightningModule):
             "options": {key: value for key, value in data.hparams.items() if key not in IRRELEVANT},
             "images": data.dataset("test").fingerprint(),
             "target": self.target,
-            "scores": [f"{code_of(score)} {score!r} {score.fingerprint()}" for score in self._active],
+            "scores": [f"{code_of(score)} {score.fingerprint()}" for score in self._scorers.values()],
         }
         self._stores = {
-            name: Results(self.results, {**common, "method": f"{code_of(extractor)} {extractor!r}"})
+            name: Store(self.results, {**common, "method": f"{code_of(extractor)} {extractor!r}"})
             for name, extractor in self.methods.items()
         }
         self._done = {name: store.read() for name, store in self._stores.items()}
@@ -243,10 +247,6 @@ def _kinds(heatmaps: Tensor) -> list[str]:
     """What there is to say of each heatmap: a method that fails is not to be taken for a bad one."""
     constant, finite = constant_heatmaps(heatmaps).tolist(), finite_heatmaps(heatmaps).tolist()
     return ["not finite" if not f else "constant" if c else "" for c, f in zip(constant, finite, strict=True)]
-
-
-def _key(score: Score) -> str:
-    return repr(score)
 
 
 def _select(batch: Batch, rows: Sequence[int]) -> Batch:

@@ -14,6 +14,7 @@ from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor, RawAttention
 from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
+from salvit.metrics.profiles import check_profiles, split_metrics
 from salvit.modules.checkpoint import (
     check_same_model,
     describe,
@@ -26,7 +27,6 @@ from salvit.modules.checkpoint import (
 )
 from salvit.modules.map_cache import MapCache
 from salvit.modules.naming import backbone_name, method_name
-from salvit.modules.profiles import check_profiles, split_metrics
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize, weights_hash

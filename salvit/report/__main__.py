@@ -7,9 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from salvit.report.report import read_report
-from salvit.report.table import terminal_table
-from salvit.report.write import write_report
+from salvit.report.page import write_report
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -26,13 +24,13 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--title", help="of the page; the folder's name by default")
     options = parser.parse_args(args)
     try:
-        report = read_report(options.folder, options.title or options.folder.resolve().name)
+        tables = write_report(options.folder, options.title)
     except FileNotFoundError as error:
         print(f"salvit.report: error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    write_report(report, options.folder)
-    for scores in report.tables:
-        Console().print(terminal_table(scores.means, scores.title))
+    console = Console()
+    for table in tables:
+        console.print(*table.terminal(console.width, spread=False), sep="\n")
     print(f"report: {options.folder / 'index.html'}")
 
 

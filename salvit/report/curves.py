@@ -1,44 +1,44 @@
-"""Training curves, from the CSV files that the runs logged."""
+"""Curves as pictures: of training, from the CSV files that runs logged, and of perturbation."""
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from salvit.report.table import COLUMNS
-
-Points = tuple[list[float], list[float]]
-History = dict[str, Points]
+from salvit.metrics import saliency_metrics
+from salvit.metrics.base import columns_of
 
 _PER_ROW = 4
+_COLOURED = 7
+_BASELINES = {"random": ":", "center_prior": "--"}
+_TITLES = ("LeRF ↑: least relevant first", "MoRF ↓: most relevant first")
+_COLUMNS = columns_of(saliency_metrics().values())  # type: ignore[arg-type]
 
 
-def read_history(path: Path) -> History:
+def read_history(path: Path) -> dict[str, pd.Series]:
     """Read what a run logged while it was fitted.
 
     Args:
-        path: of the `metrics.csv` of Lightning's CSVLogger.
+        path: of the `metrics.csv` of Lightning's CSVLogger, which is not there if nothing was logged.
 
     Returns:
-        For each name under `train/` or `val/`, in the order of a report, the optimiser steps and the values.
+        For each name under `train/` or `val/`, in the order of a report, the values by step of the optimiser.
     """
-    history: History = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            for name in filter(_is_curve, row):
-                if row[name]:
-                    steps, values = history.setdefault(name, ([], []))
-                    steps.append(float(row["step"]))
-                    values.append(float(row[name]))
-    return {name: history[name] for name in sorted(history, key=_order)}
+    if not path.is_file():
+        return {}
+    logged = pd.read_csv(path).set_index("step")
+    names = [name for name in logged if name.startswith(("train/", "val/"))]
+    return {name: logged[name].dropna() for name in sorted(names, key=_order) if logged[name].notna().any()}
 
 
-def draw_curves(histories: Mapping[str, History]) -> Figure:
+def draw_curves(histories: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
     """Draw a panel for each logged name with a line for each run.
 
     Args:
@@ -63,18 +63,18 @@ def draw_curves(histories: Mapping[str, History]) -> Figure:
     for panel in panels[len(names) :]:
         panel.remove()
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
     return figure
 
 
-def _draw_panel(panel: Axes, name: str, histories: Mapping[str, History]) -> None:
+def _draw_panel(panel: Axes, name: str, histories: Mapping[str, Mapping[str, pd.Series]]) -> None:
     for label, history in histories.items():
         # A run without this curve keeps its colour and its place in the legend.
-        steps, values = history.get(name, ([], []))
-        panel.plot(steps, values, marker="o" if len(steps) <= 30 else "", markersize=3, label=label)
-    panel.set_title(
-        f"{name} {COLUMNS.get(name.rpartition('/')[2], '↓' if 'loss' in name else '')}", fontsize=10
-    )
+        values = history.get(name, pd.Series(dtype=float))
+        marker = "o" if len(values) <= 30 else ""
+        panel.plot(values.index, values, marker=marker, markersize=3, label=label)
+    better = _COLUMNS.get(name.rpartition("/")[2], "↓" if "loss" in name else "")
+    panel.set_title(f"{name} {better}", fontsize=10)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     panel.tick_params(labelsize=8)
     panel.grid(alpha=0.25)
@@ -82,12 +82,50 @@ def _draw_panel(panel: Axes, name: str, histories: Mapping[str, History]) -> Non
     panel.set_xlabel("optimiser step", fontsize=8)
 
 
-def _is_curve(name: str) -> bool:
-    return name.startswith(("train/", "val/"))
-
-
 def _order(name: str) -> tuple[bool, int, str]:
     """Training first, then the metrics of the table in its order, then all else."""
-    metrics = list(COLUMNS)
+    metrics = list(_COLUMNS)
     metric = name.rpartition("/")[2]
     return not name.startswith("train/"), metrics.index(metric) if metric in metrics else len(metrics), name
+
+
+def draw_perturbation(curves: pd.DataFrame) -> Figure:
+    """Draw what removing pixels does to the target's probability, least and most relevant ones first.
+
+    Args:
+        curves: a row per method and curve, "LeRF" and "MoRF"; a column per share of pixels removed.
+
+    Returns:
+        The figure: LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the legend.
+    """
+    lerf, morf = curves.xs("LeRF", level=1), curves.xs("MoRF", level=1)
+    by_area = list((morf - lerf).mean(axis=1).sort_values(kind="stable").index)
+    figure = Figure(figsize=(11, 4.6), layout=ConstrainedLayoutEngine(w_pad=0.1))
+    panels = figure.subplots(1, 2, sharey=True)
+    for place, method in reversed(list(enumerate(by_area))):  # the best on top
+        style = _style(place, method)
+        for panel, lines in zip(panels, (lerf, morf), strict=True):
+            panel.plot(curves.columns, lines.loc[method], **style)
+    for panel, title in zip(panels, _TITLES, strict=True):
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("share of pixels removed", fontsize=9)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
+    panels[0].set_ylabel("probability of the target", fontsize=9)
+    handles, labels = (part[::-1] for part in panels[0].get_legend_handles_labels())
+    if len(by_area) > _COLOURED:
+        handles.append(Line2D([], [], color="0.75", linewidth=0.9))
+        labels.append("others")
+    place = {"loc": "outside right center", "frameon": False, "fontsize": 8}
+    figure.legend(handles, labels, **place, title="by ABPC", title_fontsize=8)
+    return figure
+
+
+def _style(place: int, method: str) -> dict[str, Any]:
+    """Colours for the best methods only: nineteen could not be told apart."""
+    if method in _BASELINES:
+        return {"color": "black", "linestyle": _BASELINES[method], "linewidth": 1.2, "label": method}
+    if place < _COLOURED:
+        return {"color": f"C{place}", "marker": "o", "markersize": 3, "linewidth": 1.6, "label": method}
+    return {"color": "0.75", "linewidth": 0.9, "label": None}

@@ -1,16 +1,23 @@
 """One HTML page for a folder of runs, complete in itself: scores, pictures, curves, and how they were made."""
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
-from typing import Any
 
-from salvit.report.report import Report
-from salvit.report.runs import Run
-from salvit.report.scores import Scores
-from salvit.report.table import UPPER_BOUND, cells, columns_of
+from matplotlib.figure import Figure
+from PIL import Image
+
+from salvit import results
+from salvit.observers import UPPER_BOUND
+from salvit.report.curves import draw_curves, read_history
+from salvit.report.pictures import panel
+from salvit.report.runs import Run, find_runs
+from salvit.report.tables import read_tables
+from salvit.results import Table
 
 MEANINGS = {
     "CC": "linear correlation with the density of fixations, −1 … 1",
@@ -33,20 +40,62 @@ BASELINES = {
 }
 
 
-def build_page(report: Report) -> str:
+def write_report(folder: Path, title: str | None = None) -> list[Table]:
+    """Write the report of the runs under a folder into it.
+
+    `index.html`, which links to nothing, and its parts as far as there are any: `scores.md`, `pictures.png`,
+    `curves.png`.
+
+    Args:
+        folder: where the runs are.
+        title: of the page; the folder's name by default.
+
+    Returns:
+        The tables.
+
+    Raises:
+        FileNotFoundError: if there is no run.
+    """
+    runs = find_runs(folder)
+    tables = read_tables(runs)
+    panels = {run.label: run.folder / "pictures/test.png" for run in runs if run.stage == "test"}
+    pictures = {label: path.read_bytes() for label, path in panels.items() if path.is_file()}
+    histories = {run.label: read_history(run.folder / "metrics.csv") for run in runs if run.stage == "fit"}
+    curves = draw_curves(histories) if any(histories.values()) else None
+    texts = [f"{table.title}\n\n{table.markdown(spread=False)}\n" for table in tables]
+    parts = {
+        "scores.md": "\n".join(texts) or None,
+        "pictures.png": _side_by_side(pictures) if pictures else None,
+        "curves.png": curves,
+        "index.html": build_page(title or folder.resolve().name, runs, tables, pictures, curves),
+    }
+    results.write(folder, parts)
+    return tables
+
+
+def build_page(
+    title: str,
+    runs: Sequence[Run],
+    tables: Sequence[Table],
+    pictures: Mapping[str, bytes],
+    curves: Figure | None,
+) -> str:
     """Write the page of a report: HTML that links to nothing.
 
     Args:
-        report: what to show.
+        title: of the page.
+        runs: what was run.
+        tables: the scores.
+        pictures: PNG of the panel of test images, by label of the run.
+        curves: of training, None if nothing was fitted.
     """
-    sections = [_table_section(scores, report.runs) for scores in report.tables]
-    sections += [_pictures_section(report.pictures)] if report.pictures else []
-    sections += [_curves_section(report.curves)] if report.curves else []
-    sections.append(_origin_section(report.runs))
+    tested = {run.label: run for run in runs if run.stage == "test"}
+    sections = [_table_section(table, tested) for table in tables]
+    sections += [_pictures_section(pictures)] if pictures else []
+    sections += [_curves_section(results.encoded(curves))] if curves else []
+    sections.append(_origin_section(runs))
     template = Template(files("salvit.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(report.title), lead=_lead(report.runs), sections="\n".join(sections)
-    )
+    return template.substitute(title=escape(title), lead=_lead(runs), sections="\n".join(sections))
 
 
 def _lead(runs: Sequence[Run]) -> str:
@@ -59,31 +108,31 @@ def _lead(runs: Sequence[Run]) -> str:
     )
 
 
-def _table_section(scores: Scores, runs: Sequence[Run]) -> str:
-    tested = {run.label: run for run in runs if run.stage == "test"}
-    columns = columns_of(scores.title)
-    header = "".join(f"<th>{name} {arrow}</th>" for name, arrow in columns.items())
-    rows = "".join(_table_row(scores, model, tested.get(model)) for model in scores.per_image)
-    meanings = "".join(f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>" for name, arrow in columns.items())
+def _table_section(table: Table, tested: Mapping[str, Run]) -> str:
+    header = "".join(f"<th>{name}</th>" for name in [table.rows, *table.header])
+    rows = "".join(_table_row(table, row, tested.get(row)) for row in table.means.index)
+    meanings = "".join(
+        f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>"
+        for name, arrow in table.columns.items()
+        if name in MEANINGS
+    )
+    spread = "its standard error" if table.rows == "model" else "half its 95 % bootstrap interval"
     return _section(
         "Scores",
-        f"{scores.title}. Mean over images, ± its standard error; ↑ higher is better, ↓ lower.",
-        f"<table><tr><th>model</th>{header}</tr>{rows}</table><dl>{meanings}</dl>",
+        f"{table.title}. Mean over images, ± {spread}; ↑ higher is better, ↓ lower.",
+        f"<table><tr>{header}</tr>{rows}</table><dl>{meanings}</dl>",
     )
 
 
-def _table_row(scores: Scores, model: str, run: Run | None) -> str:
-    """The row of a model and its run, or of a baseline, which has none."""
-    errors, columns = scores.errors[model], columns_of(scores.title)
-    texts = [
-        f"<td{' class=best' if best else ''}>{text}<small>{_error(errors.get(metric))}</small></td>"
-        for metric, (text, best) in zip(
-            columns, cells(scores.means[model], scores.means, columns), strict=True
-        )
-    ]
-    note = describe_model(run.config) if run else BASELINES.get(model, "")
-    kind = "" if run else " class=baseline"
-    return f"<tr{kind}><td>{escape(model)}<small>{escape(note)}</small></td>{''.join(texts)}</tr>"
+def _table_row(table: Table, row: str, run: Run | None) -> str:
+    """The row of a method, or of a model and its run, or of a baseline, which has none."""
+    cells = ""
+    for column in table.columns:
+        mean, spread, best = table.cell(row, column)
+        cells += f"<td{' class=best' if best else ''}>{mean}<small>{spread.replace('±', '± ')}</small></td>"
+    kind = " class=baseline" if table.rows == "model" and run is None else ""
+    note = str(run.folder) if run else BASELINES.get(row, "")
+    return f"<tr{kind}><td>{escape(row)}<small>{escape(note)}</small></td>{cells}</tr>"
 
 
 def _pictures_section(pictures: Mapping[str, bytes]) -> str:
@@ -133,28 +182,6 @@ def _command(run: Run) -> str:
     return " ".join(f"<span>{escape(word)}</span>" for word in run.record["command"].split(" "))
 
 
-def _error(error: float | None) -> str:
-    return "" if error is None else f"± {error:.3f}"
-
-
-def describe_model(config: dict[str, Any]) -> str:
-    """Backbone and extractor of a saliency config, on one line.
-
-    Example:
-        >>> extractor = {"class_path": "salvit.extractors.RawAttention", "init_args": {"block": -1}}
-        >>> describe_model({"model": {"init_args": {"vit": "salvit_tiny", "extractor": extractor}}})
-        'salvit_tiny, RawAttention(block=-1)'
-    """
-    model = config["model"]["init_args"]
-    if not model["extractor"]:
-        return f"{model['vit']}, default extractor"
-    extractor = model["extractor"]
-    options = ", ".join(
-        f"{name}={value}" for name, value in extractor.get("init_args", {}).items() if value is not None
-    )
-    return f"{model['vit']}, {extractor['class_path'].rpartition('.')[2]}({options})"
-
-
 def duration(seconds: float | None) -> str:
     """Seconds in words.
 
@@ -169,3 +196,8 @@ def duration(seconds: float | None) -> str:
         return "unfinished"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _side_by_side(panels: Mapping[str, bytes]) -> Image.Image:
+    pictures = [Image.open(io.BytesIO(content)) for content in panels.values()]
+    return panel([pictures], list(panels), height=max(picture.height for picture in pictures))

@@ -1,12 +1,18 @@
-"""The runs under a folder, read from the files that the command line left there."""
+"""The runs under a folder, read from the files that the command line left there: which test belongs to which fit."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from natsort import natsort_key
+
+_SAY_NOTHING = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
+"""Options that make no other model; what begins with them is no name."""
 
 
 @dataclass(frozen=True)
@@ -15,15 +21,19 @@ class Run:
 
     Attributes:
         folder: where its files are.
-        label: what sets it apart from the other runs of a report: the name it was logged under.
         record: `run.json`, see `salvit.callbacks.provenance.Provenance`.
         config: `config.yaml`, the whole resolved configuration.
+        about: `scores.json`, what was scored; empty if nothing was.
+        label: what was run; no two runs of a stage and a dataset have the same.
+        fit: the fit whose checkpoint it used, if that is under the same folder.
     """
 
     folder: Path
-    label: str
     record: dict[str, Any]
     config: dict[str, Any]
+    about: dict[str, Any]
+    label: str = ""
+    fit: "Run | None" = None
 
     @property
     def stage(self) -> str:
@@ -37,7 +47,10 @@ class Run:
 
 
 def find_runs(root: Path) -> list[Run]:
-    """Find the latest run of each label and stage.
+    """Find the runs under a folder.
+
+    A run is labelled by its model, with what it differs in from another run of that model: options of the fit, or else
+    the folder. A test has the label of the fit whose checkpoint it used.
 
     Args:
         root: a folder under which the loggers of the runs wrote.
@@ -48,19 +61,96 @@ def find_runs(root: Path) -> list[Run]:
     Raises:
         FileNotFoundError: if there is no run.
     """
-    runs = [_read(path.parent, root) for path in root.rglob("run.json")]
+    runs = sorted((_read(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
     if not runs:
         raise FileNotFoundError(
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
             "into the folder of their first logger"
         )
-    latest = {(run.label, run.stage): run for run in sorted(runs, key=lambda run: run.started)}
-    return sorted(latest.values(), key=lambda run: (natsort_key(run.label), run.started))
+    fits = [run for run in runs if run.stage == "fit"]
+    runs = [replace(run, fit=run if run.stage == "fit" else _fit_of(run, fits)) for run in runs]
+    models = list({(run.fit or run).folder: run.fit or run for run in runs}.values())
+    labels = _distinct(models, [_model(run, root) for run in models], root)
+    of_model = {run.folder: label for run, label in zip(models, labels, strict=True)}
+    labels = [of_model[(run.fit or run).folder] for run in runs]
+    labels = _distinct(runs, labels, root, kinds=[_what_was_scored(run) for run in runs])
+    runs = [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+    return sorted(runs, key=lambda run: (natsort_key(run.label), run.started))
 
 
-def _read(folder: Path, root: Path) -> Run:
-    # A logger's folder is save_dir/name/version.
-    name = folder.parent.relative_to(root).as_posix() if folder != root else folder.name
-    label = (name if name != "." else root.resolve().name).replace("_", " ")
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return Run(folder, label, record, yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+def _read(folder: Path) -> Run:
+    scores = folder / "scores.json"
+    return Run(
+        folder,
+        record=json.loads((folder / "run.json").read_text(encoding="utf-8")),
+        config=yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
+        about=json.loads(scores.read_text(encoding="utf-8")) if scores.is_file() else {},
+    )
+
+
+def _fit_of(run: Run, fits: Sequence[Run]) -> Run | None:
+    """The fit that wrote a run's checkpoint: by its path, by its content if folders were moved since."""
+    if not (checkpoint := run.record.get("checkpoint")):
+        return None
+    path, digest = Path(checkpoint), str(run.record.get("checkpoint_sha256"))
+    earlier = [fit for fit in reversed(fits) if fit.started <= run.started]
+    ways: list[Callable[[Run], bool]] = [
+        lambda fit: path.is_relative_to(fit.folder.resolve()),
+        lambda fit: digest in map(_sha256, fit.folder.rglob("*.ckpt")),
+        lambda fit: path.is_relative_to(fit.folder.resolve().parent),  # beside the versions: the latest one's
+    ]
+    return next((fit for way in ways for fit in earlier if way(fit)), None)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _model(run: Run, root: Path) -> str:
+    name = run.record.get("model") or run.record.get("name") or _place(run, root)
+    return f"{name} (untrained)" if run.record.get("untrained") else str(name)
+
+
+def _place(run: Run, root: Path) -> str:
+    """A logger's folder is save_dir/name/version: the name, or what there is of it under the root."""
+    folder, root = run.folder.resolve(), root.resolve()
+    name = folder.parent if folder.parent.is_relative_to(root) else folder
+    return name.relative_to(root).as_posix() if name != root else root.name
+
+
+def _what_was_scored(run: Run) -> str:
+    return json.dumps([run.stage, *(run.about.get(key) for key in ("dataset", "release", "split"))])
+
+
+def _distinct(
+    runs: Sequence[Run], labels: Sequence[str], root: Path, kinds: Iterable[str] | None = None
+) -> list[str]:
+    """Labels with what sets runs of the same label and kind apart: options, or else the folder."""
+    same: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, key in enumerate(zip(labels, kinds or [""] * len(runs), strict=True)):
+        same[key].append(index)
+    result = list(labels)
+    for (label, _), members in same.items():
+        if len(members) == 1:
+            continue
+        options = [dict(_options(runs[index].config)) for index in members]
+        names = dict.fromkeys(name for one in options for name in one)
+        differ = [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
+        for index, one in zip(members, options, strict=True):
+            result[index] = ", ".join([label, *(f"{_short(name)}={one.get(name)}" for name in differ)])
+        if len({result[index] for index in members}) < len(members):
+            for index in members:
+                result[index] += f" ({runs[index].folder.resolve().relative_to(root.resolve()).as_posix()})"
+    return result
+
+
+def _options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _options(one, f"{name}.{key}" if name else key)
+    elif not name.startswith(_SAY_NOTHING):
+        yield name, value
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]

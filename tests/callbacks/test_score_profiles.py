@@ -1,6 +1,8 @@
 import csv
+import json
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
@@ -10,8 +12,8 @@ from salvit.callbacks.scores import Scores
 from salvit.metrics import functional
 from salvit.modules import SaliencyModule
 from salvit.report.runs import Run
-from salvit.report.scores import collect_scores
-from tests.datamodules.data.salicon import make_salicon
+from salvit.report.tables import read_tables
+from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 
 MIT = ["AUC-Judd", "SIM", *(["EMD"] if find_spec("ot") else []), "AUC-Borji", "sAUC", "CC", "NSS", "KLD"]
 
@@ -97,6 +99,14 @@ def test_two_processes_score_what_one_does_under_every_profile(run):
         assert (alone / name).read_text() == (both / name).read_text()
 
 
+def test_a_column_of_fewer_images_than_the_others_is_named(run, salicon, capsys):
+    write_gaze(salicon.root / f"fixations/val/{stem('val', 2)}.mat", [np.array([[5, 5]], dtype=np.uint16)])
+    _, folder = run("mit")
+    said = "scored on fewer than 4 images: AUC-Borji 3"
+    assert said in (folder / "scores_mit.md").read_text()
+    assert said in capsys.readouterr().out
+
+
 def test_another_profile_alone_leaves_no_table_of_the_exact_one(run):
     _, folder = run("mit")
     assert not (folder / "scores.md").exists()
@@ -105,9 +115,14 @@ def test_another_profile_alone_leaves_no_table_of_the_exact_one(run):
 
 def test_the_report_keeps_profiles_apart(run):
     _, folder = run("exact", "tuebingen")
-    tables = collect_scores([Run(folder, "a", record={}, config={})])
+    about = json.loads((folder / "scores.json").read_text())
+    tables = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
     assert ["profile exact" in table.title for table in tables] == [True, False]
-    assert list(tables[1].means["a"]) == ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]
+    assert list(tables[1].columns) == ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]
+    assert [table.markdown(spread=False).replace("| a |", "| RawAttention |") for table in tables] == [
+        (folder / name).read_text().partition("\n\n")[2].rstrip()
+        for name in ("scores.md", "scores_tuebingen.md")
+    ]
 
 
 def test_an_unknown_profile_is_refused_at_once(vit_file):

@@ -1,11 +1,13 @@
 import csv
+import json
 
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from PIL import Image
 
 from datamodules import CAT2000DataModule, SaliconDataModule
-from salvit.callbacks.scores import Scores, per_image_csv
+from salvit.callbacks.scores import Scores
 from salvit.extractors import SalientAttention
 from salvit.metrics import functional
 from salvit.modules import SaliencyModule
@@ -82,12 +84,33 @@ def test_means_are_what_is_logged_and_printed(tested):
             assert float(lines[model][column].strip("*| ")) == pytest.approx(expected, abs=6e-4)
 
 
-def test_an_image_without_fixations_has_empty_cells(tested):
-    _, images, _ = tested
-    row = images[2]
-    assert [row[metric] for metric in ("NSS", "sAUC", "AUC")] == ["", "", ""]
-    assert row["CC"]
-    assert all(cell for other in (images[0], images[1], images[3]) for cell in other.values())
+def test_an_image_without_fixations_counts_in_no_column_of_any_row(tested, tmp_path):
+    _, images, table = tested
+    for row in images:
+        scores = [row[metric] for metric in METRICS]
+        if row["image"] == stem("val", 3):
+            assert scores == [""] * 6
+        elif row["model"] != "inter-observer":
+            assert all(scores)
+    assert "1 of 5 images without fixations left out" in table.splitlines()[0]
+    about = json.loads((tmp_path / "run/scores.json").read_text())
+    assert (about["images"], about["left_out"]) == (5, 1)
+
+
+def test_an_image_with_an_empty_density_counts_in_no_column_of_any_profile(make_trainer, tmp_path, vit_file):
+    root = make_salicon(tmp_path / "salicon", train=3, val=4)
+    Image.new("L", (64, 48)).save(root / f"maps/val/{stem('val', 2)}.png")
+    data = SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0)
+    module = SaliencyModule(vit=vit_file(), profile=["exact", "mit", "tuebingen"])
+    test_of(make_trainer, tmp_path, module, data)
+    for suffix in ("", "_mit", "_tuebingen"):
+        with (tmp_path / f"run/per_image{suffix}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["model"] for row in rows} == {"RawAttention", "center prior", "random", "inter-observer"}
+        for row in rows:
+            assert any(list(row.values())[2:]) == (row["image"] != stem("val", 2))
+        title = (tmp_path / f"run/scores{suffix}.md").read_text().splitlines()[0]
+        assert "val split, 1 of 4 images without fixations left out" in title
 
 
 def test_baselines_are_what_their_names_say(tested, salicon):
@@ -157,16 +180,17 @@ def test_scores_after_fit_are_printed(make_trainer, tmp_path, module, popout, ca
     assert "RawAttention" in printed
 
 
+def test_scores_after_fit_say_how_many_images_nobody_looked_at(make_trainer, module, salicon, capsys):
+    module.warmup_epochs = 0
+    make_trainer(callbacks=[Scores()]).fit(module, salicon)
+    assert "val split, 1 of 5 images without fixations left" in " ".join(capsys.readouterr().out.split())
+
+
 def test_scores_after_fit_are_of_the_images_that_were_scored(make_trainer, module, popout, capsys):
     module.warmup_epochs = 0
     popout.batch_size = 2
     make_trainer(callbacks=[Scores()], limit_val_batches=1).fit(module, popout)
     assert "PopOut, val split, 2 images" in capsys.readouterr().out
-
-
-def test_csv_of_scores():
-    scores = {"a, b": {"CC": torch.tensor([0.5, torch.nan])}}
-    assert per_image_csv(scores, ["x", "y"]) == 'model,image,CC\n"a, b",x,0.500000\n"a, b",y,\n'
 
 
 def test_scores_by_category(make_trainer, tmp_path, module):

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import torch
 from lightning.pytorch import Callback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 from torch.nn import functional as F
@@ -16,14 +16,23 @@ from salvit import source
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout
-from salvit.metrics import functional
+from salvit.metrics import (
+    ABPC,
+    CC,
+    NSS,
+    SMM,
+    BoxLocalization,
+    EnergyPointing,
+    ImageMetric,
+    ShuffledAUC,
+    functional,
+)
 from salvit.metrics.functional import bootstrap_interval
 from salvit.metrics.functional.boxes import box_masks
 from salvit.modules import ExplanationModule
-from salvit.scores import BoxesAtThreshold, Energy, MaskOverlap, People, Perturbation
 from salvit.vit import normalize
 from tests.datamodules.data.images import write_image
-from tests.datamodules.data.salicon import make_salicon
+from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 from tests.datamodules.data.voc import make_voc
 from tests.tiny import tiny_popout
 
@@ -49,8 +58,8 @@ def run(make_trainer):
 
 
 def per_image(module, method, key):
-    for metric in module.metrics[method].values():
-        scores = metric.per_image()
+    for metric in module.metrics[method]:
+        scores = metric.by_column()
         if key in scores:
             return scores[key]
     raise KeyError(key)
@@ -92,8 +101,8 @@ def test_every_score_is_that_of_its_functional_image_by_image(make_module, run):
 
 def test_the_label_is_explained_or_the_predicted_class(make_module, run):
     data = tiny_popout(test_size=6)
-    labels = run(make_module([AGCAM()], scores=[Perturbation()]), data)
-    said = run(make_module([AGCAM()], scores=[Perturbation()], target="predicted"), data)
+    labels = run(make_module([AGCAM()], scores=[ABPC()]), data)
+    said = run(make_module([AGCAM()], scores=[ABPC()], target="predicted"), data)
     images = normalize(labels.vit, torch.stack([data.dataset("test")[i]["image"] for i in range(6)]))
     predicted = labels.vit(images).argmax(-1)
     right = torch.tensor([data.dataset("test")[i]["label"] for i in range(6)]) == predicted
@@ -149,11 +158,11 @@ def test_a_rerun_after_an_interrupt_computes_what_is_missing_and_gives_the_same(
                 atol=1e-3,
             )
     assert again.about == whole.about
-    assert again.names == whole.names
+    assert again.images == whole.images
 
 
 def test_a_method_that_is_added_is_all_that_is_computed(make_module, run, tmp_path):
-    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [Energy()]}
+    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [EnergyPointing()]}
     run(make_module([AGCAM()], **options), data)
     more = make_module([AGCAM(), Rollout()], **options)
     counts = count_extractions(more)
@@ -163,11 +172,11 @@ def test_a_method_that_is_added_is_all_that_is_computed(make_module, run, tmp_pa
 
 @pytest.mark.parametrize("change", ["vit", "scores", "data", "target", "extractor"])
 def test_results_of_something_else_are_not_taken(make_module, run, tmp_path, change):
-    options = {"results": tmp_path, "scores": [Energy()]}
+    options = {"results": tmp_path, "scores": [EnergyPointing()]}
     run(make_module([Rollout()], **options), tiny_popout(test_size=3))
     options |= {
         "vit": {"vit_seed": 1},
-        "scores": {"scores": [MaskOverlap()]},
+        "scores": {"scores": [SMM()]},
         "target": {"target": "predicted"},
     }.get(change, {})
     other = make_module([Rollout(1 if change == "extractor" else 0)], **options)
@@ -182,7 +191,7 @@ def test_results_of_other_code_are_not_taken(make_module, run, tmp_path, monkeyp
         pass
 
     def count():
-        module = make_module([Mine()], results=tmp_path / "results", scores=[Energy()])
+        module = make_module([Mine()], results=tmp_path / "results", scores=[EnergyPointing()])
         counts = count_extractions(module)
         run(module, tiny_popout(test_size=3))
         return list(counts.values())
@@ -213,7 +222,7 @@ class GradientOfMyOwn(Extractor):
 
 
 def test_a_gradient_of_ones_own_in_the_inference_mode_of_lightning(make_module, run):
-    module = run(make_module([GradientOfMyOwn()], scores=[Energy()]), tiny_popout(test_size=3))
+    module = run(make_module([GradientOfMyOwn()], scores=[EnergyPointing()]), tiny_popout(test_size=3))
     assert not per_image(module, "GradientOfMyOwn", "energy").isnan().all()
 
 
@@ -227,8 +236,62 @@ def test_all_methods_that_have_a_meaning_by_default(vit_file, capfd):
 def test_fixations_alone(make_module, run, tmp_path):
     root = make_salicon(tmp_path / "salicon", train=2, val=3)
     module = run(make_module(), SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0))
-    assert {type(score) for score in module.active_scores} == {People, Perturbation}
+    assert {type(score) for score in module.active_scores} == {CC, NSS, ShuffledAUC, ABPC}
     assert all(image["correct"] for image in module.about["rollout"])
+
+
+def test_images_without_fixations_are_left_out_of_agreement_with_people(make_module, run, tmp_path, capsys):
+    root = make_salicon(tmp_path / "salicon", train=2, val=4)
+    write_gaze(root / f"fixations/val/{stem('val', 3)}.mat", [])
+    Image.new("L", (64, 48)).save(root / f"maps/val/{stem('val', 4)}.png")
+    data = SaliconDataModule(root, image_size=32, batch_size=3, num_workers=0)
+    module = run(make_module(), data, [ExplanationScores()], default_root_dir=tmp_path)
+    for name in NAMES:
+        for key in ("CC", "NSS", "sAUC"):
+            assert per_image(module, name, key).isnan().tolist() == [False, False, True, True]
+        assert not per_image(module, name, "ABPC").isnan().any()
+    said = "agreement with people: 2 of 4 images without fixations left out"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "scores.md").read_text()
+
+
+def test_tables_reach_wandb_as_numbers(make_module, make_trainer, tmp_path, monkeypatch):
+    logged = {}
+    monkeypatch.setattr(
+        WandbLogger, "log_table", lambda self, key, dataframe: logged.update({key: dataframe})
+    )
+    module = make_module([Rollout(), CenterPrior()], scores=[CC(), EnergyPointing()])
+    trainer = make_trainer(callbacks=[ExplanationScores()], logger=WandbLogger(save_dir=tmp_path))
+    trainer.test(module, tiny_popout(test_size=3), verbose=False)
+    assert list(logged) == [
+        "test/all groups",
+        "test/agreement with people (profile exact)",
+        "test/localisation, any threshold",
+    ]
+    table = logged["test/all groups"].set_index("method")
+    assert list(table.index) == ["rollout", "center_prior"]
+    expected = float(per_image(module, "rollout", "CC").mean())
+    assert table.at["rollout", "CC"] == pytest.approx(expected, abs=1e-6)
+
+
+class UpperHalf(ImageMetric):
+    """Share of the heatmap in the upper half of the image."""
+
+    group = "where it lies"
+    columns = {"upper": "↑"}  # noqa: RUF012
+
+    def update(self, heatmaps):
+        half = heatmaps.shape[1] // 2
+        self.record(heatmaps[:, :half].sum((1, 2)) / heatmaps.sum((1, 2)))
+
+
+def test_a_score_of_ones_own_is_one_small_class(make_module, run, tmp_path):
+    module = make_module([RawAttention(), CenterPrior()], scores=[UpperHalf(), ABPC()])
+    run(module, tiny_popout(test_size=3), [ExplanationScores()], default_root_dir=tmp_path)
+    assert per_image(module, "center_prior", "upper").tolist() == pytest.approx([0.5] * 3)
+    text = (tmp_path / "scores.md").read_text()
+    assert "| method | upper ↑ | ABPC ↑ |" in text
+    assert "**where it lies; mean ± half the 95 % bootstrap interval**" in text
 
 
 def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_file):
@@ -237,7 +300,7 @@ def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_
     pictures = ExplanationPictures(count=3)
     data = VOC2012DataModule(root, classes="all", image_size=32, batch_size=2, num_workers=0)
     run(module, data, [pictures, ExplanationScores()], default_root_dir=tmp_path)
-    assert {type(score).__name__ for score in module.active_scores} >= {"BoxesAtThreshold", "Perturbation"}
+    assert {type(score).__name__ for score in module.active_scores} >= {"BoxLocalization", "ABPC"}
     # One image has a person and a dog: a row each.
     assert [row[0].note for row in pictures._classes] == ["dog (11)", "person (14)"]
     assert (tmp_path / "pictures/classes.png").is_file()
@@ -259,7 +322,7 @@ def test_nothing_to_score_is_an_error(make_module, run, tmp_path):
         run(make_module(), ImageFolderDataModule(tmp_path, image_size=32))
 
 
-class _Never(Energy):
+class _Never(EnergyPointing):
     keys = ("depth",)
 
 
@@ -339,7 +402,7 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
 def test_every_score_is_logged(make_module, make_trainer):
     trainer = make_trainer(callbacks=[ExplanationScores()])
     trainer.test(
-        make_module([Rollout()], scores=[BoxesAtThreshold(), Perturbation()]),
+        make_module([Rollout()], scores=[BoxLocalization(), ABPC()]),
         tiny_popout(test_size=3),
         verbose=False,
     )
@@ -377,7 +440,7 @@ def test_processes_change_nothing(make_module, make_trainer, tmp_path, images, p
 
 def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, vit_file):
     root = make_voc(tmp_path / "voc")
-    options = {"results": tmp_path / "results", "scores": [BoxesAtThreshold()]}
+    options = {"results": tmp_path / "results", "scores": [BoxLocalization()]}
 
     def counts():
         module = ExplanationModule(vit=vit_file(num_classes=20), extractors=[Rollout()], **options)
@@ -391,7 +454,7 @@ def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, 
 
 
 def test_a_model_of_the_same_weights_but_another_make_is_computed_anew(make_module, run, tmp_path):
-    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [Energy()]}
+    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [EnergyPointing()]}
     run(make_module([Rollout()], **options), data)
     other = make_module([Rollout()], **options)
     other.vit.pretrained_cfg["mean"] = [0.4, 0.4, 0.4]

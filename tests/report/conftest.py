@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,8 @@ import pytest
 import yaml
 from PIL import Image
 
-TITLE = "PopOut, test split, 2 images, profile exact"
-METRICS = ("CC", "NSS", "SIM", "KLD", "sAUC", "AUC")
+ABOUT = {"dataset": "PopOut", "release": None, "split": "test", "images": 2, "left_out": 0}
+COLUMNS = {"CC": "↑", "NSS": "↑", "SIM": "↑", "KLD": "↓", "sAUC": "↑", "AUC": "↑"}
 BASELINES = {"center prior": (0.2, 0.4), "random": (0.0, 0.1)}
 
 
@@ -24,7 +25,14 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def make_run(tmp_path) -> Callable[..., Path]:
     """Makes a log folder `name/version` with what the command line leaves there."""
 
-    def make(name: str, version: str, stage: str, started: str = "2026-01-01T00:00:00", **command) -> Path:
+    def make(
+        name: str,
+        version: str,
+        stage: str,
+        started: str = "2026-01-01T00:00:00",
+        options: dict | None = None,
+        **record,
+    ) -> Path:
         folder = tmp_path / name / version
         folder.mkdir(parents=True)
         record = {
@@ -35,13 +43,15 @@ def make_run(tmp_path) -> Callable[..., Path]:
             "machine": "Linux x86_64, 2 CPU cores",
             "device": "CPU",
             "versions": {"python": "3.11.7", "torch": "2.15.0"},
-            **command,
+            "name": name,
+            "model": f"tiny · {name}",
+            "checkpoint": None,
+            "checkpoint_sha256": None,
+            "untrained": False,
+            **record,
         }
-        extractor = {"class_path": "salvit.extractors.RawAttention", "init_args": {"block": -1, "rows": None}}
-        config = {
-            "seed_everything": 7,
-            "model": {"init_args": {"vit": "salvit_tiny", "extractor": extractor}},
-        }
+        model = {"class_path": "salvit.modules.SaliencyModule", "init_args": {"lr": 0.1, **(options or {})}}
+        config = {"seed_everything": 7, "model": model, "ckpt_path": record["checkpoint"]}
         (folder / "run.json").write_text(json.dumps(record))
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         return folder
@@ -54,17 +64,22 @@ def make_test(make_run) -> Callable[..., Path]:
     """Makes the log folder of a test run in which the model scores `scores` on two images, in every metric."""
 
     def make(
-        name: str, scores: tuple = (0.5, 0.7), version: str = "version_1", title: str = TITLE, **options
+        name: str,
+        scores: tuple = (0.5, 0.7),
+        version: str = "version_1",
+        about: dict | None = None,
+        **options,
     ) -> Path:
         baselines = options.pop("baselines", BASELINES)
-        folder = make_run(name, version, "test", **options)
+        folder = make_run(name, version, "test", **{"started": "2026-01-02T00:00:00", **options})
         rows = [
-            {"model": model, "image": f"image{index}", **dict.fromkeys(METRICS, score)}
+            {"model": model, "image": f"image{index}", **dict.fromkeys(COLUMNS, score)}
             for model, both in {"RawAttention": scores, **baselines}.items()
             for index, score in enumerate(both)
         ]
         write_csv(folder / "per_image.csv", rows)
-        (folder / "scores.md").write_text(f"{title}\n\n| model |\n")
+        table = {"profile": "exact", "columns": COLUMNS, "per_image": "per_image.csv"}
+        (folder / "scores.json").write_text(json.dumps({**ABOUT, **(about or {}), "tables": [table]}))
         (folder / "pictures").mkdir()
         Image.new("RGB", (40, 30), "red").save(folder / "pictures/test.png")
         return folder
@@ -74,9 +89,9 @@ def make_test(make_run) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_fit(make_run) -> Callable[..., Path]:
-    """Makes the log folder of a fit with a training loss and, in rows of their own, validation scores."""
+    """Makes the log folder of a fit with a checkpoint, a training loss and, in rows of their own, scores."""
 
-    def make(name: str, version: str = "version_0", **options) -> Path:
+    def make(name: str, version: str = "version_0", weights: str = "", **options) -> Path:
         folder = make_run(name, version, "fit", **options)
         rows = [
             {"epoch": 0, "step": step, "train/loss": 1 / (step + 1), "val/CC": "", "val/NSS": ""}
@@ -84,6 +99,14 @@ def make_fit(make_run) -> Callable[..., Path]:
         ]
         rows.append({"epoch": 0, "step": 19, "val/NSS": 1.5, "val/CC": 0.25, "lr-AdamW": 0.1})
         write_csv(folder / "metrics.csv", rows)
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints/last.ckpt").write_text(weights or str(folder))
         return folder
 
     return make
+
+
+def checkpoint_of(fit: Path) -> dict:
+    """What `run.json` says of a test of a fit's checkpoint."""
+    path = fit / "checkpoints/last.ckpt"
+    return {"checkpoint": str(path), "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

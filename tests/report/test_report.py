@@ -4,13 +4,14 @@ import pytest
 from PIL import Image
 
 from salvit.report.__main__ import main
-from salvit.report.page import describe_model, duration
+from salvit.report.page import duration
 from salvit.report.runs import find_runs
+from tests.report.conftest import checkpoint_of
 
 
 def test_the_report_of_a_fit_and_its_test_has_all_parts(tmp_path, make_fit, make_test, capsys):
-    make_fit("raw_attention")
-    make_test("raw_attention", started="2026-01-01T00:01:00")
+    fit = make_fit("raw_attention")
+    folder = make_test("raw_attention", **checkpoint_of(fit))
     main([str(tmp_path), "--title", "a <b> title"])
     page = (tmp_path / "index.html").read_text()
     assert "<h1>a &lt;b&gt; title</h1>" in page
@@ -19,7 +20,7 @@ def test_the_report_of_a_fit_and_its_test_has_all_parts(tmp_path, make_fit, make
     assert "seed 7" in page
     assert "2 min 30 s in all on CPU" in page
     assert "torch 2.15.0" in page
-    assert "salvit_tiny, RawAttention(block=-1)" in page
+    assert f"<tr><td>tiny · raw_attention<small>{folder}</small></td>" in page
     assert "<td class=best>0.600<small>± 0.100</small></td>" in page
     assert "<tr class=baseline><td>center prior" in page
     assert "KLD ↓" in page
@@ -29,7 +30,9 @@ def test_the_report_of_a_fit_and_its_test_has_all_parts(tmp_path, make_fit, make
     assert (
         (tmp_path / "scores.md")
         .read_text()
-        .startswith("PopOut, test split, 2 images, profile exact\n\n| model |")
+        .startswith(
+            "PopOut, test split, 2 images, profile exact (KLD in nats, NSS in standard deviations)\n\n| model |"
+        )
     )
 
 
@@ -91,11 +94,6 @@ def test_a_folder_without_runs_is_one_clear_error(tmp_path, capsys):
     assert exit_.value.code == 1
     assert "no run under" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_a_model_with_the_default_extractor_is_described(tmp_path):
-    config = {"model": {"init_args": {"vit": "salvit_tiny", "extractor": None}}}
-    assert describe_model(config) == "salvit_tiny, default extractor"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.6, "1 min 0 s"), (3600, "60 min 0 s")])

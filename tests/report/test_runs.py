@@ -1,34 +1,104 @@
+import shutil
+
 import pytest
 
 from salvit.report.runs import find_runs
+from tests.report.conftest import checkpoint_of
 
 
-def test_runs_are_labelled_by_the_name_they_logged_under(tmp_path, make_fit):
-    make_fit("raw_attention")
-    make_fit("deep/er")
-    assert [run.label for run in find_runs(tmp_path)] == ["deep/er", "raw attention"]
+def labels(folder, stage):
+    return [run.label for run in find_runs(folder) if run.stage == stage]
 
 
-def test_the_folder_of_one_run_is_a_report_of_one(tmp_path, make_fit):
-    make_fit("osie")
-    assert [run.label for run in find_runs(tmp_path / "osie")] == ["osie"]
-    assert [run.label for run in find_runs(tmp_path / "osie/version_0")] == ["version 0"]
-
-
-def test_labels_are_in_natural_order_and_stages_in_order_of_time(tmp_path, make_fit, make_test):
+def test_runs_are_labelled_by_their_models_in_natural_order(tmp_path, make_fit):
     for k in (16, 8, 128):
-        make_test(f"k={k}", started="2026-01-02T00:00:00")
         make_fit(f"k={k}")
-    runs = [(run.label, run.stage) for run in find_runs(tmp_path)]
-    assert runs == [(f"k={k}", stage) for k in (8, 16, 128) for stage in ("fit", "test")]
+    assert labels(tmp_path, "fit") == ["tiny · k=8", "tiny · k=16", "tiny · k=128"]
 
 
-def test_the_latest_run_of_a_label_and_stage_counts(tmp_path, make_fit):
-    make_fit("a", version="version_9", started="2026-01-01T00:00:00")
-    latest = make_fit("a", version="version_10", started="2026-01-03T00:00:00")
-    make_fit("a", version="version_11", started="2026-01-02T00:00:00")
-    [run] = find_runs(tmp_path)
-    assert run.folder == latest
+def test_a_run_that_says_no_model_is_labelled_by_its_name_or_folder(tmp_path, make_fit):
+    make_fit("a", model=None)
+    path = make_fit("deep/er_one", model=None) / "run.json"
+    path.write_text(path.read_text().replace('"name": "deep/er_one"', '"name": null'))
+    assert labels(tmp_path, "fit") == ["a", "deep/er_one"]
+    assert [run.label for run in find_runs(tmp_path / "deep/er_one")] == ["er_one"]
+    assert [run.label for run in find_runs(tmp_path / "deep/er_one/version_0")] == ["version_0"]
+
+
+def test_every_test_is_a_run_of_its_own_beside_the_fit_whose_checkpoint_it_used(
+    tmp_path, make_fit, make_test
+):
+    first = make_fit("a", model="vit_a", started="2026-01-01T00:00:00")
+    second = make_fit("a", version="version_1", model="vit_b", started="2026-01-01T01:00:00")
+    for version, fit, model in (("version_2", second, "vit_b"), ("version_3", first, "vit_a")):
+        make_test("a", version=version, model=model, **checkpoint_of(fit))
+    runs = {run.folder.name: run for run in find_runs(tmp_path)}
+    assert {name: run.label for name, run in runs.items()} == {
+        "version_0": "vit_a",
+        "version_1": "vit_b",
+        "version_2": "vit_b",
+        "version_3": "vit_a",
+    }
+    assert runs["version_2"].fit.folder == second
+    assert runs["version_3"].fit.folder == first
+
+
+def test_a_test_finds_its_fit_after_the_folder_was_moved(tmp_path, make_fit, make_test):
+    fit = make_fit("runs/a", model="vit")
+    make_fit("runs/b", model="vit", options={"lr": 0.2})
+    make_test("runs/c", model="vit", **checkpoint_of(fit))
+    shutil.move(tmp_path / "runs", tmp_path / "moved")
+    [test] = [run for run in find_runs(tmp_path / "moved") if run.stage == "test"]
+    assert test.fit.folder.name == "version_0"
+    assert test.fit.folder.parent.name == "a"
+    assert test.label == "vit, lr=0.1"
+
+
+def test_checkpoints_beside_the_versions_are_of_the_latest_fit_before_the_test(tmp_path, make_fit, make_test):
+    for version, day in (("version_0", 1), ("version_1", 2), ("version_3", 4)):
+        make_fit("a", version=version, started=f"2026-01-0{day}T00:00:00", options={"lr": day})
+    path = str(tmp_path / "a/checkpoints/last.ckpt")
+    make_test("a", version="version_2", started="2026-01-03T00:00:00", checkpoint=path)
+    [test] = [run for run in find_runs(tmp_path) if run.stage == "test"]
+    assert test.fit.folder.name == "version_1"
+
+
+def test_a_checkpoint_from_elsewhere_has_no_fit_here(tmp_path, make_fit, make_test):
+    make_fit("a", model="vit")
+    make_test("b", model="vit", checkpoint="/elsewhere/last.ckpt", checkpoint_sha256="0" * 64)
+    [test] = [run for run in find_runs(tmp_path) if run.stage == "test"]
+    assert test.fit is None
+
+
+def test_runs_of_one_model_are_told_apart_by_their_options(tmp_path, make_fit, make_test):
+    for name, options in (("a", {"weights": "old.pth"}), ("b", {"weights": "new.pth"})):
+        fit = make_fit(name, model="vit", options=options)
+        make_test(name, model="vit", options=options, **checkpoint_of(fit))
+    assert (
+        labels(tmp_path, "fit")
+        == labels(tmp_path, "test")
+        == ["vit, weights=new.pth", "vit, weights=old.pth"]
+    )
+
+
+def test_runs_without_any_difference_are_told_apart_by_their_folders(tmp_path, make_fit, make_test):
+    fit = make_fit("a", model="vit")
+    for version in ("version_1", "version_2"):
+        make_test("a", version=version, model="vit", **checkpoint_of(fit))
+    assert labels(tmp_path, "fit") == ["vit"]
+    assert labels(tmp_path, "test") == ["vit (a/version_1)", "vit (a/version_2)"]
+
+
+def test_tests_of_one_model_on_two_datasets_have_its_name(tmp_path, make_fit, make_test):
+    fit = make_fit("a", model="vit")
+    for version, dataset in (("version_1", "OSIE"), ("version_2", "MIT1003")):
+        make_test("a", version=version, model="vit", about={"dataset": dataset}, **checkpoint_of(fit))
+    assert labels(tmp_path, "test") == ["vit", "vit"]
+
+
+def test_an_untrained_model_is_called_so(tmp_path, make_test):
+    make_test("a", model="vit", untrained=True)
+    assert labels(tmp_path, "test") == ["vit (untrained)"]
 
 
 def test_a_folder_without_runs_is_an_error_that_says_what_was_expected(tmp_path):

@@ -1,23 +1,23 @@
-from salvit.modules.results import Results
+from salvit.results.store import Store
 
 
 def test_records_of_all_processes_come_back(tmp_path):
-    Results(tmp_path, {"seed": 0}).add([("a", {"x": [1.0]}), ("b", {"x": [float("nan")]})], rank=0)
-    Results(tmp_path, {"seed": 0}).add([("c", {"x": [0.1]})], rank=1)
-    records = Results(tmp_path, {"seed": 0}).read()
+    Store(tmp_path, {"seed": 0}).add([("a", {"x": [1.0]}), ("b", {"x": [float("nan")]})], rank=0)
+    Store(tmp_path, {"seed": 0}).add([("c", {"x": [0.1]})], rank=1)
+    records = Store(tmp_path, {"seed": 0}).read()
     assert records.keys() == {"a", "b", "c"}
     assert records["c"] == {"x": [0.1]}
     assert records["b"]["x"][0] != records["b"]["x"][0]
 
 
 def test_other_descriptions_have_other_records(tmp_path):
-    Results(tmp_path, {"seed": 0, "method": "a"}).add([("a", {})], rank=0)
-    assert Results(tmp_path, {"seed": 1, "method": "a"}).read() == {}
-    assert Results(tmp_path, {"method": "a", "seed": 0}).read() == {"a": {}}
+    Store(tmp_path, {"seed": 0, "method": "a"}).add([("a", {})], rank=0)
+    assert Store(tmp_path, {"seed": 1, "method": "a"}).read() == {}
+    assert Store(tmp_path, {"method": "a", "seed": 0}).read() == {"a": {}}
 
 
 def test_a_line_that_was_cut_off_is_no_record_and_hurts_no_other(tmp_path):
-    results = Results(tmp_path, {})
+    results = Store(tmp_path, {})
     results.add([("a", {"x": 1}), ("b", {"x": 2})], rank=0)
     [path] = results.folder.glob("*.jsonl")
     path.write_text(path.read_text()[:-5])
@@ -26,5 +26,5 @@ def test_a_line_that_was_cut_off_is_no_record_and_hurts_no_other(tmp_path):
 
 
 def test_nothing_is_made_before_there_is_a_record(tmp_path):
-    assert Results(tmp_path / "results", {}).read() == {}
+    assert Store(tmp_path / "results", {}).read() == {}
     assert not (tmp_path / "results").exists()

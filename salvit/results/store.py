@@ -9,7 +9,7 @@ from typing import Any
 Record = dict[str, Any]
 
 
-class Results:
+class Store:
     """Records by image name, one file per process and line per image, added to batch by batch.
 
     A line is complete or ignored: what an interrupt or a full disk cut off is computed again. Records belong to a
@@ -22,8 +22,8 @@ class Results:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Results(Path(folder), {"seed": 0}).add([("a.jpg", {"score": 0.5})], rank=0)
-        ...     Results(Path(folder), {"seed": 0}).read(), Results(Path(folder), {"seed": 1}).read()
+        ...     Store(Path(folder), {"seed": 0}).add([("a.jpg", {"score": 0.5})], rank=0)
+        ...     Store(Path(folder), {"seed": 0}).read(), Store(Path(folder), {"seed": 1}).read()
         ({'a.jpg': {'score': 0.5}}, {})
     """
 

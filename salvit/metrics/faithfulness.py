@@ -1,0 +1,269 @@
+"""Metrics that ask whether a heatmap says what the model used."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from salvit.metrics import functional
+from salvit.metrics.base import Case, ImageMetric, mean
+from salvit.metrics.functional.fills import Fill
+from salvit.metrics.functional.perturbation import FRACTIONS
+from salvit.metrics.functional.removal import BATCH_SIZE
+
+
+class CurvePair(ImageMetric):
+    """A metric that keeps two curves per image.
+
+    A subclass writes `update`, which hands both to `record_pair`, and `image_scores`.
+
+    Args:
+        steps: F, the number of points of a curve.
+    """
+
+    group = "faithfulness"
+    needs_class = True
+
+    def __init__(self, steps: int = len(FRACTIONS), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.steps = steps
+        self.width = 2 * steps
+
+    def record_pair(self, first: Tensor, second: Tensor) -> None:
+        """Keep the curves of a batch.
+
+        Args:
+            first: [B, F] floats; NaN for an image that could not be scored.
+            second: [B, F].
+
+        Raises:
+            ValueError: The shapes are not both [B, F].
+        """
+        if first.ndim != 2 or first.shape[1] != self.steps or first.shape != second.shape:
+            raise ValueError(
+                f"the curves have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected both "
+                f"[B, {self.steps}]: pass steps=number of fractions to {type(self).__name__}"
+            )
+        self.record(torch.cat([first, second], 1))
+
+    def curves(self) -> tuple[Tensor, Tensor]:
+        """Mean of either curve, float [F], over the images that could be scored; collective as `per_image` is."""
+        self.compute()
+        first, second = self._mean_row.split(self.steps)
+        return first, second
+
+    def compute(self) -> dict[str, Tensor]:
+        """See `ImageMetric`."""
+        self._mean_row = mean(self.rows()).to(self.device)
+        return super().compute()
+
+
+class ABPC(CurvePair):
+    r"""Area between the perturbation curves: the mean over images of AUC(LeRF) − AUC(MoRF).
+
+    .. math:: \mathrm{ABPC} = \frac{1}{F} \sum_{k=1}^{F} p^{\mathrm{LeRF}}_k - p^{\mathrm{MoRF}}_k
+
+    `update` takes both curves [B, F] of `salvit.metrics.functional.perturbation_curves`; `compute` returns
+    LeRF and MoRF, the areas under the curves as means over their points, and ABPC; `curves` the mean curves.
+    Images whose curves are NaN, from a heatmap that was not finite, are skipped; those whose two curves are equal, as
+    a constant heatmap's are (and any of a model of one class), are counted in `n_constant`. `score` computes the
+    curves by 20 forward passes per image.
+    Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
+
+    Args:
+        steps: F, the number of fractions.
+        fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur" or "noise".
+        reference: whether equal pixels fall as in the authors' script.
+        batch_size: perturbed images per forward pass.
+
+    Example:
+        >>> metric = ABPC(steps=3)
+        >>> metric.update(torch.tensor([[0.9, 0.9, 0.0]]), torch.tensor([[0.9, 0.3, 0.0]]))
+        >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
+        {'LeRF': 0.6, 'MoRF': 0.4, 'ABPC': 0.2}
+        >>> metric.curves()[1]
+        tensor([0.9000, 0.3000, 0.0000])
+    """
+
+    columns = {"LeRF": "↑", "MoRF": "↓", "ABPC": "↑"}
+    headline = ("ABPC",)
+
+    def __init__(
+        self,
+        steps: int = len(FRACTIONS),
+        fill: Fill = "zero",
+        reference: bool = False,
+        batch_size: int = BATCH_SIZE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(steps, **kwargs)
+        self.fill: Fill = fill
+        self.reference = reference
+        self.batch_size = batch_size
+
+    def update(self, lerf: Tensor, morf: Tensor) -> None:
+        """Keep the curves of a batch."""
+        self.record_pair(lerf, morf)
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        curves = functional.perturbation_curves(
+            *case.explained, fill=self.fill, reference=self.reference, batch_size=self.batch_size
+        )
+        self.update(*curves)
+
+    def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
+        """Areas under and between the curves of each image."""
+        lerf, morf = (curve.mean(1) for curve in rows.split(self.steps, 1))
+        return {"LeRF": lerf, "MoRF": morf, "ABPC": lerf - morf}
+
+    @property
+    def n_constant(self) -> int:
+        """Number of images whose curves are equal; collective as `per_image` is."""
+        self.compute()
+        return self._n_constant
+
+    def compute(self) -> dict[str, Tensor]:
+        """See `ImageMetric`."""
+        lerf, morf = self.rows().split(self.steps, 1)
+        self._n_constant = int((lerf == morf).all(1).sum())
+        return super().compute()
+
+
+class DeletionInsertion(CurvePair):
+    r"""Deletion and insertion: the means over images of the areas under the two curves.
+
+    .. math:: \mathrm{AUC} = \frac{1}{F - 1} \sum_{k=1}^{F-1} \frac{p_k + p_{k+1}}{2}
+
+    Lower is better for deletion, higher for insertion. `update` takes both curves [B, F] of
+    `salvit.metrics.functional.deletion_insertion`, at evenly spaced fractions from 0 to 1. Images whose curves
+    are NaN, from a heatmap that was not finite, are skipped. `score` computes the curves by 22 forward passes per
+    image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its public evaluator.
+
+    Args:
+        steps: F ≥ 2, the number of fractions.
+        deleted: what deleted pixels become.
+        inserted_into: what the image is before pixels are inserted.
+        batch_size: perturbed images per forward pass.
+
+    Example:
+        >>> metric = DeletionInsertion(steps=3)
+        >>> metric.update(torch.tensor([[0.9, 0.1, 0.1]]), torch.tensor([[0.1, 0.9, 0.9]]))
+        >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
+        {'deletion': 0.3, 'insertion': 0.7}
+    """
+
+    columns = {"deletion": "↓", "insertion": "↑"}
+
+    def __init__(
+        self,
+        steps: int = len(FRACTIONS),
+        deleted: Fill = "zero",
+        inserted_into: Fill = "blur",
+        batch_size: int = BATCH_SIZE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(steps, **kwargs)
+        self.deleted: Fill = deleted
+        self.inserted_into: Fill = inserted_into
+        self.batch_size = batch_size
+
+    def update(self, deletion: Tensor, insertion: Tensor) -> None:
+        """Keep the curves of a batch."""
+        self.record_pair(deletion, insertion)
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        curves = functional.deletion_insertion(
+            *case.explained,
+            deleted=self.deleted,
+            inserted_into=self.inserted_into,
+            batch_size=self.batch_size,
+        )
+        self.update(*curves)
+
+    def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
+        """Areas under the curves of each image."""
+        curves = rows.split(self.steps, 1)
+        deletion, insertion = (torch.trapezoid(curve, dim=1) / (self.steps - 1) for curve in curves)
+        return {"deletion": deletion, "insertion": insertion}
+
+
+class SaCo(ImageMetric):
+    r"""Salience-guided faithfulness coefficient: the mean over images.
+
+    .. math:: F = \frac{\sum_{i<j} w_{ij}}{\sum_{i<j} |w_{ij}|}
+
+    `update` takes `salience` and `drops` [B, K] of `salvit.metrics.functional.group_effects`. Images whose
+    heatmap is constant, for which it is not defined, or not finite are skipped. See `salvit.metrics.functional.saco`
+    for the weights, the source and errors.
+
+    Args:
+        groups: K, of equal size; `score` costs one forward pass each, and one.
+        fill: what removed pixels become.
+
+    Example:
+        >>> metric = SaCo()
+        >>> metric.update(torch.tensor([[3.0, 2.0, 0.0]]), torch.tensor([[0.5, 0.1, 0.2]]))
+        >>> metric.compute()
+        tensor(0.3333)
+    """
+
+    group = "faithfulness"
+    columns = {"SaCo": "↑"}
+    needs_class = True
+    plot_lower_bound = -1.0
+    plot_upper_bound = 1.0
+
+    def __init__(self, groups: int = 10, fill: Fill = "mean", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.groups = groups
+        self.fill: Fill = fill
+
+    def update(self, salience: Tensor, drops: Tensor) -> None:
+        """Score a batch."""
+        self.record(functional.saco(salience, drops))
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        self.update(*functional.group_effects(*case.explained, groups=self.groups, fill=self.fill))
+
+
+class MaxSensitivity(ImageMetric):
+    r"""Max-sensitivity: the mean over images of the explanation's largest relative change nearby.
+
+    .. math:: \max_{\|\delta\|_\infty \le r} \frac{\|\Phi(x + \delta) - \Phi(x)\|_2}{\|\Phi(x)\|_2}
+
+    `update` takes `explain`, from images [B, 3, H, W] to maps [B, ...], and the images. Images whose map is 0
+    everywhere or not finite are skipped. See `salvit.metrics.functional.max_sensitivity` for the source and errors.
+
+    Args:
+        radius: r > 0, in the images' units.
+        samples: number of δ drawn; an image costs as many extractions, and one.
+        seed: of the draws.
+
+    Example:
+        >>> metric = MaxSensitivity(radius=0.1)
+        >>> metric.update(lambda images: images[:, :1] * 0 + 1, torch.rand(2, 3, 4, 4))
+        >>> metric.compute()
+        tensor(0.)
+    """
+
+    group = "faithfulness"
+    columns = {"sensitivity": "↓"}
+    plot_lower_bound = 0.0
+
+    def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.radius = radius
+        self.samples = samples
+        self.seed = seed
+
+    def update(self, explain: Callable[[Tensor], Tensor], images: Tensor) -> None:
+        """Score a batch."""
+        self.record(functional.max_sensitivity(explain, images, self.radius, self.samples, self.seed))
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        self.update(case.explain, case.images)

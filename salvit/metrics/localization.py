@@ -1,0 +1,209 @@
+"""Metrics of a heatmap against the object: its boxes, or its mask."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from salvit.metrics import functional
+from salvit.metrics.base import Case, HeatmapMetric, mean
+from salvit.metrics.functional.box_localization import LOCALIZATION_SCORES
+from salvit.metrics.functional.box_sweep import THRESHOLDS
+from salvit.metrics.functional.fixations import Size
+
+_V2_IOUS = (0.3, 0.5, 0.7)
+
+
+class _Localization(HeatmapMetric):
+    """In a table, misclassified images are left out: their heatmap explains a class that the model does not see."""
+
+    correct_only = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+
+class _Boxes(_Localization):
+    keys = ("boxes",)
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        self.update(case.heatmaps, case.batch["boxes"], case.size)
+
+
+class BoxLocalization(_Boxes):
+    r"""Pixel accuracy, IoU, Dice, precision and recall of boxes around a heatmap: the means over images.
+
+    .. math:: \mathrm{IoU} = \frac{|P \cap G|}{|P \cup G|}
+
+    `update` takes heatmaps [B, h, w] of any size, `boxes`, B tensors [n, 4] of (x0, y0, x1, y1) in pixels of
+    the input with exclusive edges, and the input's `size` (H, W). Images without a box, or whose heatmap is
+    not finite, are skipped; a constant heatmap is an empty prediction and counted in `n_constant`. See
+    `salvit.metrics.functional.box_localization` for the other formulas, the source, edge cases and errors.
+
+    Args:
+        threshold: in [0, 1); a pixel is in a region if its value is above. AG-CAM's tables take 0.5.
+        reference: whether to score as the authors' script.
+
+    Example:
+        >>> metric = BoxLocalization()
+        >>> heatmaps = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
+        >>> metric.update(heatmaps, [torch.tensor([[1.0, 0.0, 2.0, 1.0]])], size=(2, 2))
+        >>> metric.compute()["iou"]
+        tensor(0.5000)
+    """
+
+    group = "localisation, boxes at a threshold"
+    columns = dict.fromkeys(LOCALIZATION_SCORES, "↑")
+    headline = ("iou",)
+
+    def __init__(self, threshold: float = 0.5, reference: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.threshold = threshold
+        self.reference = reference
+
+    def update(self, heatmaps: Tensor, boxes: Sequence[Tensor], size: Size) -> None:
+        """Score a batch."""
+        scores = functional.box_localization(heatmaps, boxes, size, self.threshold, self.reference)
+        self.record(torch.stack(list(scores.values()), 1))
+        self.count_constant(heatmaps)
+
+
+class BoxSweep(_Boxes):
+    r"""Best IoU and MaxBoxAcc: localisation when the threshold suits the method, one for all images.
+
+    .. math:: \mathrm{MaxBoxAcc} = \max_t \frac{1}{n} \sum_{i=1}^{n} [\mathrm{IoU}_i(t) \ge 0.5]
+
+    where the IoU is that of the largest region's box with the ground-truth box it fits best. `MaxBoxAccV2`
+    takes the best pair of any region's and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7
+    instead of 0.5, each at its own best threshold. `best_iou` is the largest mean IoU of the unions of boxes,
+    reached first at `best_threshold`. `compute` returns these four; `per_image` all but the threshold, each image's
+    at the threshold that is best for all.
+
+    `update` takes the arguments of `BoxLocalization`, and images are skipped and counted as there. See
+    `salvit.metrics.functional.box_sweep` for the source, edge cases and errors. The public evaluator takes
+    100 or 1000 thresholds: `thresholds=[k / 100 for k in range(100)]`.
+
+    Args:
+        thresholds: T values in [0, 1); an image costs T times the time of `BoxLocalization`.
+
+    Example:
+        >>> metric = BoxSweep()
+        >>> heatmaps = torch.tensor([[[0.3, 1.0], [0.3, 0.0]]])
+        >>> metric.update(heatmaps, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], size=(2, 2))
+        >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
+        {'best_iou': 1.0, 'MaxBoxAcc': 1.0, 'MaxBoxAccV2': 1.0, 'best_threshold': 0.0}
+    """
+
+    group = "localisation, any threshold"
+    columns = {"best_iou": "↑", "MaxBoxAcc": "↑", "MaxBoxAccV2": "↑"}
+    headline = ("best_iou", "MaxBoxAcc")
+
+    def __init__(self, thresholds: Sequence[float] = THRESHOLDS, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.thresholds = tuple(thresholds)
+        self.width = 3 * len(self.thresholds)
+
+    def update(self, heatmaps: Tensor, boxes: Sequence[Tensor], size: Size) -> None:
+        """Score a batch."""
+        self.record(torch.cat(functional.box_sweep(heatmaps, boxes, size, self.thresholds), 1))
+        self.count_constant(heatmaps)
+
+    def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
+        """Scores of each image at the thresholds that are best for all."""
+        union, largest, best = rows.cpu().split(len(self.thresholds), 1)
+        accuracies = [_at_best(_correct(best, iou)) for iou in _V2_IOUS]
+        return {
+            "best_iou": _at_best(union),
+            "MaxBoxAcc": _at_best(_correct(largest, 0.5)),
+            "MaxBoxAccV2": torch.stack(accuracies).mean(0),
+        }
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scores at the best thresholds, over the images of all processes that could be scored.
+
+        Returns:
+            Scalar float per score; NaN if there is no such image.
+        """
+        scores = super().compute()
+        ious = mean(self.rows()[:, : len(self.thresholds)])
+        threshold = torch.tensor(self.thresholds)[ious.nan_to_num().argmax()] + ious.sum() * 0
+        return {**scores, "best_threshold": threshold.to(self.device)}
+
+
+class EnergyPointing(_Localization):
+    r"""Energy-based pointing game: the mean over images of the share of positive energy on the object.
+
+    .. math:: \frac{\sum_{i \in G} \max(S_i, 0)}{\sum_i \max(S_i, 0)}
+
+    `update` takes heatmaps [B, h, w] of any size and `masks`, B masks [H, W] or None; for boxes, give
+    `salvit.metrics.functional.box_masks(boxes, size)`. Images without a mask, or whose heatmap is not finite,
+    are skipped; constant heatmaps are counted in `n_constant`. See `salvit.metrics.functional.energy_pointing` for
+    the source, edge cases and errors.
+
+    Example:
+        >>> metric = EnergyPointing()
+        >>> metric.update(torch.tensor([[[1.0, 3.0]]]), [torch.tensor([[False, True]])])
+        >>> metric.compute()
+        tensor(0.7500)
+    """
+
+    group = "localisation, any threshold"
+    columns = {"energy": "↑"}
+    keys = ("boxes",)
+
+    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
+        """Score a batch."""
+        self.record(functional.energy_pointing(heatmaps, masks))
+        self.count_constant(heatmaps)
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch by the object's boxes."""
+        # An image without a box has no mask, rather than an empty one on which no energy could lie.
+        masks = functional.box_masks(case.batch["boxes"], case.size)
+        self.update(case.heatmaps, [mask if mask.any() else None for mask in masks])
+
+
+class SMM(_Localization):
+    r"""Saliency-map mask metric: the mean over images of the thresholded heatmap's overlap with a mask.
+
+    .. math:: \mathrm{SMM} = \frac{|P \cap G|}{|P \cup G|}
+
+    `update` takes heatmaps [B, h, w] of any size and `masks`, B masks [H, W] or None. Images without a mask,
+    or whose heatmap is not finite, are skipped; a constant heatmap is an empty prediction and counted in
+    `n_constant`. See `salvit.metrics.functional.smm` for the source, edge cases and errors.
+
+    Args:
+        threshold: in [0, 1); a pixel counts if its value is above.
+
+    Example:
+        >>> metric = SMM()
+        >>> metric.update(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), [torch.tensor([[0, 1], [0, 0]])])
+        >>> metric.compute()
+        tensor(0.5000)
+    """
+
+    group = "localisation, mask"
+    columns = {"SMM": "↑"}
+    keys = ("mask",)
+
+    def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.threshold = threshold
+
+    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
+        """Score a batch."""
+        self.record(functional.smm(heatmaps, list(masks), self.threshold))
+        self.count_constant(heatmaps)
+
+
+def _at_best(scores: Tensor) -> Tensor:
+    """The column of scores [n, T] whose mean is largest, the first of equals."""
+    return scores[:, mean(scores).nan_to_num().argmax()]
+
+
+def _correct(ious: Tensor, least: float) -> Tensor:
+    """Whether an IoU is at least a value, as 0 or 1; NaN stays NaN."""
+    # In float32 an IoU of exactly 0.3 or 0.7 may be stored just below it.
+    correct = (ious >= torch.tensor(least, dtype=ious.dtype)).to(ious.dtype)
+    return torch.where(ious.isnan(), torch.nan, correct)

@@ -1,0 +1,66 @@
+"""The scores of test runs as tables, in which only comparable ones are beside each other."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from salvit.observers import UPPER_BOUND
+from salvit.report.runs import Run
+from salvit.results import Table, describe, title
+
+
+class _Scored(NamedTuple):
+    """What a run says of one profile: a row per image, a column per score."""
+
+    title: str
+    columns: dict[str, str]
+    model: pd.DataFrame
+    baselines: pd.DataFrame
+
+
+def read_tables(runs: Iterable[Run]) -> list[Table]:
+    """Put the scores of test runs together.
+
+    Runs of models share a table if it is of the same dataset, split and profile and their baselines score the same:
+    other test images or another train split, of which the center prior is made, are another table. The spread is the
+    standard error of the mean. Explanation runs have a table each, of methods; the spread is half the 95 % interval.
+
+    Args:
+        runs: of any stage; those that scored nothing are left out.
+
+    Returns:
+        Tables of models in order of appearance, then those of methods. A model is named by its run; baselines appear
+        once, below the models.
+    """
+    comparable: dict[str, list[_Scored]] = {}
+    methods = []
+    for run in runs:
+        tables = run.about.get("tables", [])
+        for scored in (_scored(run, table) for table in tables if "profile" in table):
+            baselines = scored.baselines.groupby("model").mean().round(3)
+            comparable.setdefault(f"{scored.title} {baselines.to_dict()}", []).append(scored)
+        if tables and "group" in tables[0]:
+            methods.append(_of_methods(run, tables[0]))
+    return [*map(_of_models, comparable.values()), *methods]
+
+
+def _scored(run: Run, table: dict[str, Any]) -> _Scored:
+    scores = pd.read_csv(run.folder / table["per_image"]).drop(columns="image")
+    ours = scores["model"] == scores["model"].iloc[0]  # the model comes first
+    name = title(run.about, table["profile"], table["columns"])
+    return _Scored(name, table["columns"], scores[ours].assign(model=run.label), scores[~ours])
+
+
+def _of_models(runs: Sequence[_Scored]) -> Table:
+    rows = pd.concat([*(run.model for run in runs), runs[0].baselines]).groupby("model", sort=False)
+    # Of a single image the error is not known, and shown as 0.
+    errors = rows.sem().fillna(0).where(rows.mean().notna())
+    return Table(runs[0].title, runs[0].columns, rows.mean(), errors, apart=[UPPER_BOUND])
+
+
+def _of_methods(run: Run, table: dict[str, Any]) -> Table:
+    scores = pd.read_csv(run.folder / "scores.csv")
+    wide = scores.pivot(index="method", columns="score").reindex(scores["method"].unique())
+    text = "; ".join([f"{run.label}: {describe(run.about)}", *run.about["settings"]])
+    return Table(text, table["columns"], wide["mean"], (wide["high"] - wide["low"]) / 2, rows="method")

@@ -1,0 +1,99 @@
+"""A table for people: a row per model or method, a column per score, the best of each column in bold."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a table shows.
+
+    Attributes:
+        title: what a score needs to be comparable.
+        columns: scores in order, and which way is better, "↑" or "↓".
+        means: a row per model, a column per score; a score that is missing or NaN is shown as "–".
+        spread: how far the means may be off, in the same shape.
+        rows: what a row is.
+        apart: rows that do not compete, such as published ones.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    means: pd.DataFrame
+    spread: pd.DataFrame | None = None
+    rows: str = "model"
+    apart: Collection[str] = field(default=())
+
+    @property
+    def header(self) -> list[str]:
+        """The columns, with the direction that is better."""
+        return [f"{name} {arrow}" for name, arrow in self.columns.items()]
+
+    def cell(self, row: str, column: str) -> tuple[str, str, bool]:
+        """The mean and its spread, as text, and whether it is the best of its column.
+
+        Example:
+            >>> Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": 0.5, "b": 0.25}})).cell("a", "CC")
+            ('0.500', '', True)
+        """
+        if column not in self.means or pd.isna(mean := self.means.at[row, column]):
+            return "–", "", False
+        others = self.means[column].drop(list(self.apart), errors="ignore")
+        best = others.max() if self.columns[column] == "↑" else others.min()
+        off = float("nan") if self.spread is None else self.spread.at[row, column]
+        competes = row not in self.apart
+        return f"{mean:z.3f}", "" if pd.isna(off) else f"±{off:.3f}", competes and bool(mean == best)
+
+    def markdown(self, spread: bool = True) -> str:
+        """The table in Markdown, without its title.
+
+        Example:
+            >>> print(Table("", {"CC": "↑", "KLD": "↓"}, pd.DataFrame({"CC": {"ours": 0.5}})).markdown())
+            | model | CC ↑ | KLD ↓ |
+            |---|---|---|
+            | ours | **0.500** | – |
+        """
+        body = [[row, *self._texts(row, "**", "**", spread)] for row in self.means.index]
+        lines = [[self.rows, *self.header], *body]
+        head, *rest = (f"| {' | '.join(line)} |" for line in lines)
+        return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
+
+    def terminal(self, width: int, spread: bool = True) -> list[RichTable]:
+        """For a terminal of some width: as many tables as the columns need, none of which is cut off."""
+        texts = {row: self._texts(row, "[bold]", "[/bold]", spread) for row in self.means.index}
+        room = width - max(map(len, texts), default=0) - 4
+        parts: list[list[int]] = []
+        used = room
+        for index, name in enumerate(self.header):
+            plain = (re.sub(r"\[/?bold\]", "", cells[index]) for cells in texts.values())
+            needed = 3 + max(map(len, [name, *plain]))
+            if used + needed > room:
+                parts.append([])
+                used = 0
+            parts[-1].append(index)
+            used += needed
+        return [self._part(part, texts, title=part is parts[0]) for part in parts]
+
+    def _part(self, indices: list[int], texts: Mapping[str, list[str]], title: bool) -> RichTable:
+        table = RichTable(title=self.title if title else None, title_justify="left")
+        table.add_column(self.rows, no_wrap=True)
+        for index in indices:
+            table.add_column(self.header[index], justify="right", no_wrap=True)
+        for row, cells in texts.items():
+            table.add_row(
+                escape(row), *(cells[index] for index in indices), style="dim" if row in self.apart else None
+            )
+        return table
+
+    def _texts(self, row: str, opening: str, closing: str, spread: bool) -> list[str]:
+        texts = []
+        for column in self.columns:
+            mean, off, best = self.cell(row, column)
+            text = f"{mean} {off}" if spread and off else mean
+            texts.append(f"{opening}{text}{closing}" if best else text)
+        return texts

@@ -1,0 +1,86 @@
+import json
+import math
+import statistics
+
+import pytest
+
+from salvit.report.runs import find_runs
+from salvit.report.tables import read_tables
+from tests.report.conftest import write_csv
+
+
+def test_runs_on_the_same_images_share_a_table_named_by_run_above_their_baselines(
+    tmp_path, make_fit, make_test
+):
+    make_test("b", scores=(0.1, 0.3))
+    make_test("a")
+    make_fit("c")
+    [table] = read_tables(find_runs(tmp_path))
+    assert list(table.means.index) == ["tiny · a", "tiny · b", "center prior", "random"]
+    assert table.means.at["tiny · b", "KLD"] == pytest.approx(0.2)
+    assert table.means.at["center prior", "CC"] == pytest.approx(0.3)
+    assert (
+        table.title == "PopOut, test split, 2 images, profile exact (KLD in nats, NSS in standard deviations)"
+    )
+
+
+def test_two_tests_under_one_name_are_two_rows(tmp_path, make_test):
+    make_test("a", model="vit_a")
+    make_test("a", model="vit_b", version="version_2")
+    [table] = read_tables(find_runs(tmp_path))
+    assert list(table.means.index)[:2] == ["vit_a", "vit_b"]
+
+
+@pytest.mark.parametrize(
+    "about", [{"dataset": "OSIE"}, {"split": "val"}, {"images": 3}, {"left_out": 1}, {"release": "2017"}]
+)
+def test_what_is_not_comparable_is_another_table(tmp_path, make_test, about):
+    make_test("a")
+    make_test("b", about=about)
+    first, second = read_tables(find_runs(tmp_path))
+    assert list(first.means.index) == ["tiny · a", "center prior", "random"]
+    assert list(second.means.index) == ["tiny · b", "center prior", "random"]
+
+
+def test_other_images_under_the_same_title_are_another_table(tmp_path, make_test):
+    make_test("a")
+    make_test("b", baselines={"center prior": (0.2, 0.41), "random": (0.0, 0.1)})
+    assert len(read_tables(find_runs(tmp_path))) == 2
+
+
+def test_images_that_could_not_be_scored_are_left_out_of_the_mean(tmp_path, make_test):
+    make_test("a", scores=("", 0.6))
+    [table] = read_tables(find_runs(tmp_path))
+    assert table.cell("tiny · a", "NSS") == ("0.600", "±0.000", True)
+
+
+def test_a_metric_that_scored_no_image_has_no_mean(tmp_path, make_test):
+    make_test("a", scores=("", ""))
+    [table] = read_tables(find_runs(tmp_path))
+    assert table.cell("tiny · a", "NSS") == ("–", "", False)
+
+
+def test_the_spread_is_the_deviation_over_root_n(tmp_path, make_test):
+    make_test("a", scores=(0.25, 1.0))
+    [table] = read_tables(find_runs(tmp_path))
+    assert table.spread.at["tiny · a", "CC"] == pytest.approx(statistics.stdev([0.25, 1.0]) / math.sqrt(2))
+
+
+def test_an_explanation_run_has_a_table_of_methods(tmp_path, make_run, make_test):
+    make_test("a")
+    folder = make_run("people", "version_0", "test", model="vit")
+    write_csv(
+        folder / "scores.csv",
+        [
+            {"method": "rollout", "score": "CC", "mean": 0.5, "low": 0.25, "high": 0.75, "images": 2},
+            {"method": "agcam", "score": "CC", "mean": 0.25, "low": "", "high": "", "images": 1},
+        ],
+    )
+    tables = [{"group": "all groups", "columns": {"CC": "↑"}}, {"group": "people", "columns": {"CC": "↑"}}]
+    about = {"dataset": "OSIE", "split": "test", "images": 2, "left_out": 0, "settings": ["vit at 32×32"]}
+    (folder / "scores.json").write_text(json.dumps({**about, "tables": tables}))
+    _, table = read_tables(find_runs(tmp_path))
+    assert table.title == "vit: OSIE, test split, 2 images; vit at 32×32"
+    assert list(table.means.index) == ["rollout", "agcam"]
+    assert table.cell("rollout", "CC") == ("0.500", "±0.250", True)
+    assert table.cell("agcam", "CC") == ("0.250", "", False)

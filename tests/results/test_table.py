@@ -1,0 +1,60 @@
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from salvit.results import Table
+
+COLUMNS = {"CC": "↑", "MaxBoxAccV2": "↑", "MoRF": "↓"}
+MEANS = pd.DataFrame(
+    {
+        "CC": {"agcam": 0.5, "relevance_lrp": 0.75, "agcam, published": 0.9},
+        "MaxBoxAccV2": {"agcam": 0.25},
+        "MoRF": {"agcam": 0.125, "relevance_lrp": 0.5, "agcam, published": 0.1},
+    }
+)
+SPREAD = pd.DataFrame({"CC": {"agcam": 0.1}}).reindex(MEANS.index, columns=MEANS.columns)
+
+
+@pytest.fixture
+def table():
+    return Table("what is scored", COLUMNS, MEANS, SPREAD, "method", ["agcam, published"])
+
+
+def test_markdown(table):
+    assert table.markdown() == (
+        "| method | CC ↑ | MaxBoxAccV2 ↑ | MoRF ↓ |\n|---|---|---|---|\n"
+        "| agcam | 0.500 ±0.100 | **0.250** | **0.125** |\n"
+        "| relevance_lrp | **0.750** | – | 0.500 |\n"
+        "| agcam, published | 0.900 | – | 0.100 |"
+    )
+    assert "±" not in table.markdown(spread=False)
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001}})).cell("a", "CC") == ("0.000", "", True)
+
+
+def test_equal_scores_are_equally_good():
+    table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": 0.5, "b": 0.5}}))
+    assert table.cell("a", "CC") == table.cell("b", "CC") == ("0.500", "", True)
+
+
+@pytest.mark.parametrize(("width", "tables"), [(200, 1), (48, 2), (36, 3)])
+def test_no_column_is_ever_cut_off_in_a_terminal(table, width, tables):
+    console = Console(file=io.StringIO(), width=width)
+    parts = table.terminal(console.width)
+    console.print(*parts, sep="\n")
+    printed = console.file.getvalue()
+    assert len(parts) == tables
+    assert "…" not in printed
+    assert printed.count("agcam, published") == tables
+    for word in ("what is scored", "MaxBoxAccV2 ↑", "0.500 ±0.100", "0.250", "0.125", "0.900"):
+        assert word in printed
+
+
+def test_brackets_in_a_name_are_no_markup(table):
+    console = Console(file=io.StringIO(), width=99)
+    console.print(*Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a[bold]": 0.5}})).terminal(99))
+    assert "a[bold]" in console.file.getvalue()
