@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
 from salvit.decoder import SaliencyDecoder
-from salvit.extractors import Extractor, RawAttention
+from salvit.extractors import Extractor, RawAttention, parse_method
 from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.modules.checkpoint import check_same_model, describe, without_backbone
@@ -36,7 +36,8 @@ class SaliencyModule(LightningModule):
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
-        extractor: how the backbone's inside becomes maps; raw attention of the last block, per head, by default.
+        extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
+            raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
         cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
             twice that with mirroring) instead of extracting them anew in every epoch.
@@ -48,7 +49,7 @@ class SaliencyModule(LightningModule):
             is always `exact`.
 
     Raises:
-        ValueError: if the extractor does not fit the backbone, or there is no such profile.
+        ValueError: if the extractor does not fit the backbone, or there is no such method or profile.
 
     Example:
         >>> module = SaliencyModule(extractor=RawAttention(block="all", per_head=True))
@@ -61,7 +62,7 @@ class SaliencyModule(LightningModule):
         vit: str = "salvit_tiny",
         weights: str | Path | None = None,
         pretrained: bool = True,
-        extractor: Extractor | None = None,
+        extractor: Extractor | str | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
         cache_maps: bool = False,
@@ -76,7 +77,7 @@ class SaliencyModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
-        self.extractor = RawAttention(per_head=True) if extractor is None else extractor
+        self.extractor = RawAttention(per_head=True) if extractor is None else parse_method(extractor)
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
