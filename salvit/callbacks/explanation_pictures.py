@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from salvit.explain.classes import Classes, classes_of
-from salvit.explain.grid import Cell, grid, thumbnail
 from salvit.files import atomic_write
 from salvit.modules.explanation import Batch, ExplanationModule
+from salvit.report.grid import Cell, grid, thumbnail
 from salvit.report.pictures import overlay, photo
 from salvit.vit import normalize
+from salvit.vit.classes import Classes, classes_of
 
 _SIDE = 224
 

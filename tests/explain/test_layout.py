@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from salvit.explain.classes import Classes
+from salvit.vit.classes import Classes
 from salvit.explain.explained import Explained
 from salvit.explain.images import Photo
 from salvit.explain.layout import layout

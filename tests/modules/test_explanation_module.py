@@ -313,7 +313,7 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
         "pictures/methods.png",
     }
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise(masks=4)"}
+    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise:masks=4"}
     found = {(row["method"], row["score"]): row for row in rows}
     scores = per_image(module, "agcam", "CC")
     assert float(found["agcam", "CC"]["mean"]) == pytest.approx(scores.mean().item(), abs=1e-5)

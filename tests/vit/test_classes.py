@@ -3,7 +3,7 @@
 import pytest
 from timm.data import ImageNetInfo
 
-from salvit.explain.classes import Classes, classes_of
+from salvit.vit.classes import Classes, classes_of
 from salvit.vit import load_vit
 from tests.tiny import save_vit
 
