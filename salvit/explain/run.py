@@ -31,6 +31,7 @@ from salvit.explain.results import MAPS, Results, Row, opened, printable
 from salvit.explain.writer import ExplanationWriter, shown_class
 from salvit.extractors.choice import left_out
 from salvit.machine import device_name, machine, versions
+from salvit.quiet import quieten
 from salvit.source import package_hash
 from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid
 from salvit.vit.classes import classes_of
@@ -153,6 +154,7 @@ class Run:
         ]
 
     def _predict(self, batches: Batches) -> None:
+        quieten()
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without which devices there are
         device = next(self.module.parameters()).device
         before = signal.getsignal(signal.SIGINT)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from salvit.report.pictures import robust, grey, heat, label_font, overlay, panel, photo, row
+from salvit.report.pictures import grey, heat, label_font, overlay, panel, photo, robust, row
 
 
 def pixels(picture):
