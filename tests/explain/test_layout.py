@@ -116,5 +116,5 @@ def test_extreme_values_of_a_few_places_do_not_make_the_others_black(
     assert coloured[0] < share < coloured[1]
     assert np.load("runs/explain/maps/dog/rollout.npy").max() > 500
     [row] = index()
-    assert float(row["shown_from"]) == pytest.approx(0, abs=0.1)
+    assert 0 <= float(row["shown_from"]) < 0.2
     assert float(row["shown_to"]) == pytest.approx(1, abs=0.1) if few else float(row["shown_to"]) > 500
