@@ -132,15 +132,7 @@ class Batches(Dataset[Batch]):
 
 
 def read_photo(source: Input, size: Size) -> Photo:
-    """Read an image file: RGB, upright, 16 bits scaled, transparency on white.
-
-    Args:
-        source: the file and its name.
-        size: (height, width) of the model's input.
-
-    Raises:
-        CorruptFileError: if it cannot be read; the message begins with its path.
-    """
+    """Read an image for a model's input of a (height, width); CorruptFileError if that fails."""
     try:
         image = read_image(source.path)
     except CorruptFileError as error:
@@ -153,23 +145,12 @@ def read_photo(source: Input, size: Size) -> Photo:
         ) from cause
     native = (image.height, image.width)
     shrink = min(1.0, LONGEST_SIDE / max(native))
-    shown = (max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink)))
-    return Photo(
-        name=source.name,
-        path=source.path,
-        size=native,
-        pixels=to_tensor(image, size),
-        shown=to_tensor(image, shown),
-        sha256=file_hash(source.path),
-    )
+    shown = to_tensor(image, (max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink))))
+    return Photo(source.name, source.path, native, to_tensor(image, size), shown, file_hash(source.path))
 
 
 def file_hash(path: Path) -> str:
-    """The SHA-256 of a file: 64 hexadecimal digits.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """The SHA-256 of a file: 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -25,14 +25,11 @@ def list_methods() -> str:
 
 
 def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Extractor]:
-    """Make the extractors that a command line names.
+    """Make the extractors that a command line names, by spelling.
 
     Args:
         typed: as typed, "all" among them; none for the default method.
         without: names of those that "all" is to leave out.
-
-    Returns:
-        Extractors by spelling.
 
     Raises:
         ValueError: if a name or an option is wrong, or there is no "all" to leave any out of.

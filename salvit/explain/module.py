@@ -57,16 +57,20 @@ class ExplainModule(LightningModule):
             return []
         images = normalize(self.vit, torch.stack([photo.pixels for photo in photos]))
         said = self._probabilities(images, [photo.name for photo in photos])
-        target = None
+        classes: list[int | None] = [None] * len(photos)
         if step.extractor.class_specific:
             classes = [next(iter(one)) if step.target is None else step.target for one in said]
-            target = torch.tensor(classes, device=images.device)
+        target = torch.tensor(classes, device=images.device) if step.extractor.class_specific else None
         with _enough_memory(step.method, len(photos)):
             maps = step.extractor(self.vit, images, target).float().mean(dim=1).cpu()
-        explained = [None] * len(photos) if target is None else target.tolist()
         return [
-            Explanation(photo, saliency, self._about(probabilities, index))
-            for photo, saliency, probabilities, index in zip(photos, maps, said, explained, strict=True)
+            Explanation(
+                photo,
+                saliency,
+                self._about("predicted", "probability", next(iter(one), None), one)
+                | self._about("target", "target_probability", index, one),
+            )
+            for photo, saliency, one, index in zip(photos, maps, said, classes, strict=True)
         ]
 
     def _probabilities(self, images: Tensor, names: Sequence[str]) -> list[dict[int, float]]:
@@ -76,24 +80,21 @@ class ExplainModule(LightningModule):
                 output = self.vit(images).float().cpu()
             if not output.isfinite().all():
                 raise ValueError(
-                    "the model gives NaN or infinity, of which there is nothing to explain: are its weights whole?"
+                    "the model gives NaN or infinity, so nothing can be explained: are its weights whole?"
                 )
             for name, row in zip(names, output.softmax(dim=-1), strict=True):
                 shown = [int(row.argmax()), *self.targets] if num_classes(self.vit) else []
                 self._said[name] = {index: float(row[index]) for index in shown}
         return [self._said[name] for name in names]
 
-    def _about(self, probabilities: dict[int, float], target: int | None) -> dict[str, str]:
-        about = dict.fromkeys(("predicted", "predicted_name", "probability"), "")
-        about |= dict.fromkeys(("target", "target_name", "target_probability"), "")
-        for index, key, probability in (
-            (next(iter(probabilities), None), "predicted", "probability"),
-            (target, "target", "target_probability"),
-        ):
-            if index is not None:
-                about |= {key: str(index), f"{key}_name": self.classes.name(index)}
-                about[probability] = str(round(probabilities[index], 6))
-        return about
+    def _about(self, key: str, probability: str, index: int | None, said: dict[int, float]) -> dict[str, str]:
+        if index is None:
+            return {key: "", f"{key}_name": "", probability: ""}
+        return {
+            key: str(index),
+            f"{key}_name": self.classes.name(index),
+            probability: str(round(said[index], 6)),
+        }
 
 
 @contextmanager

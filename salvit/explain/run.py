@@ -9,8 +9,9 @@ import shlex
 import signal
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import groupby
+from pathlib import Path
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
@@ -104,14 +105,7 @@ class Run:
         return [row for name, _ in self.inputs for row in self.writer.rows(name)]
 
     def explain(self) -> None:
-        """Compute and write the maps that are missing, and print what there is.
-
-        Raises:
-            CorruptFileError: if no image at all can be read.
-            ValueError: if what the model says is not finite.
-            OSError: if a file cannot be written.
-            RuntimeError: if the device has not enough memory.
-        """
+        """Compute and write the maps that are missing, and print what there is."""
         missing = {one: self.writer.missing(one.name) for one in self.inputs}
         total = sum(map(len, missing.values()))
         batches = Batches(missing, self.module.size, self.options.batch_size)
@@ -154,29 +148,31 @@ class Run:
         ]
 
     def _predict(self, batches: Batches) -> None:
-        quieten()
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # without which devices there are
         device = next(self.module.parameters()).device
-        before = signal.getsignal(signal.SIGINT)
+        log = logging.getLogger("lightning.pytorch")
+        level, handler = log.level, signal.getsignal(signal.SIGINT)
         with warnings.catch_warnings():
+            quieten()
             # Images are read in this process: one is read in no time beside what is computed of it.
             warnings.filterwarnings("ignore", ".*does not have many workers")
-            trainer = Trainer(
-                accelerator="gpu" if device.type == "cuda" else "cpu",
-                devices=[device.index] if device.type == "cuda" else 1,
-                plugins=LightningEnvironment(),  # one process, also where a cluster has started several
-                callbacks=[self.writer],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
+            log.setLevel(logging.WARNING)  # without which devices there are
             try:
+                trainer = Trainer(
+                    accelerator="gpu" if device.type == "cuda" else "cpu",
+                    devices=[device.index or 0] if device.type == "cuda" else 1,
+                    plugins=LightningEnvironment(),  # one process, also where a cluster has started several
+                    callbacks=[self.writer],
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
                 trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
             except SystemExit:  # which Lightning makes of Ctrl-C
                 raise KeyboardInterrupt from None
             finally:
-                signal.signal(signal.SIGINT, before)
+                log.setLevel(level)
+                signal.signal(signal.SIGINT, handler)
 
 
 def _load(options: argparse.Namespace) -> ViT:
@@ -204,34 +200,26 @@ def _device(name: str) -> torch.device:
 
 def _require_same_settings(results: Results, common: Row, steps: Sequence[Step]) -> None:
     """Raise if maps of the folder were made by another model, at another size or by other code."""
-    remedy = "take another --out, or delete that folder"
     code = {step.method: step.code for step in steps}
     for row in results.rows.values():
+        what = ""
         if row["settings"] != common["settings"]:
-            raise ValueError(
-                f"{results.folder} has maps by another model, other weights, another input size or another version of "
-                f"salvit ({row['model']}): {remedy}"
-            )
-        if row["code"] != code.get(row["method"], row["code"]):
-            raise ValueError(
-                f"{results.folder} has maps of {row['method']} as it was before its code changed: {remedy}"
-            )
+            what = f"by another model, other weights, another input size or another version of salvit ({row['model']})"
+        elif row["code"] != code.get(row["method"], row["code"]):
+            what = f"of {row['method']} as it was before its code changed"
+        if what:
+            raise ValueError(f"{results.folder} has maps {what}: take another --out, or delete that folder")
 
 
 def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
-    """Keep the names that images had, which depend on what others there were.
-
-    Raises:
-        ValueError: if there are maps of another image, or of another version of one, by a name.
-    """
+    """Keep the names that images had, which depend on what others there were; raise if another image has one."""
     known = {(row["image"], row["image_sha256"]): row["name"] for row in results.rows.values()}
     of_name = {row["name"]: row for row in results.rows.values()}
-    named: dict[str, Input] = {}
+    named: dict[str, Path] = {}
     for name, path in inputs:
-        try:
+        content = ""
+        with suppress(OSError):  # said when it is read
             content = file_hash(path) if known else ""
-        except OSError:  # said when it is read
-            content = ""
         name = known.get((str(path), content), name)
         other = of_name.get(name)
         if content and other and other["image_sha256"] != content:
@@ -240,11 +228,9 @@ def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
                 f"as it was before it changed): take another --out, or delete {results.folder / MAPS / name}"
             )
         if name in named:
-            raise ValueError(
-                f"the images {named[name].path} and {path} would both be named {name}: rename one"
-            )
-        named[name] = Input(name, path)
-    return list(named.values())
+            raise ValueError(f"the images {named[name]} and {path} would both be named {name}: rename one")
+        named[name] = path
+    return [Input(name, path) for name, path in named.items()]
 
 
 def _summary(rows: Sequence[Row], title: str) -> Table:
