@@ -57,7 +57,7 @@ def condensed(message: str) -> str:
     parts: list[str] = []
     known: list[str] = []
     for line in message.splitlines():
-        text = line.strip().removeprefix("- ")
+        text = line.strip().removeprefix("- ").removeprefix("Not of type Spelling: ")
         if base := _SUBTYPES.match(text):
             known = _names(base[1])
         if unknown := _UNKNOWN.match(text):

@@ -408,6 +408,11 @@ def test_a_checkpoint_that_is_none(saliency, capsys):
     ("arguments", "said"),
     [
         (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),
+        (["--model.extractor", "rollot"], 'no method "rollot"; did you mean "rollout"'),
+        (
+            ["--model.extractor", "rollout:rowz=1"],
+            "rollout has no option rowz.*; its options: start_layer, per_head",
+        ),
         (["--model.extractor", "RawAttention", "--model.extractor.nope", "3"], "nope"),
         (["--model.nope", "3"], "Option 'nope' is not accepted"),
         (["--model.lr", "fast"], "lr.*float.*fast"),

@@ -6,15 +6,24 @@ import json
 import re
 from pydoc import ErrorDuringImport, locate
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 
 from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse.typing import register_type
 
 from salvit.extractors.base import Extractor
 from salvit.extractors.registry import METHODS
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
+
+
+if TYPE_CHECKING:
+    Spelling = str
+else:
+
+    class Spelling(str):
+        """Type of an option that takes a method as text: command lines and YAML are checked when they are read."""
 
 
 def parse_method(method: str | Extractor, **options: Any) -> Extractor:
@@ -153,3 +162,14 @@ def _expected(annotation: Any) -> str:
     if get_origin(annotation) is list:
         return f"a list such as [0,1] ({_expected(get_args(annotation)[0])} each)"
     return _KINDS.get(annotation, str(annotation))
+
+
+def _readable(text: object) -> str:
+    """The text, if it is a method."""
+    if not isinstance(text, str):
+        raise ValueError("a method is text, such as rollout:rows=all")
+    parse_method(text)
+    return text
+
+
+register_type(Spelling, serializer=str, deserializer=_readable, fail_already_registered=False)

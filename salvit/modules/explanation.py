@@ -14,6 +14,7 @@ from datamodules.base import SaliencyDataModule
 from salvit import __version__
 from salvit.extractors import Extractor, parse_method, spell
 from salvit.extractors.choice import left_out, supported_methods
+from salvit.extractors.spelling import Spelling
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.metrics.rows import PerImageRows
 from salvit.modules.results import Record, Results
@@ -61,7 +62,7 @@ class ExplanationModule(LightningModule):
         vit: str = "salvit_tiny",
         weights: str | Path | None = None,
         pretrained: bool = True,
-        extractors: list[Extractor | str] | None = None,
+        extractors: list[Extractor | Spelling] | None = None,
         scores: list[Score] | None = None,
         target: Literal["label", "predicted"] = "label",
         results: str | Path | None = None,

@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 from datamodules.base import SaliencyDataModule
 from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor, RawAttention, parse_method
+from salvit.extractors.spelling import Spelling
 from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.modules.checkpoint import check_same_model, describe, without_backbone
@@ -62,7 +63,7 @@ class SaliencyModule(LightningModule):
         vit: str = "salvit_tiny",
         weights: str | Path | None = None,
         pretrained: bool = True,
-        extractor: Extractor | str | None = None,
+        extractor: Extractor | Spelling | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
         cache_maps: bool = False,
