@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shlex
-import signal
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -150,7 +149,7 @@ class Run:
     def _predict(self, batches: Batches) -> None:
         device = next(self.module.parameters()).device
         log = logging.getLogger("lightning.pytorch")
-        level, handler = log.level, signal.getsignal(signal.SIGINT)
+        level = log.level
         with warnings.catch_warnings():
             quieten()
             # Images are read in this process: one is read in no time beside what is computed of it.
@@ -172,7 +171,6 @@ class Run:
                 raise KeyboardInterrupt from None
             finally:
                 log.setLevel(level)
-                signal.signal(signal.SIGINT, handler)
 
 
 def _load(options: argparse.Namespace) -> ViT:
