@@ -69,7 +69,8 @@ def condensed(message: str) -> str:
     known: list[str] = []
     owner = ""
     for line in message.splitlines():
-        text = _KEY.sub("", f"{line.strip().removeprefix('- ')} ").strip()
+        text = line.strip().removeprefix("- ").removeprefix("Not of type Spelling: ")
+        text = _KEY.sub("", f"{text} ").strip()
         if base := _SUBTYPES.match(text):
             known = _names(base[1])
         if unknown := _NO_CLASS.match(text):

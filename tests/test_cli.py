@@ -642,6 +642,11 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
     ("arguments", "said"),
     [
         (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),
+        (["--model.extractor", "rollot"], 'no method "rollot"; did you mean "rollout"'),
+        (
+            ["--model.extractor", "rollout:rowz=1"],
+            "rollout has no option rowz.*; its options: start_layer, per_head",
+        ),
         (
             ["--model.extractor", "RawAttention", "--model.extractor.blok", "3"],
             r"^--model.extractor: RawAttention has no option blok; did you mean block\?; known are .*rows",

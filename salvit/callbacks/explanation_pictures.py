@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from salvit.explain.classes import Classes, classes_of
-from salvit.explain.grid import Cell, grid, thumbnail
 from salvit.files import atomic_write
 from salvit.modules.explanation import Batch, ExplanationModule
-from salvit.report.pictures import overlay, photo
+from salvit.report.grid import Cell, grid, thumbnail
+from salvit.report.pictures import overlay, photo, robust
 from salvit.vit import normalize
+from salvit.vit.classes import Classes, classes_of
 
 _SIDE = 224
 
@@ -137,7 +137,7 @@ def _overlay(image: Tensor, heatmap: Tensor) -> Image.Image:
     positive = (
         heatmap.float().cpu().clamp(min=0) if heatmap.min() < 0 < heatmap.max() else heatmap.float().cpu()
     )
-    full = F.interpolate(positive[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+    full = F.interpolate(robust(positive)[None, None], size, mode="bilinear", align_corners=False)[0, 0]
     return thumbnail(overlay(image.cpu(), full))
 
 

@@ -93,7 +93,7 @@ class Scores(Callback):
         """Gather the scores of all processes; log, print and write them."""
         assert isinstance(pl_module, SaliencyModule)
         assert pl_module.test_metrics is not None
-        model = _name(pl_module)
+        model = pl_module.model_name
         collections = {model: pl_module.test_metrics, **self.metrics}
         profiles = {name: by_profile(metrics) for name, metrics in collections.items()}
         rows = results.collect(profiles, self.images)
@@ -168,11 +168,7 @@ class Scores(Callback):
             columns = columns_of(by_profile(pl_module.val_metrics)["exact"])
             scores = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in columns}
             title = results.title(results.facts(_datamodule(trainer), "val", counted), "exact", columns)
-            _print(Table(title, columns, pd.DataFrame(scores, index=[_name(pl_module)])))
-
-
-def _name(module: SaliencyModule) -> str:
-    return module.model_name + (", untrained decoder" if module.untrained else "")
+            _print(Table(title, columns, pd.DataFrame(scores, index=[pl_module.model_name])))
 
 
 def _fewer(scores: pd.DataFrame, images: int, columns: Iterable[str]) -> str:

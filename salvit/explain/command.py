@@ -1,16 +1,12 @@
-"""The command itself: what it prints when something is wrong, and how it ends."""
+"""The command itself: how it ends, and what it prints when something is wrong."""
 
 import io
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
-from salvit.explain.parser import Options, parse
-
-if TYPE_CHECKING:
-    from salvit.explain.run import Run
+from salvit.explain.parser import parse
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            _run(parse(arguments))
+            _run(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -38,28 +34,27 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(1) from None
 
 
-def _run(options: Options) -> None:
-    run: Run | None = None
+def _run(arguments: Sequence[str]) -> None:
+    options = parse(arguments)
+    done = "no map is done yet"
     try:
-        from salvit.explain.run import explain, prepare
-        from salvit.failure import one_clear_error, plain_warnings  # heavy, and not needed for help
+        from salvit.explain.run import Run  # heavy, and not needed for help
+        from salvit.failure import one_clear_error, plain_warnings
 
         with plain_warnings(), ExitStack() as closing:
             with one_clear_error(status=2):
-                run = prepare(options, closing)
-            with one_clear_error():
-                explain(run)
+                run = Run(options, closing)
+            try:
+                with one_clear_error():
+                    run.explain()
+            finally:
+                if run.rows():
+                    done = f"what is done is in {options.out}, and the same command goes on from there"
     except KeyboardInterrupt:
-        print(f"\nsalvit: interrupted; {_state(run)}", file=sys.stderr)
+        print(f"\nsalvit: interrupted; {done}", file=sys.stderr)
         raise SystemExit(130) from None
     if run.failures:
-        number = len({row.name for row in run.rows}) + len(run.failures)
-        message = f"{len(run.failures)} of {number} images cannot be explained, the others are done:"
+        images = len({row["name"] for row in run.rows()}) + len(run.failures)
+        message = f"{len(run.failures)} of {images} images cannot be explained, the others are done:"
         print("\n  ".join([f"salvit: error: {message}", *run.failures]), file=sys.stderr)
         raise SystemExit(1)
-
-
-def _state(run: "Run | None") -> str:
-    if run is None or not run.rows:
-        return "no map is done yet"
-    return f"what is done is in {run.options.out}, and the same command goes on from there"

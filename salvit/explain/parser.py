@@ -2,12 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never
-
-from salvit.explain.spec import Spec, parse_spec
 
 DEFAULT_MODEL = "salvit_tiny"
 _DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
@@ -16,81 +13,37 @@ Images are squashed to the model's input size, not cropped, so that every pixel 
 whole image. Options come after the images: IMAGE … --method … --target …"""
 
 _EPILOG = """methods:
-  attention         raw_attention rollout norm_rollout salient_attention unsupervised_map
-  class-specific    agcam attention_gradient attn_gradcam full_lrp generic_attention input_gradient
-                    input_x_gradient legrad partial_lrp relevance_lrp rise scorecam token_gradcam tokentm
-  baselines         center_prior random
-  your own          module.Class, a subclass of salvit.extractors.Extractor, here or where Python finds it
-  all               those that have a meaning for the model; one named with options beside it replaces its own
-  Where a method gives several maps, their mean is shown. rise takes 4000 forward passes per image and
-  class, scorecam one for each feature of a token (768 in ViT-B): --method all --without rise scorecam.
+  NAME or NAME:OPTION=VALUE,OPTION=VALUE, as in rollout, rise:masks=500 or rollout:rows=all,start_layer=1;
+  --list-methods lists the names and options, and docs/methods.md says what each method does. A class of your own is
+  named by its module, my_file.MyExtractor. "all" takes every method that has a meaning for the model; a method that
+  is typed with options beside it replaces its own. Methods without a meaning for the model are left out.
+  Of a method that gives several maps the mean is shown. rise takes 4000 forward passes per image and class, scorecam
+  one for each feature of a token (768 in ViT-B): --method all --without rise scorecam.
 
-options of methods, as in --method rollout:rows=all,start_layer=1 rise:masks=500 relevance_lrp:precision=double
-(docs/methods.md says what a method does, its class what an option does); a method may be named several times:
-  block             raw_attention attention_gradient scorecam token_gradcam salient_attention unsupervised_map
-  per_head          raw_attention rollout attention_gradient generic_attention attn_gradcam partial_lrp relevance_lrp
-                    tokentm
-  precision         full_lrp relevance_lrp
-  rows              raw_attention rollout norm_rollout attention_gradient generic_attention tokentm
-  start_layer       rollout norm_rollout relevance_lrp
-  others            center_prior: sigma; random: seed; rise: masks, cells, probability, batch_size, seed;
-                    salient_attention: k, rank, select, init, seed, max_iter, tol; scorecam: channels, batch_size;
-                    unsupervised_map: mass, sigma
-
-written under --out, where NAME is the image's and METHOD has its options, if there are any, after a comma:
-  grids/NAME.png                   the image beside every overlay that the command asks for; of several classes, one
-                                   below the other, and once what is the same for all
+written under --out, where NAME is the image's and METHOD has a comma in the place of the colon:
+  grids/NAME.png                   the image beside every overlay that the command asks for; several classes one below
+                                   the other, and what is the same for all classes once
   maps/NAME/METHOD[_CLASS].npy     float32, bilinear at the image's size (as of `salvit predict`), not normalised
   maps/NAME/METHOD[_CLASS].png     the overlay at the image's size, its longest side at most 1024 pixels; colours run
-                                   from the map's minimum to its maximum, or from 0 where it has negative values; of
-                                   methods with a value per pixel (full_lrp, input_gradient, input_x_gradient, rise)
-                                   to the 99th percentile, or a few pixels would leave all others black
-  explain.csv                      a row per map, of this command and of earlier ones: image, classes, files
+                                   from the map's minimum, or from 0 where it has negative values, to its maximum;
+                                   where few values are more than twice as large as all others, to the 99th percentile
+  explain.csv                      a row per map, of this command and of earlier ones: image, classes, range of the
+                                   colours, files
   explain.json                     the last command, model, versions
 
 Maps that are there already are not computed again: the same command goes on after an interrupt, and more images,
 methods and classes can be added, one command at a time. Other models, weights or input sizes need another --out, and
 so do images that have changed or have the names of others.
 
-Exit status: 0; 2 if the command line is wrong or does not fit the model, the files or the folder, before anything is
-computed; 1 if anything fails later, be it one image of many (the others are written); 130 after an interrupt.
+The table goes to stdout, progress and remarks go to stderr. Exit status: 0; 2 if the command line is wrong or does not
+fit the model, the files or the folder, before anything is computed; 1 if anything fails later, be it one image of many
+(the others are written); 130 after an interrupt.
 
 examples:
   salvit explain dog.jpg FOLDER --method agcam rollout relevance_lrp --model vit_base_patch16_224
   salvit explain dog.jpg --model vit_base_patch16_224 --target "bull mastiff" n02123045 282
   salvit explain dog.jpg --method raw_attention:block=0 raw_attention:block=11 rollout:rows=all,start_layer=1
   salvit explain dog.jpg --method all --model deit_small_patch16_224 --weights deit_small.pth --out runs/dog"""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to explain, and how.
-
-    Attributes:
-        images: files and folders.
-        methods: with their options; `Spec("all")` for those that the model supports, none for the default one.
-        without: those that "all" is to leave out.
-        targets: class indices, names or WordNet IDs as typed; none for each image's predicted class.
-        model: timm name, weights file or "salvit_tiny".
-        weights: local weights instead of the published ones.
-        image_size: (height, width) of the model's input; None for the model's own.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        batch_size: images at a time.
-        out: folder to write to.
-        command: what was typed after `salvit`.
-    """
-
-    images: tuple[Path, ...]
-    methods: tuple[Spec, ...]
-    without: tuple[str, ...]
-    targets: tuple[str, ...]
-    model: str
-    weights: Path | None
-    image_size: tuple[int, int] | None
-    device: str
-    batch_size: int
-    out: Path
-    command: tuple[str, ...]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,34 +56,29 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line.
 
     Args:
         arguments: what was typed after `salvit explain`.
 
+    Returns:
+        `images` and `out`, paths; `method`, `without` and `target`, lists of text, each once; `model`, `weights`,
+        `image_size` (height, width) or None, `device`, `batch_size`, `quiet`; `command`, what was typed.
+
     Raises:
-        SystemExit: with status 2 if it is wrong, 0 after `--help`.
+        SystemExit: with status 2 if it is wrong, 0 after `--help` and `--list-methods`.
 
     Example:
         >>> options = parse(["dog.jpg", "--method", "agcam", "rollout:rows=all", "--image-size", "224"])
-        >>> [str(method) for method in options.methods], options.image_size
+        >>> options.method, options.image_size
         (['agcam', 'rollout:rows=all'], (224, 224))
     """
-    typed = _parser().parse_args(arguments)
-    return Options(
-        images=tuple(typed.images),
-        methods=tuple(dict.fromkeys(typed.method)),
-        without=tuple(dict.fromkeys(typed.without)),
-        targets=tuple(typed.target),
-        model=typed.model,
-        weights=typed.weights,
-        image_size=None if typed.image_size is None else (typed.image_size[0], typed.image_size[-1]),
-        device=typed.device,
-        batch_size=typed.batch_size,
-        out=typed.out,
-        command=("explain", *arguments),
-    )
+    options = _parser().parse_args(arguments)
+    for name in ("method", "without", "target"):
+        setattr(options, name, list(dict.fromkeys(getattr(options, name))))
+    options.command = ["salvit", "explain", *arguments]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,79 +89,46 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
+
+    def add(*names: str, **options: Any) -> None:
+        parser.add_argument(*names, **options)
+
+    def several(name: str, metavar: str, about: str) -> None:
+        add(name, nargs="+", action="extend", default=[], type=_text, metavar=metavar, help=about)
+
     add("images", nargs="+", type=_path, metavar="IMAGE", help="image files, and folders with all below them")
-    add(
-        "--method",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_described_by(parse_spec),
-        metavar="METHOD",
-        help="one or more, each NAME or NAME:OPTION=VALUE,OPTION=VALUE; or all, by default agcam",
-    )
-    add(
-        "--without",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_text,
-        metavar="METHOD",
-        help="what --method all is to leave out, by name",
-    )
-    add(
-        "--target",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=_text,
-        metavar="CLASS",
-        help="class index, name or WordNet ID, one or more; default: each image's predicted class",
-    )
-    add(
-        "--model",
-        type=_text,
-        default=DEFAULT_MODEL,
-        help=f"timm name or weights file; default: {DEFAULT_MODEL} (ten shapes)",
-    )
-    add(
-        "--weights",
-        type=_path,
-        metavar="FILE",
-        help="local weights of the timm model, for use without a network; images are normalised as of the model's "
-        "name, so give its tag (.dino, .mae)",
-    )
-    add(
-        "--image-size",
-        nargs="+",
-        type=_positive,
-        action=_Size,
-        metavar="N",
-        help="side, or height and width, that images are squashed to; default: the model's",
-    )
-    add(
-        "--device",
-        type=_text,
-        default="auto",
-        help="auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto",
-    )
+    several("--method", "METHOD", "one or more, or all; default: agcam")
+    several("--without", "METHOD", "what --method all is to leave out, by name")
+    several("--target", "CLASS", "class index, name or WordNet ID; default: each image's predicted class")
+    about = f"timm name or weights file; default: {DEFAULT_MODEL}, which knows ten shapes"
+    add("--model", type=_text, default=DEFAULT_MODEL, help=about)
+    about = """local weights of the timm model, for use without a network; images are normalised as of the model's name,
+        so give its tag (.dino, .mae)"""
+    add("--weights", type=_path, metavar="FILE", help=about)
+    about = "side, or height and width, that images are squashed to; default: the model's"
+    add("--image-size", nargs="+", type=_positive, action=_Size, metavar="N", help=about)
+    about = "auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto"
+    add("--device", type=_text, default="auto", help=about)
     add("--batch-size", type=_positive, default=8, metavar="N", help="images at a time; default: 8")
     add("--out", type=_path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
+    add("-q", "--quiet", action="store_true", help="no progress and no remarks")
+    add("--list-methods", nargs=0, action=_ListMethods, help="list the methods with their options, and exit")
     return parser
 
 
 class _Size(argparse.Action):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(values, list)
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if len(values) > 2:
             parser.error(f"{option_string} takes a side, or a height and a width; got {len(values)} numbers")
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, (values[0], values[-1]))
+
+
+class _ListMethods(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from salvit.explain.methods import list_methods
+
+        print(list_methods())
+        parser.exit()
 
 
 def _text(text: str) -> str:
@@ -224,18 +139,6 @@ def _text(text: str) -> str:
 
 def _path(text: str) -> Path:
     return Path(_text(text))
-
-
-def _described_by(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The function, whose own message argparse would else replace."""
-
-    def described(text: str) -> Any:
-        try:
-            return parse(_text(text))
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return described
 
 
 def _positive(text: str) -> int:

@@ -1,194 +1,251 @@
-"""`salvit explain` from its options to its table: check, then read, compute and write batch by batch."""
+"""What a command line asks for: checked first, then predicted by Lightning, then shown."""
 
-from collections.abc import Iterator, Sequence
+import argparse
+import hashlib
+import json
+import logging
+import re
+import shlex
+import warnings
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
+import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch import Trainer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch.utils.data import DataLoader
 
 from datamodules.base import CorruptFileError
-from salvit.explain.batch import explain_batch, has_grid, missing_steps
-from salvit.explain.explained import grid_file
-from salvit.explain.folder import MAPS, alone, make_folder
-from salvit.explain.images import Photo, file_hash, read_photo
-from salvit.explain.index import Index, Row
+from salvit import __version__
+from salvit.explain.data import Batches, Step, file_hash, make_steps, read_photo
 from salvit.explain.inputs import Input, find_inputs
-from salvit.explain.methods import check_methods
-from salvit.explain.parser import Options
-from salvit.explain.progress import Bar
-from salvit.explain.record import join_record, make_record, write_record
-from salvit.explain.summary import summary
-from salvit.explain.task import Task, make_task
+from salvit.explain.methods import choose_methods, named_methods
+from salvit.explain.module import ExplainModule
+from salvit.explain.parser import DEFAULT_MODEL
+from salvit.explain.results import MAPS, Results, Row, opened, printable
+from salvit.explain.writer import ExplanationWriter, shown_class
+from salvit.extractors.choice import left_out
+from salvit.machine import device_name, machine, versions
+from salvit.quiet import quieten
+from salvit.source import package_hash
+from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid
+from salvit.vit.classes import classes_of
+
+_SHOWN = 30
+"""Images in the table of the terminal, at most."""
 
 
-@dataclass
 class Run:
-    """A command line that was checked, and what has come of it so far.
-
-    Attributes:
-        options: the command line.
-        task: model, methods and classes.
-        inputs: the images.
-        index: what is in the folder of results.
-        failures: why other images cannot be read or named, each beginning with the path.
-    """
-
-    options: Options
-    task: Task
-    inputs: Sequence[Input]
-    index: Index
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def rows(self) -> list[Row]:
-        """Of the maps asked for that are there, image by image."""
-        steps = self.task.steps
-        return [
-            rows[file]
-            for name, _ in self.inputs
-            for rows in [self.index.of(name)]
-            for file in (f"{self.task.stem(name, step)}.npy" for step in steps)
-            if file in rows
-        ]
-
-
-def prepare(options: Options, closing: ExitStack) -> Run:
-    """Check all that can be checked before anything is computed.
+    """A command line that was checked; nothing is computed yet.
 
     Args:
-        options: the command line.
-        closing: keeps other runs out of the output folder until it is closed.
+        options: of `salvit.explain.parser.parse`.
+        closing: keeps other commands out of the output folder until it is closed.
+
+    Attributes:
+        failures: why some images cannot be explained, each beginning with the path.
 
     Raises:
         ValueError: if an option does not fit the model, the others, or what is in the output folder.
+        IndexError: if a method names a block that the model has not.
         OSError: if a file is missing, or the output folder cannot be made or written to.
-        RuntimeError: if there is no such device, or no weights, or another run writes to the output folder.
+        RuntimeError: if there is no such device, or no weights, or another command writes to the output folder.
     """
-    check_methods(options.methods, options.without)
-    inputs, refused = find_inputs(options.images)
-    task = make_task(options)
-    make_folder(options.out)
-    closing.enter_context(alone(options.out))
-    index = Index(options.out)
-    record = make_record(options, task)
-    if not index.is_empty:
-        record = join_record(record, options.out)
-        inputs = _named_as_before(inputs, index)
-        _require_same_images(inputs, index)
-    write_record(record, options.out)
-    return Run(options, task, inputs, index, refused)
 
+    def __init__(self, options: argparse.Namespace, closing: ExitStack) -> None:
+        self.options = options
+        named = named_methods(options.method, options.without)
+        inputs, self.failures = find_inputs(options.images)
+        device = _device(options.device)
+        vit = _load(options).to(device)
+        size = options.image_size or input_size(vit)
+        patch_grid(vit, size)
+        classes = classes_of(vit)
+        targets = list(dict.fromkeys(classes.find(text) for text in options.target))
+        methods, self.refused = choose_methods(named, vit, size, not options.method)
+        if targets and not any(method.class_specific for method in methods.values()):
+            raise ValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
+        self.steps = make_steps(vit, methods, targets)
+        weights = f" with the weights {options.weights}" if options.weights else ""
+        model = f"{printable(options.model + weights)}, input {size[0]}×{size[1]}"
+        self.title = f"{model}: {', '.join(methods)}"
+        self.module = ExplainModule(vit, size, classes, targets)
+        closing.enter_context(opened(options.out))
+        self.results = Results(options.out)
+        about = describe_vit(vit)
+        settings = hashlib.sha256(
+            json.dumps([__version__, package_hash(), size, about], sort_keys=True).encode()
+        )
+        common = {"model": model, "settings": settings.hexdigest()}
+        _require_same_settings(self.results, common, self.steps)
+        self.inputs = _named_as_before(inputs, self.results)
+        self.writer = ExplanationWriter(self.results, self.steps, common)
+        self.results.write_record(
+            {
+                "command": printable(shlex.join(options.command)),
+                "model": model,
+                "weights_sha256": about["weights_sha256"],
+                "input_size": list(size),
+                "methods": {name: repr(method) for name, method in methods.items()},
+                "left_out": self.refused,
+                "machine": machine(),
+                "device": device_name(device),
+                "versions": versions(),
+            }
+        )
 
-def explain(run: Run) -> None:
-    """Compute and write the maps that are missing, and print what there is.
+    def rows(self) -> list[Row]:
+        """The rows of the maps asked for that are there, image by image."""
+        return [row for name, _ in self.inputs for row in self.writer.rows(name)]
 
-    Args:
-        run: the command line; its index and failures are added to.
-
-    Raises:
-        ValueError: if no image at all can be read, or what the model says is not finite.
-        OSError: if a file cannot be written.
-        RuntimeError: if the device has not enough memory.
-    """
-    _announce(run)
-    try:
-        _compute(run)
-    except BaseException:
-        with suppress(OSError):  # the disk may be full, which is then said already
-            run.index.write()
-        raise
-    rows, task = run.rows, run.task
-    if not rows:
-        raise CorruptFileError("\n".join(["none of the images can be explained:", *run.failures]))
-    run.index.write()
-    title = f"{task.model}, input {task.size[0]}×{task.size[1]}: {', '.join(task.methods)}"
-    Console().print(summary(rows, title))
-    print(f"maps and pictures are in {run.options.out}; explain.csv lists them")
-
-
-def _named_as_before(inputs: Sequence[Input], index: Index) -> list[Input]:
-    """Call images what their maps are called: a name depends on which others it must differ from."""
-    taken = {name for name, _ in inputs}
-    named: list[Input] = []
-    for name, path in inputs:
-        # A file of the same content that is still there is another image, a copy, and its maps stay its own.
-        content = _hash(path)
-        known = index.images_of(content)
-        before = [
-            other
-            for other, image in known.items()
-            if other not in taken and (_hash(image) != content or image.samefile(path))
-        ]
-        if before and name not in known:
-            name = before[0]
-            taken.add(name)
-        named.append(Input(name, path))
-    return named
-
-
-def _require_same_images(inputs: Sequence[Input], index: Index) -> None:
-    """Raise if there are maps of another image, or of another version of an image, by the name of one of these."""
-    by_path = index.names_by_path()
-    asked = {name for name, _ in inputs}
-    for name, path in inputs:
-        # Where names were swapped, the maps of what was called so stay in the table, under the path of another.
-        for known in {name, *by_path.get(str(path), set()) - asked}:
-            there = {row.image_sha256: row.image for row in index.of(known).values()}
-            found = _hash(path) if there else None
-            if found is not None and {found} != set(there):
-                raise ValueError(
-                    f"{index.folder} has maps of another image than {path} by the name {known} (of "
-                    f"{next(iter(there.values()))}, or as it was before it changed): take another --out, "
-                    f"or delete {index.folder / MAPS / known}"
-                )
-
-
-def _hash(path: Path) -> str | None:
-    """Of a file that can be read; that another cannot is said when it is read."""
-    try:
-        return file_hash(path)
-    except OSError:
-        return None
-
-
-def _announce(run: Run) -> None:
-    for name, reason in run.task.left_out.items():
-        print(f"left out: {name}: {reason}")
-    wanted = len(run.inputs) * len(run.task.steps)
-    if there := len(run.rows):
-        print(f"{there} of {wanted} maps are in {run.options.out} already")
-    for method, extractor in run.task.methods.items():
-        passes = extractor.forward_passes(run.task.vit)
-        if passes > 1 and there < wanted:
-            print(f"{method} takes {passes} forward passes per image and class")
-
-
-def _compute(run: Run) -> None:
-    task, index, options = run.task, run.index, run.options
-    missing = {name: len(missing_steps(task, name, index)) for name, _ in run.inputs}
-    with_grid = {name for name, _ in run.inputs if has_grid(task, name, index)}
-    unfinished = [one for one in run.inputs if missing[one.name] or one.name not in with_grid]
-    for name, path in run.inputs:
-        if index.of(name):
-            index.set_image(name, str(path))
-        if name in with_grid:
-            index.set_grid(name, grid_file(name))
-    even = not any(extractor.forward_passes(task.vit) > 1 for extractor in task.methods.values())
-    with Bar(sum(missing.values()), even) as bar:
-        for start in range(0, len(unfinished), options.batch_size):
-            batch = unfinished[start : start + options.batch_size]
-            photos = list(_readable(batch, task, run.failures))
-            if photos:
-                explain_batch(task, photos, index, bar)
-            read = {photo.name for photo in photos}
-            bar.advance(sum(missing[name] for name, _ in batch if name not in read))
-        bar.say("maps")
-
-
-def _readable(inputs: Sequence[Input], task: Task, failures: list[str]) -> Iterator[Photo]:
-    for source in inputs:
+    def explain(self) -> None:
+        """Compute and write the maps that are missing, and print what there is."""
+        missing = {one: self.writer.missing(one.name) for one in self.inputs}
+        total = sum(map(len, missing.values()))
+        batches = Batches(missing, self.module.size, self.options.batch_size)
+        console = Console(
+            stderr=True, quiet=self.options.quiet, highlight=False, markup=False, soft_wrap=True
+        )
+        for line in self._remarks(total):
+            console.print(line)
         try:
-            yield read_photo(source, task.size)
-        except CorruptFileError as error:
-            failures.append(str(error))
+            with self.writer.bar(console, total):
+                if total:
+                    self._predict(batches)
+                self.failures += batches.failures
+                for one in self.inputs:  # whose maps were all there
+                    if not self.writer.missing(one.name) and not self.writer.has_grid(one.name):
+                        self.writer.write_grid(read_photo(one, self.module.size))
+        finally:
+            self.results.write_table()
+        if not (rows := self.rows()):
+            raise CorruptFileError("\n".join(["none of the images can be explained:", *self.failures]))
+        Console().print(_summary(rows, self.title))
+        print(f"maps and pictures are in {self.options.out}; explain.csv lists them")
+
+    def _remarks(self, missing: int) -> list[str]:
+        options, there = self.options, len(self.rows())
+        lines = left_out(
+            self.refused, len(dict.fromkeys(step.method for step in self.steps)) + len(self.refused)
+        )
+        if options.model == DEFAULT_MODEL and not options.weights:
+            command = shlex.join([*options.command, "--model", "vit_base_patch16_224"])
+            lines.append(
+                f"{DEFAULT_MODEL} knows ten shapes in generated displays; what it says of an ordinary picture means "
+                f"nothing. Take a real model for that: {printable(command)}"
+            )
+        if there:
+            lines.append(f"{there} of {there + missing} maps are in {options.out} already")
+        slow = {step.method: step.passes for step in self.steps if missing and step.passes > 1}
+        return lines + [
+            f"{name} takes {passes} forward passes per image and class" for name, passes in slow.items()
+        ]
+
+    def _predict(self, batches: Batches) -> None:
+        device = next(self.module.parameters()).device
+        log = logging.getLogger("lightning.pytorch")
+        level = log.level
+        with warnings.catch_warnings():
+            quieten()
+            # Images are read in this process: one is read in no time beside what is computed of it.
+            warnings.filterwarnings("ignore", ".*does not have many workers")
+            log.setLevel(logging.WARNING)  # without which devices there are
+            try:
+                trainer = Trainer(
+                    accelerator="gpu" if device.type == "cuda" else "cpu",
+                    devices=[device.index or 0] if device.type == "cuda" else 1,
+                    plugins=LightningEnvironment(),  # one process, also where a cluster has started several
+                    callbacks=[self.writer],
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
+                trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
+            except SystemExit:  # which Lightning makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            finally:
+                log.setLevel(level)
+
+
+def _load(options: argparse.Namespace) -> ViT:
+    try:
+        vit = load_vit(options.model, weights=options.weights, img_size=options.image_size)
+    except ValueError as error:
+        if options.weights is None or options.model != DEFAULT_MODEL:
+            raise
+        raise ValueError(f"{error} (the model is {DEFAULT_MODEL} unless --model names another)") from error
+    if in_channels(vit) != 3:
+        raise ValueError(f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB")
+    return vit
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError(f'no device "{name}": take auto, cpu, cuda or cuda:N')
+    device, gpus = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise RuntimeError(f'no device "{name}": torch finds {gpus} GPUs; take --device cpu or auto')
+    return device
+
+
+def _require_same_settings(results: Results, common: Row, steps: Sequence[Step]) -> None:
+    """Raise if maps of the folder were made by another model, at another size or by other code."""
+    code = {step.method: step.code for step in steps}
+    for row in results.rows.values():
+        what = ""
+        if row["settings"] != common["settings"]:
+            what = f"by another model, other weights, another input size or another version of salvit ({row['model']})"
+        elif row["code"] != code.get(row["method"], row["code"]):
+            what = f"of {row['method']} as it was before its code changed"
+        if what:
+            raise ValueError(f"{results.folder} has maps {what}: take another --out, or delete that folder")
+
+
+def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
+    """Keep the names that images had, which depend on what others there were; raise if another image has one."""
+    known = {(row["image"], row["image_sha256"]): row["name"] for row in results.rows.values()}
+    of_name = {row["name"]: row for row in results.rows.values()}
+    named: dict[str, Path] = {}
+    for name, path in inputs:
+        content = ""
+        with suppress(OSError):  # said when it is read
+            content = file_hash(path) if known else ""
+        name = known.get((str(path), content), name)
+        other = of_name.get(name)
+        if content and other and other["image_sha256"] != content:
+            raise ValueError(
+                f"{results.folder} has maps of another image than {path} by the name {name} (of {other['image']}, or "
+                f"as it was before it changed): take another --out, or delete {results.folder / MAPS / name}"
+            )
+        if name in named:
+            raise ValueError(f"the images {named[name]} and {path} would both be named {name}: rename one")
+        named[name] = path
+    return [Input(name, path) for name, path in named.items()]
+
+
+def _summary(rows: Sequence[Row], title: str) -> Table:
+    """What the model says of each image, what was explained, and its grid."""
+    images = [list(group) for _, group in groupby(rows, key=lambda row: row["name"])]
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("image", "predicted", "explained", "files"):
+        table.add_column(column, overflow="fold")
+    for group in images[:_SHOWN]:
+        explained = dict.fromkeys(shown_class(row, "target", "target_probability") for row in group)
+        cells = (
+            group[0]["image"],
+            shown_class(group[0], "predicted", "probability") or "–",
+            "\n".join(filter(None, explained)) or "–",
+            f"grids/{group[0]['name']}.png, {len(group)} map{'s' * (len(group) > 1)}",
+        )
+        table.add_row(*map(escape, cells))
+    if len(images) > _SHOWN:
+        table.add_row(f"… and {len(images) - _SHOWN} more in explain.csv", "", "", "")
+    return table

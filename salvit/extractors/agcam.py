@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.gradients import class_row_gradients, require_class_readout, require_differentiable
 from salvit.vit import ViT
 
 
+@register_method("agcam")
 class AGCAM(Extractor):
     """Σ over blocks and heads of sigmoid(scores of the class row) ⊙ max(∂y/∂A of the class row, 0).
 

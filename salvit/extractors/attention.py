@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.recording import Rows, check_rows, read_attention
 from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens, require_class_token
 
 
+@register_method("raw_attention")
 class RawAttention(Extractor):
     """Attention probabilities of one block, or of several side by side.
 

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, check_seed
+from salvit.extractors.registry import register_method
 from salvit.vit import ViT, patch_grid
 
 _NARROWEST = 1e-9
 
 
+@register_method("random")
 class RandomMap(Extractor):
     """Uniform noise in [0, 1) on the patch grid, drawn anew for each image.
 
@@ -56,6 +58,7 @@ class RandomMap(Extractor):
         return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
+@register_method("center_prior")
 class CenterPrior(Extractor):
     """A Gaussian around the image's centre, stretched to its sides, that sums to 1.
 

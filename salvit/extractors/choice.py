@@ -1,41 +1,71 @@
-"""Methods by name, and which of them a model supports."""
+"""Which methods a model supports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from salvit.extractors import METHODS, Extractor
+from salvit.extractors import METHODS, Extractor, spell
 from salvit.vit import ViT, patch_grid
 
 
 def supported_methods(
-    vit: ViT, names: Iterable[str] | None = None, size: tuple[int, int] | None = None
+    vit: ViT, extractors: Iterable[Extractor] | None = None, size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Make the extractors, with their default options, that have a meaning for a model.
+    """Tell the extractors that have a meaning for a model from the others.
 
     Args:
         vit: a plain timm ViT in eval mode.
-        names: keys of `METHODS`; all by default.
+        extractors: by default every method with its default options.
         size: (height, width) of the images in pixels, where it is known.
 
     Returns:
-        Extractors by name, and by name why the others have no meaning.
+        Extractors by spelling, and by spelling why the others have no meaning.
+
+    Raises:
+        IndexError: if an extractor names a block that the model has not.
 
     Example:
+        >>> from salvit.extractors import AGCAM, Rollout
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2, num_classes=0)
-        >>> methods, refused = supported_methods(vit, ["rollout", "agcam"])
+        >>> methods, refused = supported_methods(vit, [Rollout(), AGCAM()])
         >>> list(methods), list(refused)
         (['rollout'], ['agcam'])
     """
     supported: dict[str, Extractor] = {}
     refused: dict[str, str] = {}
-    for name in METHODS if names is None else names:
-        extractor = METHODS[name]()
+    for extractor in [kind() for kind in METHODS.values()] if extractors is None else extractors:
+        name = spell(extractor)
         try:
             extractor.check(vit)
             if size is not None:
                 extractor.check_grid(vit, patch_grid(vit, size))
-        except (TypeError, ValueError, IndexError) as error:
-            refused[name] = str(error)
+        except IndexError as error:
+            raise IndexError(f"{name}: {error}") from error
+        except (TypeError, ValueError) as error:
+            refused[name] = str(error).replace(repr(extractor), "the method")
         else:
             supported[name] = extractor
     return supported, refused
+
+
+def left_out(refused: Mapping[str, str], total: int) -> list[str]:
+    """Say which methods are left out: one line for each reason.
+
+    Args:
+        refused: reasons by method, as of `supported_methods`.
+        total: number of methods that were asked for.
+
+    Example:
+        >>> left_out({"agcam": "no head", "rise": "no head", "rollout": "no class token"}, 5)
+        ['left out 2 of 5 methods, agcam and rise: no head', 'left out 1 of 5 methods, rollout: no class token']
+    """
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"left out {len(names)} of {total} methods, {_listed(names)}: {reason}"
+        for reason, names in by_reason.items()
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

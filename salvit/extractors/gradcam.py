@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.gradients import (
     class_row_gradients,
     differentiable,
@@ -19,6 +20,7 @@ from salvit.hooks import in_this_thread
 from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens, require_attention
 
 
+@register_method("attn_gradcam")
 class AttentionGradCAM(Extractor):
     """Grad-CAM whose channels are the heads of the last block: max(mean_h(w_h · A_h), 0).
 
@@ -71,6 +73,7 @@ class AttentionGradCAM(Extractor):
         return patches_to_grid(vit, images, row.clamp(min=0))
 
 
+@register_method("token_gradcam")
 class TokenGradCAM(Extractor):
     """Grad-CAM whose channels are the features F [N, D] of the tokens that enter one block's attention.
 

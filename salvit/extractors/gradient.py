@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.extractors.rows import carry, select_row
 from salvit.gradients import attention_gradients, require_class_readout, require_differentiable
 from salvit.recording import Rows, check_rows
@@ -51,6 +52,7 @@ class AttentionTimesGradient(Extractor):
         return num_heads(vit) if self.per_head else 1
 
 
+@register_method("attention_gradient")
 class AttentionGradient(AttentionTimesGradient):
     """Attention times the gradient of the target logit y, what speaks for the class: Σ_heads max(∂y/∂A ⊙ A, 0).
 
@@ -124,6 +126,7 @@ class AttentionGradient(AttentionTimesGradient):
         return patches_to_grid(vit, images, row)
 
 
+@register_method("generic_attention")
 class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 

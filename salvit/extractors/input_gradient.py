@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor
+from salvit.extractors.registry import register_method
 from salvit.gradients import differentiable, outside_graph, require_gradients, target_logits
 from salvit.vit import ViT
 
@@ -32,6 +33,7 @@ class _OfTheInput(Extractor):
         return 1
 
 
+@register_method("input_gradient")
 class InputGradient(_OfTheInput):
     """The largest |∂y/∂x| over the channels of each pixel x, y the target logit.
 
@@ -50,6 +52,7 @@ class InputGradient(_OfTheInput):
         return _input_gradient(vit, images, target).abs().amax(dim=1, keepdim=True)
 
 
+@register_method("input_x_gradient")
 class InputXGradient(_OfTheInput):
     """Σ over channels of x ⊙ ∂y/∂x for each pixel x, y the target logit; positive where x speaks for the class.
 

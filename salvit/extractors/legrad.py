@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.gradients import differentiable, outside_graph, require_differentiable, target_logits
 from salvit.hooks import in_this_thread, outputs_of
 from salvit.recording import record
 from salvit.vit import ViT
 
 
+@register_method("legrad")
 class LeGrad(Extractor):
     """Σ_l mean over heads and query rows of max(∂s_l/∂A_l, 0).
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.lrp import standard, stock
 from salvit.lrp.denormals import flush_denormals
 from salvit.lrp.double import in_double, require_double
@@ -70,6 +71,7 @@ class _LRP(Extractor):
         """Return the maps of images few enough to be kept on tape at once; `exact` runs forward, `vit` or its copy."""
 
 
+@register_method("relevance_lrp")
 class RelevanceLRP(_LRP):
     """Relevance of the attention weighted by the logit's gradient, accumulated over the blocks.
 
@@ -158,6 +160,7 @@ class RelevanceLRP(_LRP):
         return patches_to_grid(vit, images, rows)
 
 
+@register_method("partial_lrp")
 class PartialLRP(_LRP):
     """Relevance of the last block's attention.
 
@@ -216,6 +219,7 @@ class PartialLRP(_LRP):
         return patches_to_grid(vit, images, rows.squeeze(2))
 
 
+@register_method("full_lrp")
 class FullLRP(_LRP):
     """Relevance of every pixel.
 

@@ -5,12 +5,14 @@ from torch import Tensor, nn
 
 from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.extractors.rows import carry, select_row
 from salvit.hooks import inputs_of
 from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, block_indices, fused_attention, require_class_token
 
 
+@register_method("norm_rollout")
 class NormRollout(Extractor):
     """Rollout with the length of what token j adds to token i in place of the attention that i pays to j.
 

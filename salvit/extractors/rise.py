@@ -5,9 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, check_seed
+from salvit.extractors.registry import register_method
 from salvit.vit import ViT, num_classes
 
 
+@register_method("rise")
 class RISE(Extractor):
     """Mean of random masks M_i, weighted by the probability of the target class on the masked image x ⊙ M_i.
 

@@ -4,11 +4,13 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.extractors.rows import carry, select_row
 from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, block_indices, num_heads, require_class_token
 
 
+@register_method("rollout")
 class Rollout(Extractor):
     """Attention of the last block traced back to the input through the attention of all blocks.
 

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from salvit.cp import cp_als
 from salvit.extractors.base import Extractor, check_seed, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.recording import read_attention
 from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
 
 
+@register_method("salient_attention")
 class SalientAttention(Extractor):
     """Maps of the k heaviest modes of a CP decomposition of one block's patch-to-patch attention.
 

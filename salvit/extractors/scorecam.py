@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.hooks import inputs_of
 from salvit.vit import ViT, attention_modules, require_attention
 
@@ -12,6 +13,7 @@ _ROUNDING = 64
 """In units of the last digit: features that differ by less are those of equal patches."""
 
 
+@register_method("scorecam")
 class ScoreCAM(Extractor):
     """Features F_d of the patches that enter one block's attention, weighted by the class's logit y behind them.
 

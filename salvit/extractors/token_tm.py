@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from salvit.extractors.additions import added, require_additions
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
+from salvit.extractors.registry import register_method
 from salvit.extractors.rows import carry, select_row
 from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.hooks import inputs_of
@@ -16,6 +17,7 @@ from salvit.recording import Rows, check_rows, record
 from salvit.vit import ViT, fused_attention
 
 
+@register_method("tokentm")
 class TokenTM(AttentionTimesGradient):
     """Attention times gradient, weighted by how each token's length and direction change, over all blocks.
 

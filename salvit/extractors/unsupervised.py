@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.registry import register_method
 from salvit.recording import read_attention
 from salvit.vit import ViT, block_indices, require_class_token
 
 
+@register_method("unsupervised_map")
 class UnsupervisedMap(Extractor):
     """The class token's strongest attention as discrete fixations, smoothed into a density.
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from datamodules.base import SaliencyDataModule
 from salvit import __version__
-from salvit.extractors import Extractor, name_of
-from salvit.extractors.choice import supported_methods
+from salvit.extractors import Extractor, parse_method, spell
+from salvit.extractors.choice import left_out, supported_methods
+from salvit.extractors.spelling import Spelling
 from salvit.metrics import Case, ImageMetric, SaliencyMetric, default_scores, looked_at
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.modules.naming import backbone_name
@@ -41,20 +42,21 @@ class ExplanationModule(LightningModule):
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
-        extractors: the methods; by default all that have a meaning for the model, and it is said which have none.
+        extractors: the methods, each as text (`salvit.extractors.parse_method`) or as an extractor; all by default.
+            Methods that have no meaning for the model are left out, and it is said which and why.
         scores: metrics to score by; `salvit.metrics.default_scores` by default.
         target: explain the "label", where there is one, or always the "predicted" class.
         results: folder in which results per image are kept as they are made, so that a run that was interrupted goes
             on where it stopped, and a method that is added later is all that is computed; None keeps none.
 
     Raises:
-        ValueError: if a method that is named has no meaning for the model, or two are the same.
+        ValueError: if no method has a meaning for the model, or two are the same.
 
     Example:
-        >>> from salvit.extractors import AGCAM, Rollout
-        >>> module = ExplanationModule(extractors=[AGCAM(), Rollout(start_layer=1)])
+        >>> from salvit.extractors import AGCAM
+        >>> module = ExplanationModule(extractors=[AGCAM(), "rollout:start_layer=1"])
         >>> list(module.methods)
-        ['agcam', 'rollout(start_layer=1)']
+        ['agcam', 'rollout:start_layer=1']
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class ExplanationModule(LightningModule):
         vit: str = "salvit_tiny",
         weights: str | Path | None = None,
         pretrained: bool = True,
-        extractors: list[Extractor] | None = None,
+        extractors: list[Extractor | Spelling] | None = None,
         scores: list[ImageMetric] | None = None,
         target: Literal["label", "predicted"] = "label",
         results: str | Path | None = None,
@@ -187,17 +189,15 @@ class ExplanationModule(LightningModule):
         done = self._done.get(method, {})
         return [done.get(name) for name in batch["name"]]
 
-    def _methods(self, extractors: Sequence[Extractor] | None) -> dict[str, Extractor]:
-        if extractors is None:
-            methods, refused = supported_methods(self.vit)
-            for name, reason in refused.items():
-                rank_zero_info(f"left out: {name}: {reason}")
-            return methods
-        methods = {name_of(extractor): extractor for extractor in extractors}
-        if len(methods) < len(extractors) or not methods:
+    def _methods(self, extractors: Sequence[Extractor | str] | None) -> dict[str, Extractor]:
+        named = None if extractors is None else [parse_method(method) for method in extractors]
+        if named is not None and len({spell(extractor) for extractor in named}) < max(1, len(named)):
             raise ValueError(f"extractors must be different methods, at least one; got {extractors}")
-        for extractor in extractors:
-            extractor.check(self.vit)
+        methods, refused = supported_methods(self.vit, named)
+        for line in left_out(refused, len(methods) + len(refused)):
+            if not methods:
+                raise ValueError(line)
+            rank_zero_info(line)
         return methods
 
     def _check_classes(self, data: SaliencyDataModule, sample: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
 from salvit.decoder import SaliencyDecoder
-from salvit.extractors import Extractor, RawAttention
+from salvit.extractors import Extractor, RawAttention, parse_method, spell
+from salvit.extractors.spelling import Spelling
 from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.metrics.profiles import check_profiles, split_metrics
@@ -26,7 +27,7 @@ from salvit.modules.checkpoint import (
     without_backbone,
 )
 from salvit.modules.map_cache import MapCache
-from salvit.modules.naming import backbone_name, method_name
+from salvit.modules.naming import backbone_name
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize, weights_hash
@@ -47,7 +48,8 @@ class SaliencyModule(LightningModule):
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
-        extractor: how the backbone's inside becomes maps; raw attention of the last block, per head, by default.
+        extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
+            raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
         cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
             twice that with mirroring) instead of extracting them anew in every epoch.
@@ -59,7 +61,7 @@ class SaliencyModule(LightningModule):
             is always `exact`.
 
     Raises:
-        ValueError: if the extractor does not fit the backbone, or there is no such profile.
+        ValueError: if the extractor does not fit the backbone, or there is no such method or profile.
 
     Example:
         >>> module = SaliencyModule(extractor=RawAttention(block="all", per_head=True))
@@ -72,7 +74,7 @@ class SaliencyModule(LightningModule):
         vit: str = "salvit_tiny",
         weights: str | Path | None = None,
         pretrained: bool = True,
-        extractor: Extractor | None = None,
+        extractor: Extractor | Spelling | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
         cache_maps: bool = False,
@@ -87,7 +89,7 @@ class SaliencyModule(LightningModule):
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
-        self.extractor = RawAttention(per_head=True) if extractor is None else extractor
+        self.extractor = RawAttention(per_head=True) if extractor is None else parse_method(extractor)
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
@@ -95,7 +97,7 @@ class SaliencyModule(LightningModule):
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
         self.untrained = False
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {method_name(self.extractor)}"
+        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,

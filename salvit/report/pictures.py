@@ -121,23 +121,31 @@ def label_font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
 
 
-def capped(saliency: Tensor, percentile: float = 99) -> Tensor:
+def robust(saliency: Tensor, percentile: float = 99) -> Tensor:
     """A map whose few extreme values no longer make all the rest look dark.
+
+    Where the maximum is more than twice the percentile, values are cut off at the percentile: maps of gradients and
+    LRP have single pixels like that, rollout on a large ViT single patches.
 
     Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017, section 3.1, for maps of gradients.
 
     Args:
         saliency: [H, W].
-        percentile: of the values, at which they are cut off; maps with fewer positive values than lie above it stay
-            as they are.
+        percentile: of the values.
+
+    Returns:
+        [H, W]; the same map where the percentile is not positive, as of a map with very few positive values.
 
     Example:
         >>> import torch
-        >>> capped(torch.tensor([[1.0, 2.0, 3.0, 90.0]]), percentile=50)
+        >>> robust(torch.tensor([[1.0, 2.0, 3.0, 90.0]]), percentile=50)
         tensor([[1.0000, 2.0000, 2.5000, 2.5000]])
+        >>> robust(torch.tensor([[1.0, 2.0, 3.0, 5.0]]), percentile=50)
+        tensor([[1., 2., 3., 5.]])
     """
-    limit = float(np.percentile(saliency.detach().float().cpu().numpy(), percentile))
-    return saliency.clamp(max=limit) if limit > 0 else saliency
+    values = saliency.detach().float().cpu().numpy()
+    limit = float(np.percentile(values, percentile))
+    return saliency.clamp(max=limit) if 0 < limit < values.max() / 2 else saliency
 
 
 def _unit(saliency: Tensor) -> NDArray[np.float32]:

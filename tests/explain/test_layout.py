@@ -7,29 +7,28 @@ import pytest
 import torch
 from PIL import Image
 
-from salvit.explain.classes import Classes
-from salvit.explain.explained import Explained
-from salvit.explain.images import Photo
-from salvit.explain.layout import layout
-from salvit.explain.task import Step
+from salvit.explain.writer import _resized, layout
 from salvit.extractors import METHODS
 from tests.datamodules.data.images import write_image
-from tests.explaining import explain
+from tests.explaining import explain, index
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
+def row(method, target):
+    """Of the table; the predicted class is 0."""
+    of_class = {"target": target, "target_name": "", "target_probability": "0.111" if target else ""}
+    return {"method": method, **of_class, "predicted": "0", "predicted_name": "", "probability": "0.111"}
+
+
 def titles(specific, common, targets):
     """The titles of a grid's cells, with the class of those that have one."""
-    photo = Photo("dog", Path("dog.png"), (4, 4), torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), "")
-    one = Explained(photo, torch.full((9,), 1 / 9), targets, Classes(9))
-    steps = [
-        *(Step(f"s{i}", position) for i in range(specific) for position in range(len(targets or [0]))),
-        *(Step(f"c{i}", None) for i in range(common)),
-    ]
-    one.overlays = dict.fromkeys(steps, Image.new("RGB", (1, 1)))
+    rows = [row(f"s{i}", str(target)) for i in range(specific) for target in targets or [0]]
+    rows += [row(f"c{i}", "") for i in range(common)]
+    picture = Image.new("RGB", (1, 1))
     named = {f"class {target}, p = 0.111": f"@{target}" for target in range(9)}
-    return [[cell.title + named.get(cell.note, "") for cell in row] for row in layout(one, steps)]
+    cells = layout("dog", picture, rows, [picture] * len(rows))
+    return [[cell.title + named.get(cell.note, "") for cell in line] for line in cells]
 
 
 def test_of_one_class_all_stand_in_one_row():
@@ -71,16 +70,21 @@ def test_the_row_of_a_class_is_broken_as_that_of_another():
 
 
 def test_a_model_without_a_head_has_no_class():
-    photo = Photo("dog", Path("dog.png"), (4, 4), torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), "")
-    one = Explained(photo, None, [], Classes(0))
-    step = Step("c", None)
-    one.overlays = {step: Image.new("RGB", (1, 1))}
-    [[image, cell]] = layout(one, [step])
+    picture = Image.new("RGB", (1, 1))
+    [[image, cell]] = layout("dog", picture, [row("c", "") | {"predicted": ""}], [picture])
     assert (image.note, cell.note) == ("", "not class-specific")
 
 
+def test_a_map_that_shrinks_loses_no_pixel():
+    peak = torch.zeros(8, 8)
+    peak[0, 7] = 64
+    small = _resized(peak, (2, 2))
+    assert small.argmax() == 1
+    assert small.sum() > 1
+
+
 def test_all_methods_of_two_classes_are_no_strip(image, shapes, monkeypatch):
-    monkeypatch.setitem(METHODS, "rise", METHODS["random"])  # 4000 forward passes
+    monkeypatch.delitem(METHODS, "rise")  # 4000 forward passes
     explain(image, "--method", "all", *shapes, "--target", "1", "2")
     with Image.open("runs/explain/grids/dog.png") as grid:
         assert grid.width <= 5 * 330 + 10
@@ -94,17 +98,23 @@ def test_grids_and_overlays_are_compressed_for_speed(image, shapes):
         assert content[start : start + 2] == b"\x78\x01"  # zlib's header of its fastest level
 
 
-@pytest.mark.parametrize(("patches", "coloured"), [(False, (0.4, 1.0)), (True, (0.0, 0.3))])
-def test_extreme_values_of_a_few_pixels_do_not_make_the_others_black(
-    in_an_empty_folder, shapes, monkeypatch, patches, coloured
+@pytest.mark.parametrize(("few", "coloured"), [(True, (0.4, 1.0)), (False, (0.0, 0.3))])
+@pytest.mark.parametrize("side", [32, 16])
+def test_extreme_values_of_a_few_places_do_not_make_the_others_black(
+    in_an_empty_folder, shapes, monkeypatch, few, coloured, side
 ):
-    """As of full LRP and of input gradients; what is written for scores stays as it is."""
-    maps = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    maps[0, 0, 3, 4:8] = 1000
-    monkeypatch.setattr(METHODS["rollout"], "_maps", lambda *_: maps[..., :4, :8] if patches else maps)
+    """As of full LRP, and of rollout on DINOv2; what is written for scores stays as it is."""
+    maps = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    maps[0, 0, 3, 4 : 5 if few else 8] = 1000
+    if not few:
+        maps[0, 0, :3] = 1000
+    monkeypatch.setattr(METHODS["rollout"], "_maps", lambda *_: maps)
     explain(write_image(Path("dog.png"), (32, 32)), "--method", "rollout", *shapes)
     with Image.open("runs/explain/maps/dog/rollout.png") as picture:
         colours = np.asarray(picture).astype(int)
     share = (colours.max(-1) - colours.min(-1) > 50).mean()
     assert coloured[0] < share < coloured[1]
-    assert np.load("runs/explain/maps/dog/rollout.npy").max() == pytest.approx(1000, rel=0.01)
+    assert np.load("runs/explain/maps/dog/rollout.npy").max() > 500
+    [row] = index()
+    assert 0 <= float(row["shown_from"]) < 0.2
+    assert float(row["shown_to"]) == pytest.approx(1, abs=0.1) if few else float(row["shown_to"]) > 500

@@ -383,21 +383,24 @@ def test_extract_by_name(vit, images):
 
 def test_unknown_method(vit, images):
     with pytest.raises(
-        ValueError, match=r'"raw_atention"; did you mean "raw_attention"\?.*Methods: raw_attention'
+        ValueError,
+        match=r'no method "raw_atention"; did you mean "raw_attention"\?\nMethods: .*raw_attention',
     ):
         extract(vit, images, method="raw_atention")
 
 
-def test_an_extractor_is_no_name(vit, images):
-    with pytest.raises(ValueError, match=r"call the extractor itself: RawAttention\(.*\)\(vit, images\)"):
-        extract(vit, images, method=RawAttention())
+def test_extract_by_an_extractor(vit, images):
+    maps = extract(vit, images, RawAttention(block=0))
+    torch.testing.assert_close(maps, extract(vit, images, "raw_attention:block=0"), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="an extractor without options"):
+        extract(vit, images, RawAttention(), block=0)
 
 
 def test_unknown_option(vit, images):
     with pytest.raises(ValueError, match="agcam has no option per_head; its options: none"):
         extract(vit, images, method="agcam", per_head=True)
     with pytest.raises(
-        ValueError, match="rollout has no option layer; its options: start_layer, per_head, rows"
+        ValueError, match=r"rollout has no option layer.*; its options: start_layer, per_head, rows"
     ):
         extract(vit, images, method="rollout", layer=1)
 
@@ -407,14 +410,14 @@ def test_unknown_option(vit, images):
     [
         ("raw_attention", {"block": None}, r"block should be a whole number or a list .* or all; got None"),
         ("raw_attention", {"block": True}, r"block should be .*; got True"),
-        ("center_prior", {"sigma": "a"}, r"sigma should be a number; got 'a'"),
+        ("center_prior", {"sigma": "a"}, "sigma should be a number; got a"),
         ("center_prior", {"sigma": 1e-30}, "sigma must be 1e-09 or more"),
         ("rise", {"masks": 1.5}, r"masks should be a whole number; got 1\.5"),
         ("salient_attention", {"k": 2.5}, r"k should be a whole number; got 2\.5"),
         ("random", {"seed": -1}, "seed must be between"),
         ("rise", {"seed": 2**63}, "seed must be between"),
-        ("relevance_lrp", {"precision": "float64"}, "precision should be model or double; got 'float64'"),
-        (["agcam", "rollout"], {}, "unknown method"),
+        ("relevance_lrp", {"precision": "float64"}, "precision should be model or double; got float64"),
+        (["agcam", "rollout"], {}, "a method is text"),
     ],
 )
 def test_options_that_a_method_does_not_take(vit, images, method, options, message):

@@ -15,7 +15,7 @@ from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataMod
 from salvit import source
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
-from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout
+from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout, spell
 from salvit.metrics import (
     ABPC,
     CC,
@@ -37,7 +37,7 @@ from tests.datamodules.data.voc import make_voc
 from tests.tiny import tiny_popout
 
 EXTRACTORS = [AGCAM(), RawAttention(block=0, per_head=True), Rollout()]
-NAMES = ["agcam", "raw_attention(block=0, per_head=True)", "rollout"]
+NAMES = ["agcam", "raw_attention:block=0,per_head=true", "rollout"]
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ class GradientOfMyOwn(Extractor):
 
 def test_a_gradient_of_ones_own_in_the_inference_mode_of_lightning(make_module, run):
     module = run(make_module([GradientOfMyOwn()], scores=[EnergyPointing()]), tiny_popout(test_size=3))
-    assert not per_image(module, "GradientOfMyOwn", "energy").isnan().all()
+    assert not per_image(module, spell(GradientOfMyOwn()), "energy").isnan().all()
 
 
 def test_all_methods_that_have_a_meaning_by_default(vit_file, capfd):
@@ -330,14 +330,22 @@ def test_options_that_make_no_sense(make_module):
     with pytest.raises(ValueError, match="target"):
         make_module(target="second")
     with pytest.raises(ValueError, match="different methods"):
-        make_module([AGCAM(), AGCAM()])
+        make_module([AGCAM(), "agcam"])
     with pytest.raises(ValueError, match="different methods"):
         make_module([])
 
 
-def test_a_method_without_meaning_that_is_named_is_an_error(vit_file):
-    with pytest.raises(ValueError, match="no classifier head"):
-        ExplanationModule(vit=vit_file(num_classes=0), extractors=[AGCAM()])
+def test_methods_without_meaning_are_left_out_and_counted_once(vit_file, caplog):
+    headless = vit_file(num_classes=0)
+    with caplog.at_level("INFO"):
+        module = ExplanationModule(vit=headless, extractors=[AGCAM(), "rollout:start_layer=1", "legrad"])
+    assert list(module.methods) == ["rollout:start_layer=1"]
+    assert [line for line in caplog.messages if "left out" in line] == [
+        "left out 2 of 3 methods, agcam and legrad: the method explains a class, and the model has no classifier head: "
+        "load weights that have one"
+    ]
+    with pytest.raises(ValueError, match=r"left out 1 of 1 methods, agcam: .* no classifier head"):
+        ExplanationModule(vit=headless, extractors=[AGCAM()])
 
 
 def test_heatmaps_that_say_nothing_are_counted(make_module, run, tmp_path, capsys):
@@ -368,7 +376,7 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
         "pictures/methods.png",
     }
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise(masks=4)"}
+    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise:masks=4"}
     found = {(row["method"], row["score"]): row for row in rows}
     scores = per_image(module, "agcam", "CC")
     assert float(found["agcam", "CC"]["mean"]) == pytest.approx(scores.mean().item(), abs=1e-5)

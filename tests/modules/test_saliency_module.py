@@ -251,6 +251,13 @@ def test_a_checkpoint_of_something_else_is_refused(saved, make_module, make_trai
         make_trainer().test(make_module(), popout, ckpt_path=tmp_path / "other.ckpt", verbose=False)
 
 
+def test_an_extractor_as_text(vit_file):
+    module = SaliencyModule(vit=vit_file(), extractor="raw_attention:block=0,per_head=true")
+    assert repr(module.extractor) == repr(RawAttention(block=0, per_head=True))
+    with pytest.raises(ValueError, match='no method "rollot"; did you mean "rollout"'):
+        SaliencyModule(vit=vit_file(), extractor="rollot")
+
+
 def test_an_extractor_that_does_not_fit_is_refused_at_once(vit_file):
     with pytest.raises(ValueError, match="needs a class token"):
         SaliencyModule(vit=vit_file(class_token=False, global_pool="avg"))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from salvit.report.pictures import capped, grey, heat, label_font, overlay, panel, photo, row
+from salvit.report.pictures import grey, heat, label_font, overlay, panel, photo, robust, row
 
 
 def pixels(picture):
@@ -71,11 +71,11 @@ def test_labels_in_other_alphabets_are_no_boxes():
 def test_a_few_extreme_values_are_cut_off_and_no_others():
     saliency = torch.arange(1000.0).view(20, 50)
     saliency[-1, -3:] = 1e6
-    assert capped(saliency).max() < 1000
-    assert (capped(saliency) == saliency).float().mean() == pytest.approx(0.99)
+    assert robust(saliency).max() < 1000
+    assert (robust(saliency) == saliency).float().mean() == pytest.approx(0.99)
 
 
 def test_a_map_of_hardly_any_positive_values_keeps_them():
     saliency = torch.zeros(20, 50)
     saliency[3, 4] = 1
-    assert (capped(saliency) == saliency).all()
+    assert (robust(saliency) == saliency).all()

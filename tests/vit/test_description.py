@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from salvit.explain.classes import classes_of
 from salvit.vit import load_vit
+from salvit.vit.classes import classes_of
 
 MODEL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 5}
 

@@ -3,8 +3,8 @@
 import pytest
 from timm.data import ImageNetInfo
 
-from salvit.explain.classes import Classes, classes_of
 from salvit.vit import load_vit
+from salvit.vit.classes import Classes, classes_of
 from tests.tiny import save_vit
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salvit.explain.grid import Cell, _wrapped, grid, reflow, thumbnail
+from salvit.report.grid import Cell, _wrapped, grid, reflow, thumbnail
 from salvit.report.pictures import label_font
 
 LONG = "dragonfly, darning needle, devil's darning needle and a_word_that_is_wider_than_any_cell_of_a_grid_could_be"
