@@ -64,7 +64,7 @@ def attended(
     with hooked(exact.blocks[first].register_forward_pre_hook(begin)):
         logits = tape.run(exact, images)
     tape.drop_what_is_below_attention()
-    yield from tape.sweep(logits, target)
+    yield from tape.explain(logits, target)
 
 
 def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet) -> Tensor:
@@ -94,9 +94,9 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
 
     with hooked(exact.patch_embed.register_forward_hook(begin)):
         logits = tape.run(exact, images)
-    for _ in tape.sweep(logits, target):
+    for _ in tape.explain(logits, target):
         pass
-    relevance = tape.beginning.relevance.to(images.dtype)
+    relevance = tape.beginning.to(images.dtype)
     return relevance.reshape(len(images), -1, relevance.shape[-1])
 
 
@@ -156,10 +156,10 @@ class _Tape(TorchFunctionMode):
         gradients: whether the gradient of the logit flows beside it.
 
     Attributes:
-        beginning: what has reached the tensor that the tape begins with.
+        beginning: relevance of the tensor that the tape begins with, once the sweep is done.
     """
 
-    beginning: _Flow
+    beginning: Tensor
 
     def __init__(self, rules: RuleSet, dtype: torch.dtype, gradients: bool) -> None:
         super().__init__()
@@ -171,6 +171,7 @@ class _Tape(TorchFunctionMode):
         self.numbers = 0
         self.used: set[int] = set()
         self.copied: dict[int, Tensor] = {}
+        self.found: list[Attended] = []
 
     # Forward
 
@@ -416,13 +417,16 @@ class _Tape(TorchFunctionMode):
 
     # Back
 
-    def sweep(self, logits: Tensor, target: Tensor | None) -> Iterator[Attended]:
-        """Carry relevance back from the logits explained; yield what reaches each block's attention, the last first."""
+    def explain(self, logits: Tensor, target: Tensor | None) -> Iterator[Attended]:
+        """Carry relevance 1 back from each image's logit; yield what reaches each block's attention, the last first."""
         classes = logits.argmax(-1) if target is None else target
         seed = F.one_hot(classes, logits.shape[-1]).to(self.dtype)
-        flows = {logits.salvit_token: _Flow(seed, seed if self.gradients else None)}
-        self.found: list[Attended] = []
-        sizes = [step.block for step in self.steps]
+        return self.sweep(logits, seed)
+
+    def sweep(self, output: Tensor, relevance: Tensor) -> Iterator[Attended]:
+        """Carry relevance, and the same as a gradient, back from any output."""
+        flows = {output.salvit_token: _Flow(relevance, relevance if self.gradients else None)}
+        blocks = [step.block for step in self.steps]
         while self.steps:
             step = self.steps.pop()
             leaving = [self._joined(number, flows.pop(number, None)) for number in step.outputs]
@@ -430,11 +434,11 @@ class _Tape(TorchFunctionMode):
                 for number, flow in zip(step.inputs, step.back(leaving), strict=True):
                     if number is not None and flow is not None:
                         flows[number] = _plus(flows[number], flow) if number in flows else flow
-            if step.block is not None and len(self.found) == sizes.count(step.block):
+            if step.block is not None and len(self.found) == blocks.count(step.block):
                 parts, self.found = self.found[::-1], []
                 yield _side_by_side(parts)
         if flows:
-            self.beginning = next(iter(flows.values()))
+            self.beginning = next(iter(flows.values())).relevance
 
     def _joined(self, number: int, flow: _Flow | None) -> _Flow | None:
         """The relevances of copies of an activation x are joined as x ⊙ (sd(R₁, x) + sd(R₂, x))."""
@@ -442,7 +446,7 @@ class _Tape(TorchFunctionMode):
         if x is None or flow is None:
             return flow
         x = x.to(self.dtype)
-        return flow._replace(relevance=(flow.relevance * x).div_(x + STABILIZER))
+        return flow._replace(relevance=(flow.relevance * x).div_(x + STABILIZER).nan_to_num_(0, 0, 0))
 
 
 def _plus(one: _Flow, other: _Flow) -> _Flow:
