@@ -62,8 +62,8 @@ class RawAttention(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         rows = rows_of(vit, self.rows)
-        recorded = "class" if rows == slice(0, 1) else "all"
-        attention = read_attention(vit, images, self._blocks(vit), rows=recorded)
+        class_row = rows == slice(0, 1)
+        attention = read_attention(vit, images, self._blocks(vit), rows="class" if class_row else "all")
         received = [block[:, :, rows].mean(2) for block in attention]
         if not self.per_head:
             received = [block.mean(1, keepdim=True) for block in received]

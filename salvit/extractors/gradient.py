@@ -84,8 +84,8 @@ class AttentionGradient(AttentionTimesGradient):
 class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
-    R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit; the map is the
-    row of R that the classifier reads, without what I alone gives, the same for every patch. Only that one row is
+    R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
+    the row of R that the classifier reads, without what I alone gives, the same for every patch. Only that one row is
     carried, from the last block down. With `per_head` the last block's heads are kept apart over the fused lower
     blocks; the maps' mean is the map without it.
 

@@ -39,10 +39,9 @@ def check_model(extractor: Any, vit: ViT) -> None:
     for name in sorted(extractor.requires | ({"classifier"} if extractor.class_specific else set())):
         _REQUIREMENTS[name](vit, repr(extractor))
     for option in ("block", "start_layer"):
-        blocks = getattr(extractor, option, None)
-        if hasattr(extractor, option) and not isinstance(blocks, str):
-            indices = block_indices(vit, blocks if isinstance(blocks, list) else [blocks])
-            for block in indices:
+        blocks: Any = getattr(extractor, option, [])
+        if not isinstance(blocks, str):
+            for block in block_indices(vit, blocks if isinstance(blocks, list) else [blocks]):
                 require_attention(vit, block, repr(extractor))
     if getattr(extractor, "rows", None) == "class":
         _class_row(vit, repr(extractor), read=extractor.class_specific)

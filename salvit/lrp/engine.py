@@ -172,6 +172,7 @@ class _Tape(TorchFunctionMode):
         self.used: set[int] = set()
         self.copied: dict[int, Tensor] = {}
         self.found: list[Attended] = []
+        self.sparse = True
 
     # Forward
 
@@ -270,7 +271,7 @@ class _Tape(TorchFunctionMode):
         return output
 
     def _follow(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], share: _Share | None) -> Any:
-        """Write down an operation whose gradient autograd knows; relevance is shared by a rule, or as the gradient is."""
+        """Write down an operation whose gradient autograd knows; R is shared by a rule, or as the gradient is."""
         needs_graph = share is None or self.gradients
         inputs: list[Tensor] = []
         leaves: list[Tensor] = []
@@ -325,18 +326,16 @@ class _Tape(TorchFunctionMode):
         kept, left = x.detach(), output.detach()
 
         def back(flows: list[_Flow]) -> list[_Flow]:
-            rows, [flow] = _rows(flows[0], dim=-2), flows
-            entered, leaving, relevance, gradient = (
-                None if one is None else _take(one, rows, -2).to(self.dtype)
-                for one in (kept, left, flow.relevance, flow.gradient)
+            rows, [flow] = self._rows(flows[0]), flows
+            entered, leaving, relevance = (
+                _take(one, rows).to(self.dtype) for one in (kept, left, flow.relevance)
             )
-            matrix, shift = (
-                weight.detach().to(self.dtype),
-                None if bias is None else bias.detach().to(self.dtype),
-            )
-            relevance = self.rules.linear(entered, matrix, shift, leaving, relevance)
-            gradient = None if gradient is None else gradient @ matrix
-            return [_Flow(*(_put(one, rows, -2, kept.shape) for one in (relevance, gradient)))]
+            matrix = weight.detach().to(self.dtype)
+            shift = None if bias is None else bias.detach().to(self.dtype)
+            shared = _put(self.rules.linear(entered, matrix, shift, leaving, relevance), rows, kept.shape)
+            if flow.gradient is None:
+                return [_Flow(shared, None)]
+            return [_Flow(shared, _put(_take(flow.gradient, rows) @ matrix, rows, kept.shape))]
 
         return self._write([x], output, back)
 
@@ -383,35 +382,38 @@ class _Tape(TorchFunctionMode):
         entered, left, block = (query.detach(), key.detach(), value.detach()), output.detach(), self.block
 
         def back(flows: list[_Flow]) -> Sequence[_Flow | None]:
-            rows, [flow] = _rows(flows[0], dim=-2), flows
+            rows, [flow] = self._rows(flows[0]), flows
             query, key, value = entered
-            mask = attn_mask if attn_mask is None else _take(attn_mask.detach(), rows, -2)
-            queries = _take(query, rows, -2) * scale
+            mask = None if attn_mask is None else _take(attn_mask.detach(), rows)
+            queries = _take(query, rows) * scale
             # Scores keep the digits of the forward pass; all that follows is in the precision of the flow.
             before = masked(queries @ key.mT, mask).to(self.dtype)
+            # Contiguous, because each product of a strided view would copy it anew.
             queries, key, value = (part.to(self.dtype).contiguous() for part in (queries, key, value))
             attention = before.softmax(-1)
-            share = divide(_take(flow.relevance, rows, -2), _take(left, rows, -2).to(self.dtype)).contiguous()
+            share = divide(_take(flow.relevance, rows), _take(left, rows).to(self.dtype)).contiguous()
             relevance, of_value = bilinear(attention, value.mT, share)
-            gradient = of_gradient = None
-            if flow.gradient is not None:
-                of_gradient = _take(flow.gradient, rows, -2).contiguous()
-                gradient = of_gradient @ value.mT
+            mixed = None if flow.gradient is None else _take(flow.gradient, rows).contiguous()
+            gradient = None if mixed is None else mixed @ value.mT
             if block is not None:
-                full = (*before.shape[:-2], query.shape[-2], before.shape[-1])
-                self.found.append(Attended(*(_put(one, rows, -2, full) for one in (relevance, gradient))))
+                shape = (*before.shape[:-2], query.shape[-2], before.shape[-1])
+                whole = None if gradient is None else _put(gradient, rows, shape)
+                self.found.append(Attended(_put(relevance, rows, shape), whole))
             if not self.steps:
                 return [None, None, None]
             # The rule is for unscaled products: with a scaled stabiliser it gives the same on scaled ones. What a
             # position bias adds to a score takes its share of the score's relevance along.
             of_query, of_key = bilinear(queries, key, divide(relevance, before, STABILIZER * scale))
-            pulled: Sequence[Tensor | None] = [None, None, None]
-            if gradient is not None and of_gradient is not None:
-                of_scores = attention * (gradient - (gradient * attention).sum(-1, keepdim=True))
-                through_query = _put((of_scores @ key).mul_(scale), rows, -2, query.shape)
-                pulled = [through_query, of_scores.mT @ queries, attention.mT @ of_gradient]
-            of_query = _put(of_query, rows, -2, query.shape)
-            return [_Flow(*pair) for pair in zip((of_query, of_key, of_value.mT), pulled, strict=True)]
+            shared = (_put(of_query, rows, query.shape), of_key, of_value.mT)
+            if gradient is None or mixed is None:
+                return [_Flow(one, None) for one in shared]
+            of_scores = attention * (gradient - (gradient * attention).sum(-1, keepdim=True))
+            pulled = (
+                _put((of_scores @ key).mul_(scale), rows, query.shape),
+                of_scores.mT @ queries,
+                attention.mT @ mixed,
+            )
+            return [_Flow(*pair) for pair in zip(shared, pulled, strict=True)]
 
         return self._write([query, key, value], output, back, block)
 
@@ -425,20 +427,34 @@ class _Tape(TorchFunctionMode):
 
     def sweep(self, output: Tensor, relevance: Tensor) -> Iterator[Attended]:
         """Carry relevance, and the same as a gradient, back from any output."""
-        flows = {output.salvit_token: _Flow(relevance, relevance if self.gradients else None)}
+        end: Any = output
+        flows: dict[int, _Flow] = {end.salvit_token: _Flow(relevance, relevance if self.gradients else None)}
         blocks = [step.block for step in self.steps]
         while self.steps:
             step = self.steps.pop()
             leaving = [self._joined(number, flows.pop(number, None)) for number in step.outputs]
             if any(flow is not None for flow in leaving):
-                for number, flow in zip(step.inputs, step.back(leaving), strict=True):
-                    if number is not None and flow is not None:
-                        flows[number] = _plus(flows[number], flow) if number in flows else flow
+                for entered, flow in zip(step.inputs, step.back(leaving), strict=True):
+                    if entered is not None and flow is not None:
+                        flows[entered] = _plus(flows[entered], flow) if entered in flows else flow
             if step.block is not None and len(self.found) == blocks.count(step.block):
                 parts, self.found = self.found[::-1], []
                 yield _side_by_side(parts)
         if flows:
             self.beginning = next(iter(flows.values())).relevance
+
+    def _rows(self, flow: _Flow) -> Tensor | None:
+        """Indices of the tokens that anything flows to, or None for all, as in every block below the last."""
+        if not self.sparse or flow.relevance.ndim < 3:
+            return None
+        if flow.relevance.shape[-2] == 1 or bool(flow.relevance[..., -1, :].any()):
+            self.sparse = False
+            return None
+        others = [axis for axis in range(flow.relevance.ndim) if axis != flow.relevance.ndim - 2]
+        reached = flow.relevance.abs().amax(others)
+        if flow.gradient is not None:
+            reached = reached + flow.gradient.abs().amax(others)
+        return reached.nonzero()[:, 0]
 
     def _joined(self, number: int, flow: _Flow | None) -> _Flow | None:
         """The relevances of copies of an activation x are joined as x ⊙ (sd(R₁, x) + sd(R₂, x))."""
@@ -464,29 +480,14 @@ def _side_by_side(parts: list[Attended]) -> Attended:
     )
 
 
-def _rows(flow: _Flow, dim: int) -> Tensor | None:
-    """Indices of the tokens that anything flows to, or None for all."""
-    relevance, gradient = flow
-    if relevance.ndim < 3 or relevance.shape[dim] == 1 or bool(relevance.select(dim, -1).any()):
-        return None
-    others = [axis for axis in range(relevance.ndim) if axis != relevance.ndim + dim]
-    found = relevance.abs().amax(others)
-    if gradient is not None:
-        found = found + gradient.abs().amax(others)
-    return found.nonzero()[:, 0]
+def _take(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    """Some rows of a tensor [..., N, D], or all."""
+    return tensor if rows is None or tensor.shape[-2] == 1 else tensor.index_select(-2, rows)
 
 
-def _take(tensor: Tensor, rows: Tensor | None, dim: int) -> Tensor:
-    if rows is None or tensor.shape[dim] == 1:
-        return tensor
-    return tensor.index_select(dim, rows)
-
-
-def _put(tensor: Tensor | None, rows: Tensor | None, dim: int, shape: Sequence[int]) -> Tensor | None:
+def _put(tensor: Tensor, rows: Tensor | None, shape: Sequence[int]) -> Tensor:
     """Undo `_take`, with zeros elsewhere."""
-    if rows is None or tensor is None:
-        return tensor
-    return tensor.new_zeros(shape).index_copy_(dim, rows, tensor)
+    return tensor if rows is None else tensor.new_zeros(shape).index_copy_(-2, rows, tensor)
 
 
 def _pass_on(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:

@@ -13,7 +13,6 @@ import torch
 from timm.layers import LayerNorm
 from timm.models.vision_transformer import VisionTransformer
 
-import salvit
 from salvit.extractors import METHODS, Extractor, RawAttention, extract
 from tests.registry import OPTIONS
 

@@ -1,7 +1,6 @@
 import copy
 import json
 import pickle
-import threading
 from functools import partial
 from pathlib import Path
 
