@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from salvit.tf32 import without_tf32
 from salvit.vit import ViT
@@ -49,4 +50,9 @@ def in_double(vit: ViT) -> ViT:
     """
     if next(vit.parameters()).dtype == torch.float64:
         return vit
-    return copy.deepcopy(vit).requires_grad_(False).double()
+    # What is in the memo already is taken as it is, so no weight is copied in its old precision first.
+    double: dict[int, object] = {
+        id(weight): nn.Parameter(weight.detach().double(), requires_grad=False) for weight in vit.parameters()
+    }
+    double |= {id(buffer): buffer.double() for buffer in vit.buffers() if buffer.is_floating_point()}
+    return copy.deepcopy(vit, memo=double)
