@@ -34,19 +34,18 @@ The CP decomposition that salient attention adds to the recording depends on the
 Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
 products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`, and
 5.2 where the forward pass is in float64, which on this CPU takes two of float32.
-Models whose blocks are not standard (RoPE, gated MLPs, BEiT, …) are run as timm wrote them, with the memory of a whole
-graph: {other_make}
+The same of a model with RoPE: {other_make}
 
 {batch32}
 
 ### Small models and fast devices
 
-What a method does around the tensors (it looks at the model before and after, and starts more operations than the
+What a method does around the tensors (it looks at the model before, and starts more operations than the
 forward pass does) costs the same however large they are. It shows where they are small, or a GPU is so fast that it
 waits for Python: {explained} at 32×32, batch 1, of which it is nearly all. Larger batches hide it. On a
-GPU the host waits for numbers twice a call, to check the images and the maps (LRP three times, salient attention also
-once a sweep of the decomposition, random once an image), and nowhere in between: counted on a device that the tests
-pretend to have (`tests/pretend_gpu.py`).
+GPU the host waits for numbers twice a call, to check the images and the maps (AG-CAM three times, LRP up to twelve,
+salient attention also once a sweep of the decomposition, random once an image), and nowhere in between: counted on a
+device that the tests pretend to have (`tests/pretend_gpu.py`).
 
 {bookkeeping}
 

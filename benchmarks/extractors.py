@@ -91,7 +91,7 @@ def bookkeeping(model: str, rounds: int, device: str) -> str:
 def other_make(
     size: int, batch: int, rounds: int, device: str, model: str = "vit_base_patch16_rope_224"
 ) -> str:
-    """A clause with relevance LRP's cost on a model whose blocks are not standard."""
+    """A clause with relevance LRP's cost on a model with RoPE."""
     vit = salvit.load_vit(model, pretrained=False, img_size=size).to(device)
     images = torch.randn(batch, 3, size, size, device=device)
     run = partial(METHODS["relevance_lrp"](), vit, images, 0)

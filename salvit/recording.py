@@ -15,17 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from salvit.hooks import in_this_thread
+from salvit.hooks import hooked
 from salvit.vit import (
     ViT,
     attention_modules,
     block_indices,
+    has_class_token,
     require_attention_maps,
-    require_class_token,
     require_frozen_vit,
 )
-
-Rows = Literal["all", "class"]
 
 _FUSED = F.scaled_dot_product_attention
 _SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
@@ -88,19 +86,6 @@ class Recording:
         return [_side_by_side([next(gradients) for _ in parts]) for parts in maps]
 
 
-def check_rows(rows: str) -> None:
-    """Raise unless `rows` is "class" or "all".
-
-    Args:
-        rows: the option.
-
-    Raises:
-        ValueError: if it is something else.
-    """
-    if rows not in ("class", "all"):
-        raise ValueError(f'rows must be "class" or "all"; got {rows!r}')
-
-
 class _Complete(Exception):
     """Every map asked for is recorded, so the rest of the forward pass is not needed."""
 
@@ -110,19 +95,19 @@ def record(
     vit: ViT,
     blocks: Iterable[int] | None = None,
     *,
-    rows: Rows = "all",
+    rows: Literal["all", "class"] = "all",
     scores: bool = False,
     values: bool = False,
     reduce: Callable[[int, Tensor], Tensor] | None = None,
     gradients: bool = False,
+    residual_only: bool = False,
     stop: bool = False,
 ) -> Iterator[Recording]:
     """Record attention maps during every forward pass of `vit` inside the `with` block.
 
     The model computes what it always does: logits agree with the fused kernel to rounding. Maps are part of
-    the autograd graph wherever the model's own activations are. No hook or mode outlives the context, not
-    even after an error (an interrupt in the moment it opens or closes may leave some, of which extractors also
-    take care), and only the thread that opened it is recorded.
+    the autograd graph wherever the model's own activations are. No hook or mode outlives the context, not even after
+    an error. One model belongs to one thread at a time.
 
     Args:
         vit: a plain timm ViT in eval mode.
@@ -134,6 +119,7 @@ def record(
             over heads costs the memory of one head.
         gradients: let the autograd graph begin at the first recorded map, so that gradients with respect to
             the maps exist although no parameter and no image requires one; needs `rows="all"` and grad mode.
+        residual_only: let no gradient into an attention's input; only of models with fused attention.
         stop: end the forward pass, and with it the `with` block, as soon as the last of the blocks is
             recorded.
 
@@ -156,9 +142,12 @@ def record(
         torch.Size([1, 3, 5, 5])
     """
     require_frozen_vit(vit)
-    check_rows(rows)
-    if rows == "class":
-        require_class_token(vit, 'a recording of rows="class"')
+    if rows not in ("all", "class"):
+        raise ValueError(f'rows must be "class" or "all"; got {rows!r}')
+    if rows == "class" and not has_class_token(vit):
+        raise ValueError(
+            f'a recording of rows="class" needs a class token, and this {type(vit).__name__} has none'
+        )
     require_attention_maps(vit, "a recording")
     indices = block_indices(vit, range(len(vit.blocks)) if blocks is None else blocks)
     if gradients and rows == "class":
@@ -167,11 +156,13 @@ def record(
         )
     recording = Recording(len(vit.blocks))
     last = max(indices, default=None) if stop else None
-    mode = _AttentionMode(recording, type(vit).__name__, rows, scores, values, reduce, gradients, last)
+    mode = _AttentionMode(
+        recording, type(vit).__name__, rows == "class", scores, values, reduce, gradients, residual_only, last
+    )
     with ExitStack() as stack:
         for index in dict.fromkeys(indices):
-            for handle in mode.watch(index, attention_modules(vit, index)):
-                stack.callback(handle.remove)
+            for handle in mode.watch(index, attention_modules(vit, index), vit.blocks[index]):
+                stack.enter_context(hooked(handle))
         stack.enter_context(mode)
         try:
             yield recording
@@ -180,7 +171,9 @@ def record(
                 raise
 
 
-def read_attention(vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Rows = "all") -> list[Tensor]:
+def read_attention(
+    vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Literal["all", "class"] = "all"
+) -> list[Tensor]:
     """Return the attention of some blocks without running the model past the last of them.
 
     Args:
@@ -214,44 +207,49 @@ class _AttentionMode(TorchFunctionMode):
         self,
         recording: Recording,
         model: str,
-        rows: Rows,
+        class_row: bool,
         scores: bool,
         values: bool,
         reduce: Callable[[int, Tensor], Tensor] | None,
         gradients: bool,
+        residual_only: bool,
         last: int | None,
     ) -> None:
         super().__init__()
         self.recording = recording
         self.model = model
-        self.rows = slice(0, 1) if rows == "class" else slice(None)
+        self.rows = slice(0, 1) if class_row else slice(None)
         self.keep_scores = scores
         self.keep_values = values
         self.reduce = reduce
         self.gradients = gradients
+        self.residual_only = residual_only
         self.last = last
         self.block: int | None = None
         self.maps: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.values: list[Tensor] = []
 
-    def watch(self, block: int, modules: Sequence[nn.Module]) -> Iterator[Any]:
-        """Register the hooks that tell when the attention of `block` is running; yield their handles."""
+    def watch(self, block: int, modules: Sequence[nn.Module], whole: nn.Module) -> Iterator[Any]:
+        """Register the hooks that tell when the attention of a block is running; yield their handles."""
         for count, module in enumerate(modules, start=1):
-            yield module.register_forward_pre_hook(self._enter(block, first=count == 1))
-            yield module.register_forward_hook(self._leave(block, count, last=count == len(modules)))
+            # A block in which MLP and attention are one module reads its input for the residual stream as well.
+            cut_off = self.residual_only and module is not whole
+            yield module.register_forward_pre_hook(self._enter(block, count == 1, cut_off))
+            yield module.register_forward_hook(self._leave(block, count, count == len(modules)))
 
-    def _enter(self, block: int, first: bool) -> Callable[..., Any]:
-        @in_this_thread
-        def hook(module: nn.Module, args: Any) -> None:
+    def _enter(self, block: int, first: bool, cut_off: bool) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
             self.block = block
             if first:
                 self.maps, self.scores, self.values = [], [], []
+            if not cut_off:
+                return None
+            return tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
 
         return hook
 
     def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
-        @in_this_thread
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.block = None
             heads: Any = module.num_heads
@@ -311,6 +309,8 @@ class _AttentionMode(TorchFunctionMode):
         return self._keep(scores, attention).to(attention.dtype)
 
     def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.residual_only:
+            query, key, value = query.detach(), key.detach(), value.detach()
         if self.keep_values:
             self.values.append(value)
         if self.rows != slice(None):

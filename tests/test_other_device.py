@@ -49,5 +49,7 @@ def test_gradients_may_flow_in_another_thread(monkeypatch, name, options):
     images = torch.randn(2, 3, 32, 48, dtype=torch.float64)
     expected, gradients = extractor(vit, images, 2), torch.autograd.grad
     with ThreadPoolExecutor(1) as other:
-        monkeypatch.setattr(torch.autograd, "grad", lambda *args: other.submit(gradients, *args).result())
+        monkeypatch.setattr(
+            torch.autograd, "grad", lambda *args, **kw: other.submit(gradients, *args, **kw).result()
+        )
         assert torch.equal(extractor(vit, images, 2), expected)

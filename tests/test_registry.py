@@ -9,7 +9,6 @@ from salvit.extractors import METHODS
 from salvit.recording import record
 from salvit.report.methods import FAMILIES, methods_page
 from salvit.vit import (
-    has_class_token,
     load_vit,
     num_classes,
     num_heads,
@@ -28,9 +27,6 @@ from tests.registry import (
     why_not,
 )
 
-NEEDS_TOKEN = {"raw_attention", "rollout", "unsupervised_map"}
-NEEDS_READOUT = {"agcam", "attention_gradient", "attn_gradcam", "generic_attention"}
-NEEDS_READING_ROW = {"relevance_lrp", "partial_lrp"}
 NEEDS_NO_MAP = {
     "center_prior",
     "input_gradient",
@@ -40,7 +36,7 @@ NEEDS_NO_MAP = {
     "scorecam",
     "token_gradcam",
 }
-ANY_MODEL = {*NEEDS_NO_MAP, "legrad", "salient_attention"}
+NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp"}
 MAY_BE_ZERO = {"attn_gradcam", "token_gradcam", "scorecam"}  # where nothing speaks for a class
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
 KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]
@@ -58,15 +54,7 @@ def expected_to_work(name: str, vit) -> bool | None:
     """Whether a method has a meaning for a model; None where only the method knows (its rules for layers)."""
     if is_differential(vit):
         return name in NEEDS_NO_MAP
-    if name in ANY_MODEL:
-        return True
-    if name in NEEDS_TOKEN:
-        return has_class_token(vit)
-    if name in NEEDS_READOUT:
-        return has_class_token(vit) and vit.global_pool == "token"
-    if name in NEEDS_READING_ROW:
-        return vit.global_pool in ("token", "avg")
-    return None
+    return None if name in NEEDS_RULES else True
 
 
 def check_recording(vit, images) -> None:
@@ -116,9 +104,6 @@ def check_architecture(architecture: str) -> None:
     for name, method in METHODS.items():
         works = check_method(name, method(**OPTIONS.get(name, {})), vit, images)
         assert expected_to_work(name, vit) in (works, None), name
-        if not works and hasattr(method(), "rows") and not is_differential(vit):
-            works = check_method(name, method(rows="all"), vit, images)
-            assert works or name not in NEEDS_TOKEN | NEEDS_READOUT, name
 
 
 @pytest.mark.parametrize("architecture", KNOWN)
@@ -139,12 +124,10 @@ def test_models_without_a_classifier():
     )
     images = torch.randn(2, 3, 64, 64)
     for name, method in METHODS.items():
-        options = OPTIONS.get(name, {}) | ({"rows": "all"} if hasattr(method(), "rows") else {})
-        extractor = method(**options)
+        extractor = method(**OPTIONS.get(name, {}))
         if method.class_specific:
             assert "no classifier head" in why_not(extractor, vit), name
-        if name not in NEEDS_TOKEN or "rows" in options:
-            assert check_method(name, extractor, vit, images) == (not method.class_specific), name
+        assert check_method(name, extractor, vit, images) == (not method.class_specific), name
 
 
 @pytest.mark.skipif(KNOWN != REPRESENTATIVES, reason="this timm lacks some families of the table")

@@ -9,9 +9,7 @@ from timm.models.vision_transformer import Block
 from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
-from salvit.hooks import is_salvits
 from salvit.vit import ViT
-from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle, is_layer_scale, is_patched
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
 
@@ -52,7 +50,8 @@ def added(block: nn.Module, values: Tensor) -> Tensor:
     """
     attention: Any = block.attn
     weight = attention.proj.weight.to(values.dtype)
-    if (scale := _layer_scale(block)) is not None:
+    scale: Tensor | None = getattr(block, "gamma_1", getattr(getattr(block, "ls1", None), "gamma", None))
+    if scale is not None:
         weight = weight * scale[:, None]
     by_head = weight.view(len(weight), values.shape[1], -1)
     return torch.einsum("bhjd,chd->bjhc", values, by_head)
@@ -67,34 +66,4 @@ def _problem(block: nn.Module) -> str:
         return "a gate behind its attention"
     if type(getattr(attention, "norm", None)) not in (nn.Identity, type(None)):
         return "a normalisation behind its attention"
-    if not type(attention).__module__.startswith("timm."):
-        return f"attention that is not timm's, {type(attention).__name__}"
-    if type(attention.proj).forward is not nn.Linear.forward:
-        return f"another layer than a linear one behind its attention, {type(attention.proj).__name__}"
-    if not all(map(is_idle, (attention.attn_drop, attention.proj_drop, block.drop_path1))):
-        return "something else in the place of a dropout behind its attention"
-    scale: Any = getattr(block, "ls1", None)
-    if not is_layer_scale(scale):
-        return f"a layer scale that is not timm's, {type(scale).__name__}"
-    kind: Any = type(block)
-    if is_patched(kind, kind.forward):
-        return "a replaced forward"
-    if has_hooks_of_all():
-        return "hooks of all modules around it, which may change it"
-    # A recording around this one leaves every value as it is; of other hooks, who knows.
-    if any(is_altered(module, counts=lambda hook: not is_salvits(hook)) for module in _behind_values(block)):
-        return "a hook on its attention or on a layer behind it, which may change it, or a replaced forward"
     return ""
-
-
-def _behind_values(block: nn.Module) -> list[nn.Module]:
-    """The modules that a block's values come through on their way into the residual stream."""
-    attention: Any = block.attn
-    behind = [getattr(block, name, None) for name in ("ls1", "drop_path1")]
-    behind += [getattr(attention, name, None) for name in ("attn_drop", "proj", "proj_drop")]
-    return [attention, *(module for module in behind if module is not None)]
-
-
-def _layer_scale(block: nn.Module) -> Tensor | None:
-    scale: Tensor | None = getattr(block, "gamma_1", getattr(getattr(block, "ls1", None), "gamma", None))
-    return scale

@@ -6,8 +6,9 @@ import math
 import torch
 from torch import Tensor
 
-from salvit.extractors.base import Extractor, check_seed
+from salvit.extractors.base import Extractor
 from salvit.extractors.registry import register_method
+from salvit.extractors.requirements import check_seed
 from salvit.vit import ViT, patch_grid
 
 _NARROWEST = 1e-9
@@ -32,15 +33,11 @@ class RandomMap(Extractor):
         torch.Size([4, 1, 2, 3])
     """
 
-    reads_attention = False
+    requires = frozenset()
 
     def __init__(self, seed: int = 0) -> None:
         check_seed(seed)
         self.seed = seed
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         height, width = patch_grid(vit, images)
@@ -81,7 +78,7 @@ class CenterPrior(Extractor):
                   [0.1297, 0.2405, 0.1297]]]])
     """
 
-    reads_attention = False
+    requires = frozenset()
 
     def __init__(self, sigma: float = 0.25) -> None:
         if not _NARROWEST <= sigma < math.inf:
@@ -89,10 +86,6 @@ class CenterPrior(Extractor):
                 f"sigma must be {_NARROWEST} or more, as a share of the image's sides; got {sigma}"
             )
         self.sigma = sigma
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         dtype = torch.promote_types(images.dtype, torch.float32)

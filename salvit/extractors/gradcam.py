@@ -8,30 +8,28 @@ from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.gradients import (
-    class_row_gradients,
-    differentiable,
-    outside_graph,
-    require_class_readout,
-    require_differentiable,
-    target_logits,
-)
-from salvit.hooks import in_this_thread
-from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens, require_attention
+from salvit.extractors.rows import Rows, check_rows, select_row
+from salvit.gradients import attention_gradients, differentiable, outside_graph, target_logits
+from salvit.hooks import hooked
+from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens
 
 
 @register_method("attn_gradcam")
 class AttentionGradCAM(Extractor):
     """Grad-CAM whose channels are the heads of the last block: max(mean_h(w_h · A_h), 0).
 
-    A_h is the class row's attention to the patches, w_h the mean over the patches of ∂y/∂A_h, y the target
-    logit. With `per_head` the map of head h is max(w_h · A_h, 0).
+    A_h is the attention to the patches of the row that the classifier reads, w_h the mean over the patches of
+    ∂y/∂A_h, y the target logit. With `per_head` the map of head h is max(w_h · A_h, 0).
 
     Source: the Grad-CAM baseline of Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention
     Visualization", CVPR 2021, after Selvaraju et al., ICCV 2017.
 
     Args:
         per_head: one map per head instead of their mean.
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
+
+    Raises:
+        ValueError: if `rows` is not one of those above.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -41,32 +39,20 @@ class AttentionGradCAM(Extractor):
     """
 
     class_specific = True
+    requires = frozenset({"attention", "gradients"})
 
-    def __init__(self, per_head: bool = False) -> None:
+    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
+        check_rows(rows)
         self.per_head = per_head
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or does not classify from a class token.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode or checkpoints gradients, or if it does not classify from
-                a class token.
-        """
-        super().check(vit)
-        require_differentiable(vit)
-        require_class_readout(vit, repr(self))
+        self.rows = rows
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""
         return num_heads(vit) if self.per_head else 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        last = class_row_gradients(vit, images, target, first=len(vit.blocks) - 1)
-        attention, gradient = last.attention[0][:, :, 0], last.gradients[0][:, :, 0]
+        last = attention_gradients(vit, images, target, [len(vit.blocks) - 1])
+        attention, gradient = (select_row(vit, one[0], self.rows) for one in (last.attention, last.gradients))
         weights = gradient[..., num_prefix_tokens(vit) :].mean(dim=-1, keepdim=True)
         row = attention * weights
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
@@ -96,41 +82,21 @@ class TokenGradCAM(Extractor):
     """
 
     class_specific = True
-    reads_attention = False
+    requires = frozenset({"gradients"})
 
     def __init__(self, block: int = -1) -> None:
         self.block = block
 
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or lacks the block.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode or checkpoints gradients.
-        """
-        super().check(vit)
-        require_differentiable(vit)
-        require_attention(vit, self.block, repr(self))
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
-
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         features: list[Tensor] = []
 
-        @in_this_thread
         def begin_graph(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             features.append(args[0].detach().requires_grad_())
             return (features[-1], *args[1:])
 
         with differentiable(), ExitStack() as stack:
             for module in attention_modules(vit, self.block):
-                stack.callback(module.register_forward_pre_hook(begin_graph).remove)
+                stack.enter_context(hooked(module.register_forward_pre_hook(begin_graph)))
             logits = vit(outside_graph(images))
             gradients = torch.autograd.grad(target_logits(logits, target), features)
         gradient, feature = (torch.cat(tuple(parts), dim=-1).detach() for parts in (gradients, features))

@@ -7,45 +7,18 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.extractors.rows import carry, select_row
-from salvit.gradients import attention_gradients, require_class_readout, require_differentiable
-from salvit.recording import Rows, check_rows
-from salvit.vit import ViT, block_indices, num_heads, tokens_read
-from salvit.vit.tokenwise import tokens_meet_in_attention_alone
+from salvit.extractors.rows import Rows, carry, check_rows, select_row
+from salvit.gradients import attention_gradients
+from salvit.vit import ViT, block_indices, num_heads
 
 
 class AttentionTimesGradient(Extractor):
     """What attention × gradient and generic attention share: the factor max(∇A ⊙ A, 0) and its row."""
 
     class_specific = True
+    requires = frozenset({"attention", "gradients"})
     per_head: bool
     rows: Rows
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or classifies from other tokens although the class row is asked for.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode or checkpoints gradients, or if it does not classify from
-                a class token and `rows="class"`.
-        """
-        super().check(vit)
-        require_differentiable(vit)
-        if self.rows == "class":
-            require_class_readout(vit, repr(self), remedy='use rows="all"')
-
-    def _require_patches_read(self, vit: ViT, lowest: int) -> None:
-        """Raise if no patch's attention in the block `lowest`, or above it, reaches what the classifier reads."""
-        if self.rows == "class" or lowest < len(vit.blocks) - 1 or not tokens_read(vit):
-            return
-        if tokens_meet_in_attention_alone(vit):
-            raise ValueError(
-                f"{self!r} follows the patches' rows of the last block, and this {type(vit).__name__} reads its class "
-                'token alone after it, so they are 0: use rows="class", or lower blocks'
-            )
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads of the last block if `per_head`, else 1."""
@@ -56,8 +29,7 @@ class AttentionTimesGradient(Extractor):
 class AttentionGradient(AttentionTimesGradient):
     """Attention times the gradient of the target logit y, what speaks for the class: Σ_heads max(∂y/∂A ⊙ A, 0).
 
-    The class token's row of one block, or of the mean over all blocks; with `rows="all"` the mean row over
-    the patches, for models that classify from their patches.
+    The row that the classifier reads, of one block or of the mean over all blocks.
 
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers", poster, Stanford
     University, "Methods". It names neither the block nor the row, nor how heads are combined; the positive
@@ -67,7 +39,7 @@ class AttentionGradient(AttentionTimesGradient):
     Args:
         block: block index, negative ones counting from the last, or "mean" for the mean over all blocks.
         per_head: one map per head instead of their sum; only of a single block.
-        rows: "class" or "all".
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
         ValueError: if an option is not one of those above.
@@ -80,7 +52,7 @@ class AttentionGradient(AttentionTimesGradient):
     """
 
     def __init__(
-        self, block: int | Literal["mean"] = -1, per_head: bool = False, rows: Rows = "class"
+        self, block: int | Literal["mean"] = -1, per_head: bool = False, rows: Rows = "auto"
     ) -> None:
         check_rows(rows)
         if isinstance(block, str) and block != "mean":
@@ -93,21 +65,6 @@ class AttentionGradient(AttentionTimesGradient):
         self.per_head = per_head
         self.rows = rows
 
-    def check(self, vit: ViT) -> None:
-        """Raise as the other attention-gradient methods do, or if the model lacks the block.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from
-                a class token and `rows="class"`, or if it does and `rows="all"` of the last block alone.
-        """
-        super().check(vit)
-        self._require_patches_read(vit, min(self._blocks(vit)))
-
     def num_channels(self, vit: ViT) -> int:
         """Return the number of the block's heads if `per_head`, else 1."""
         return num_heads(vit, self._blocks(vit)[0]) if self.per_head else 1
@@ -119,7 +76,7 @@ class AttentionGradient(AttentionTimesGradient):
         recorded = attention_gradients(vit, images, target, self._blocks(vit))
         factors = [
             select_row(vit, (attention * gradient).clamp(min=0), self.rows)
-            for attention, gradient in zip(*recorded, strict=True)
+            for attention, gradient in zip(recorded.attention, recorded.gradients, strict=True)
         ]
         row = torch.stack(factors).mean(dim=0)
         row = row if self.per_head else row.sum(dim=1, keepdim=True)
@@ -130,17 +87,17 @@ class AttentionGradient(AttentionTimesGradient):
 class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
-    R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit; the
-    map is the class token's row of R, or with `rows="all"` the mean row over the patches, without what I alone
-    gives, the same for every patch. Only that one row is carried, from the last block down. With `per_head` the
-    last block's heads are kept apart over the fused lower blocks; the maps' mean is the map without it.
+    R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
+    the row of R that the classifier reads, without what I alone gives, the same for every patch. Only that one row is
+    carried, from the last block down. With `per_head` the last block's heads are kept apart over the fused lower
+    blocks; the maps' mean is the map without it.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
     Encoder-Decoder Transformers", ICCV 2021, equations 5 and 6.
 
     Args:
         per_head: one map per head of the last block.
-        rows: "class" or "all".
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
         ValueError: if `rows` is not one of those above.
@@ -152,28 +109,17 @@ class GenericAttention(AttentionTimesGradient):
         torch.Size([4, 1, 2, 3])
     """
 
-    def __init__(self, per_head: bool = False, rows: Rows = "class") -> None:
+    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
         check_rows(rows)
         self.per_head = per_head
         self.rows = rows
 
-    def check(self, vit: ViT) -> None:
-        """Raise as the other attention-gradient methods do.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from
-                a class token and `rows="class"`, or if it does and `rows="all"` of the only block.
-        """
-        super().check(vit)
-        self._require_patches_read(vit, lowest=0)
-
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         recorded = attention_gradients(vit, images, target, range(len(vit.blocks)))
-        *lower, last = [(a * gradient).clamp(min=0) for a, gradient in zip(*recorded, strict=True)]
+        *lower, last = [
+            (a * gradient).clamp(min=0)
+            for a, gradient in zip(recorded.attention, recorded.gradients, strict=True)
+        ]
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)

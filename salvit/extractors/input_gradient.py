@@ -5,7 +5,7 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor
 from salvit.extractors.registry import register_method
-from salvit.gradients import differentiable, outside_graph, require_gradients, target_logits
+from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.vit import ViT
 
 
@@ -13,24 +13,7 @@ class _OfTheInput(Extractor):
     """What the gradient and its product with the image share."""
 
     class_specific = True
-    reads_attention = False
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or cannot be differentiated.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, has no classifier head or has quantised layers.
-        """
-        super().check(vit)
-        require_gradients(vit)
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
+    requires = frozenset()
 
 
 @register_method("input_gradient")

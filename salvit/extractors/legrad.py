@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.gradients import differentiable, outside_graph, require_differentiable, target_logits
-from salvit.hooks import in_this_thread, outputs_of
+from salvit.gradients import differentiable, outside_graph, target_logits
+from salvit.hooks import hooked, outputs_of
 from salvit.recording import record
 from salvit.vit import ViT
 
@@ -36,32 +36,15 @@ class LeGrad(Extractor):
     """
 
     class_specific = True
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode or checkpoints gradients.
-        """
-        super().check(vit)
-        require_differentiable(vit)
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
+    requires = frozenset({"attention", "gradients"})
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        @in_this_thread
         def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             return (args[0].detach(), *args[1:])
 
         with differentiable(), ExitStack() as stack:
             for block in vit.blocks:
-                stack.callback(block.register_forward_pre_hook(hold_input).remove)
+                stack.enter_context(hooked(block.register_forward_pre_hook(hold_input)))
             outputs = stack.enter_context(outputs_of(vit.blocks))
             recording = stack.enter_context(record(vit, gradients=True))
             logits = vit(outside_graph(images))

@@ -1,9 +1,6 @@
 """Layer-wise relevance propagation: relevance of the explained logit, shared out layer by layer."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -11,19 +8,14 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.lrp import standard, stock
-from salvit.lrp.denormals import flush_denormals
-from salvit.lrp.double import in_double, require_double
-from salvit.lrp.pixels import pixels_relevance
-from salvit.lrp.readout import reading_row
-from salvit.lrp.rules import ORIGINAL, TRANSFORMER, Attended
-from salvit.lrp.support import is_standard, require_lrp_rules, require_pixel_rules, require_reading_row
-from salvit.tf32 import without_tf32
-from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid
+from salvit.lrp.engine import Attended, attended, patch_relevance
+from salvit.lrp.precision import in_double, plain_arithmetic
+from salvit.lrp.rules import ORIGINAL, TRANSFORMER, pixels_relevance
+from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid, tokens_read
 
 Precision = Literal["model", "double"]
 
-_TAPE_BYTES = 2**30
+_TAPE_BYTES = 2**31
 _CPU_TOKENS = 1600  # rows that fill matrix products; more of them only leave the caches
 
 
@@ -31,26 +23,11 @@ class _LRP(Extractor):
     """What the methods share: the models they cover, full precision, and bounded memory."""
 
     class_specific: ClassVar[bool] = True
+    requires = frozenset({"attention", "gradients", "float_weights"})
     precision: Precision = "model"
 
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or no relevance rule covers how its classifier pools tokens.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, has weights of less than 32 bits, pools tokens in a way that no
-                rule covers, or is to run in float64 on a device without.
-        """
-        super().check(vit)
-        require_lrp_rules(vit, repr(self))
-        if self.precision == "double":
-            require_double(vit, repr(self))
-
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        with _plain_arithmetic(images.device.type):
+        with plain_arithmetic(images.device.type):
             dtype = next(vit.parameters()).dtype
             exact = in_double(vit) if self.precision == "double" else vit
             images = images.to(next(exact.parameters()).dtype)
@@ -87,15 +64,14 @@ class RelevanceLRP(_LRP):
     share of a score's relevance away, and a sum is shared as an average is.
 
     Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
-    the maps is the fused one. Autocast and TF32 have no effect, and about a GiB of activations is kept at a time.
+    the maps is the fused one. Autocast and TF32 have no effect, and about two GiB of activations is kept at a time.
 
     The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
     the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
     six (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
-    relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 1e-5 of
+    relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 5e-5 of
     the maximum. It costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy
-    of the weights, and is not to be had on Apple's GPUs. Of models whose blocks are not standard, all but the gradient
-    and the products of linear layers is in float64.
+    of the weights, and is not to be had on Apple's GPUs.
 
     Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
     section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
@@ -123,22 +99,6 @@ class RelevanceLRP(_LRP):
         self.start_layer = start_layer
         self.per_head = per_head
 
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or there is no block `start_layer`.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, has
-                weights of less than 32 bits, or is to run in float64 on a device without.
-        """
-        super().check(vit)
-        require_reading_row(vit, repr(self))
-        self._first_block(vit)
-
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""
         return num_heads(vit) if self.per_head else 1
@@ -147,11 +107,9 @@ class RelevanceLRP(_LRP):
         return block_indices(vit, [self.start_layer])[0]
 
     def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        flows = _engine(vit).attended(
-            vit, exact, images, target, TRANSFORMER, self._first_block(vit), gradients=True
-        )
+        flows = attended(vit, exact, images, target, TRANSFORMER, self._first_block(vit), gradients=True)
         last = next(flows)
-        identity = reading_row(vit, last.relevance)
+        identity = _row_read(vit, last.relevance)
         if self.per_head:
             identity = identity.expand(-1, num_heads(vit), -1)
         rows = _through_factor(identity, last, fused=not self.per_head)
@@ -164,9 +122,8 @@ class RelevanceLRP(_LRP):
 class PartialLRP(_LRP):
     """Relevance of the last block's attention.
 
-    The class row of mean over heads of (R_A)⁺, or of (R_A)⁺ of each head; if the classifier averages tokens,
-    the mean row over the tokens averaged. Relevance starts as 1 at the explained class's logit and is shared
-    by the rules of `salvit.lrp.rules.ORIGINAL`.
+    The row that the classifier reads of the mean over heads of (R_A)⁺, or of (R_A)⁺ of each head. Relevance starts as 1
+    at the explained class's logit and is shared by the rules of `salvit.lrp.rules.ORIGINAL`.
 
     Maps are non-negative. Autocast and TF32 have no effect; the few sums that the last block divides by keep their
     digits in float32.
@@ -188,20 +145,6 @@ class PartialLRP(_LRP):
     def __init__(self, per_head: bool = False) -> None:
         self.per_head = per_head
 
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, classifies from neither its class token nor its tokens' mean, or
-                has weights of less than 32 bits.
-        """
-        super().check(vit)
-        require_reading_row(vit, repr(self))
-
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""
         return num_heads(vit) if self.per_head else 1
@@ -211,12 +154,11 @@ class PartialLRP(_LRP):
 
     def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         last = self._first_block(vit)
-        [flow] = _engine(vit).attended(vit, exact, images, target, ORIGINAL, last, gradients=False)
+        [flow] = attended(vit, exact, images, target, ORIGINAL, last, gradients=False)
         relevance = flow.relevance.clamp(min=0)
         if not self.per_head:
             relevance = relevance.mean(1, keepdim=True)
-        rows = reading_row(vit, relevance)[..., : relevance.shape[2]].unsqueeze(1) @ relevance
-        return patches_to_grid(vit, images, rows.squeeze(2))
+        return patches_to_grid(vit, images, relevance[:, :, tokens_read(vit)].mean(2))
 
 
 @register_method("full_lrp")
@@ -224,8 +166,8 @@ class FullLRP(_LRP):
     """Relevance of every pixel.
 
     Relevance starts as 1 at the explained class's logit and is shared, through all blocks, by the rules of
-    `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.pixels`), then summed
-    over colours. What falls to prefix tokens and position embeddings is dropped.
+    `salvit.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`salvit.lrp.rules.pixels_relevance`), then
+    summed over colours. What falls to prefix tokens and position embeddings is dropped.
 
     Maps [B, 1, H, W] are at pixel resolution and of either sign. They do not add up to the logit: these rules give
     what is positive and what is negative in a linear layer's input the whole relevance each. Autocast and TF32 have
@@ -250,39 +192,18 @@ class FullLRP(_LRP):
         torch.Size([4, 1, 32, 48])
     """
 
+    requires = _LRP.requires | {"pixel_rule"}
+
     def __init__(self, precision: Precision = "double") -> None:
         _check_precision(precision)
         self.precision = precision
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or its patch embedding has no relevance rule.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, its patch embedding, how its classifier pools tokens or its
-                weights' dtype is not covered, or it is to run in float64 on a device without.
-        """
-        super().check(vit)
-        require_pixel_rules(vit, repr(self))
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def _first_block(self, vit: ViT) -> int:
         return 0
 
     def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        patches = _engine(vit).patch_relevance(vit, exact, images, target, ORIGINAL)
+        patches = patch_relevance(vit, exact, images, target, ORIGINAL)
         return pixels_relevance(exact, images, patches)
-
-
-def _engine(vit: ViT) -> ModuleType:
-    """What carries relevance through the model."""
-    return standard if is_standard(vit) else stock
 
 
 def _check_precision(precision: str) -> None:
@@ -290,37 +211,25 @@ def _check_precision(precision: str) -> None:
         raise ValueError(f'precision must be "model" or "double"; got {precision!r}')
 
 
-@contextmanager
-def _plain_arithmetic(device: str) -> Iterator[None]:
-    """No autocast, no TF32, no denormal numbers, and no gradient or inference mode around what is computed."""
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-        torch.autocast(device, enabled=False),
-        without_tf32(),
-        flush_denormals(),
-    ):
-        yield
+def _row_read(vit: ViT, like: Tensor) -> Tensor:
+    """How the classifier weighs the tokens, [B, 1, N]: 1 for the class token, or 1/n for each of n tokens."""
+    row = like.new_zeros(len(like), 1, like.shape[-1])
+    read = row[..., tokens_read(vit)]
+    read.fill_(1 / read.shape[-1])
+    return row
 
 
 def _through_factor(rows: Tensor, flow: Attended, fused: bool) -> Tensor:
     """Return rows [B, K, N] times M; if not `fused`, each row times the factor of its own head."""
     assert flow.gradient is not None
     factor = (flow.gradient * flow.relevance).clamp_(min=0)
-    rows = rows[..., : factor.shape[2]]
     return rows @ factor.mean(1) if fused else (rows.unsqueeze(2) @ factor).squeeze(2)
 
 
 def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
-    """Return how many images' tapes and attention matrices fit into about a GiB, and on a CPU are quickest."""
+    """Return how many images' tapes and attention matrices fit into two GiB, and on a CPU are quickest."""
     height, width = patch_grid(vit, images)
     tokens = vit.num_prefix_tokens + height * width
-    attention, activations = num_heads(vit) * tokens**2, vit.embed_dim * tokens
-    blocks = num_blocks(vit) - first_block
-    kept = (
-        12 * attention + 12 * activations * blocks
-        if is_standard(vit)
-        else (6 * attention + 30 * activations) * blocks
-    )
+    kept = 12 * num_heads(vit) * tokens**2 + 30 * vit.embed_dim * tokens * (num_blocks(vit) - first_block)
     fitting = _TAPE_BYTES // (kept * images.element_size())
     return max(1, min(fitting, _CPU_TOKENS // tokens) if images.device.type == "cpu" else fitting)

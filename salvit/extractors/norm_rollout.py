@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from salvit.extractors.additions import added, require_additions
+from salvit.extractors.additions import added
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.extractors.rows import carry, select_row
+from salvit.extractors.rows import Rows, carry, check_rows, select_row
 from salvit.hooks import inputs_of
-from salvit.recording import Rows, check_rows, record
-from salvit.vit import ViT, block_indices, fused_attention, require_class_token
+from salvit.recording import record
+from salvit.vit import ViT, block_indices, fused_attention
 
 
 @register_method("norm_rollout")
@@ -32,7 +32,7 @@ class NormRollout(Extractor):
 
     Args:
         start_layer: lowest block of the product, negative ones counting from the last.
-        rows: "class" or "all".
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
         ValueError: if `rows` is not one of those above.
@@ -45,32 +45,12 @@ class NormRollout(Extractor):
         torch.Size([4, 1, 2, 3])
     """
 
-    def __init__(self, start_layer: int = 0, rows: Rows = "class") -> None:
+    requires = frozenset({"attention", "additions"})
+
+    def __init__(self, start_layer: int = 0, rows: Rows = "auto") -> None:
         check_rows(rows)
         self.start_layer = start_layer
         self.rows = rows
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or its attention does not add up token by token.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode, has no class token for `rows="class"`, or normalises or gates what
-                its attention has mixed.
-        """
-        super().check(vit)
-        if self.rows == "class":
-            require_class_token(vit, repr(self), remedy='use rows="all"')
-        block_indices(vit, [self.start_layer])
-        require_additions(vit, repr(self))
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         [start] = block_indices(vit, [self.start_layer])

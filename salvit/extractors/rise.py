@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from salvit.extractors.base import Extractor, check_seed
+from salvit.extractors.base import Extractor
 from salvit.extractors.registry import register_method
-from salvit.vit import ViT, num_classes
+from salvit.extractors.requirements import check_seed
+from salvit.vit import ViT
 
 
 @register_method("rise")
@@ -40,7 +41,7 @@ class RISE(Extractor):
     """
 
     class_specific = True
-    reads_attention = False
+    requires = frozenset({"two_classes"})
 
     def __init__(
         self,
@@ -62,27 +63,6 @@ class RISE(Extractor):
         self.probability = probability
         self.batch_size = batch_size
         self.seed = seed
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, or knows a single class.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode, or what it says of its only class is always 1.
-        """
-        super().check(vit)
-        if num_classes(vit) == 1:
-            raise ValueError(
-                f"{self!r} asks how probable the class is, and of a model's only class that is always 1: use a "
-                "method that follows the logit"
-            )
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def forward_passes(self, vit: ViT) -> int:
         """Return the number of masks."""

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
-from salvit.extractors.rows import carry, select_row
-from salvit.recording import Rows, check_rows, record
-from salvit.vit import ViT, block_indices, num_heads, require_class_token
+from salvit.extractors.rows import Rows, carry, check_rows, select_row
+from salvit.recording import record
+from salvit.vit import ViT, block_indices, num_heads
 
 
 @register_method("rollout")
@@ -17,7 +17,7 @@ class Rollout(Extractor):
     Â_l = (A_l + I) / row sum with A_l the mean over heads; the map is the class token's row of
     Â_L · Â_{L−1} · … · Â_start. Rows of A sum to 1, so Â_l = (A_l + I) / 2 and the rolled-out row sums to 1;
     what falls on prefix tokens is dropped. Only that one row is carried down, never a product of matrices.
-    With `rows="all"` it is the mean row over the patches, which needs no class token. With `per_head` the last
+    With `per_head` the last
     block's heads are kept apart over the fused lower blocks; the maps' mean is the map without it.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, equation 1 and section
@@ -26,7 +26,7 @@ class Rollout(Extractor):
     Args:
         start_layer: lowest block of the product, negative ones counting from the last.
         per_head: one map per head of the last block.
-        rows: "class" or "all".
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
         ValueError: if `rows` is not one of those above.
@@ -39,27 +39,11 @@ class Rollout(Extractor):
         torch.Size([4, 1, 2, 3])
     """
 
-    def __init__(self, start_layer: int = 0, per_head: bool = False, rows: Rows = "class") -> None:
+    def __init__(self, start_layer: int = 0, per_head: bool = False, rows: Rows = "auto") -> None:
         check_rows(rows)
         self.start_layer = start_layer
         self.per_head = per_head
         self.rows = rows
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, lacks the block, or has no class token although its row is asked for.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode, or has no class token for `rows="class"`.
-        """
-        super().check(vit)
-        if self.rows == "class":
-            require_class_token(vit, repr(self), remedy='use rows="all"')
-        block_indices(vit, [self.start_layer])
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads if `per_head`, else 1."""

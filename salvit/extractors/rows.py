@@ -1,24 +1,54 @@
-"""One token's row of a square map [N, N], and what becomes of it in the blocks below."""
+"""Rows of a square map [N, N], and what becomes of them in the blocks below."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from salvit.recording import Rows
-from salvit.vit import ViT, num_prefix_tokens
+from salvit.vit import ViT, num_prefix_tokens, tokens_read
+
+Rows = Literal["auto", "class", "all"]
+"""Whose row of the attention a map is: "auto" for the tokens that the classifier reads (the class token, or the mean
+over those that it averages or attends over), "class" for the class token, "all" for the mean over the patches."""
+
+
+def check_rows(rows: str) -> None:
+    """Raise unless `rows` is one of `Rows`.
+
+    Args:
+        rows: the option.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if rows not in ("auto", "class", "all"):
+        raise ValueError(f'rows must be "auto", "class" or "all"; got {rows!r}')
+
+
+def rows_of(vit: ViT, rows: Rows) -> slice:
+    """Return the indices of the rows that an option asks for.
+
+    Args:
+        vit: a plain timm ViT.
+        rows: the option.
+    """
+    if rows == "auto":
+        return tokens_read(vit)
+    return slice(0, 1) if rows == "class" else slice(num_prefix_tokens(vit), None)
 
 
 def select_row(vit: ViT, maps: Tensor, rows: Rows) -> Tensor:
-    """Return the class token's row of square maps, or the mean row over the patches.
+    """Return the mean over those rows of square maps that an option asks for.
 
     Args:
         vit: a plain timm ViT.
         maps: [..., N, N], queries first.
-        rows: "class" or "all".
+        rows: the option.
 
     Returns:
         [..., N].
     """
-    return maps[..., 0, :] if rows == "class" else maps[..., num_prefix_tokens(vit) :, :].mean(dim=-2)
+    return maps[..., rows_of(vit, rows), :].mean(dim=-2)
 
 
 def carry(row: Tensor, maps: Tensor) -> Tensor:

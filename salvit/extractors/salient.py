@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from salvit.cp import cp_als
-from salvit.extractors.base import Extractor, check_seed, patches_to_grid
+from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
+from salvit.extractors.requirements import check_seed
 from salvit.recording import read_attention
-from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
+from salvit.vit import ViT, num_heads, num_prefix_tokens
 
 
 @register_method("salient_attention")
@@ -83,20 +84,6 @@ class SalientAttention(Extractor):
         self.seed = seed
         self.max_iter = max_iter
         self.tol = tol
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or lacks the block.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode.
-        """
-        super().check(vit)
-        block_indices(vit, [self.block])
 
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
         """Raise if the attention over a patch grid has fewer modes than asked for.

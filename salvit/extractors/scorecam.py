@@ -7,7 +7,7 @@ from torch import Tensor
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
 from salvit.hooks import inputs_of
-from salvit.vit import ViT, attention_modules, require_attention
+from salvit.vit import ViT, attention_modules
 
 _ROUNDING = 64
 """In units of the last digit: features that differ by less are those of equal patches."""
@@ -44,7 +44,7 @@ class ScoreCAM(Extractor):
     """
 
     class_specific = True
-    reads_attention = False
+    requires = frozenset()
 
     def __init__(self, block: int = -1, channels: int | None = None, batch_size: int = 64) -> None:
         if batch_size < 1 or (channels is not None and channels < 1):
@@ -52,24 +52,6 @@ class ScoreCAM(Extractor):
         self.block = block
         self.channels = channels
         self.batch_size = batch_size
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit or lacks the block.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode, or the block's attention is not one of timm's.
-        """
-        super().check(vit)
-        require_attention(vit, self.block, repr(self))
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
 
     def forward_passes(self, vit: ViT) -> int:
         """Return 1, and one for each feature."""

@@ -1,19 +1,17 @@
 """TokenTM: attention × gradient, each token counting as much as the block changes it."""
 
-from collections import Counter
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salvit.extractors.additions import added, require_additions
+from salvit.extractors.additions import added
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.registry import register_method
-from salvit.extractors.rows import carry, select_row
+from salvit.extractors.rows import Rows, carry, check_rows, select_row
 from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.hooks import inputs_of
-from salvit.recording import Rows, check_rows, record
+from salvit.recording import record
 from salvit.vit import ViT, fused_attention
 
 
@@ -40,7 +38,7 @@ class TokenTM(AttentionTimesGradient):
 
     Args:
         per_head: one map per head of the last block.
-        rows: "class" or "all".
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
         ValueError: if `rows` is not one of those above.
@@ -52,31 +50,12 @@ class TokenTM(AttentionTimesGradient):
         torch.Size([4, 1, 2, 3])
     """
 
-    def __init__(self, per_head: bool = False, rows: Rows = "class") -> None:
+    requires = frozenset({"attention", "gradients", "additions"})
+
+    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
         check_rows(rows)
         self.per_head = per_head
         self.rows = rows
-
-    def check(self, vit: ViT) -> None:
-        """Raise as the other attention-gradient methods do, or if attention does not add up token by token.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            ValueError: if it is in training mode or checkpoints gradients, if it does not classify from a class
-                token and `rows="class"`, if it normalises or gates what its attention has mixed, or if blocks share a
-                normalisation.
-        """
-        super().check(vit)
-        require_additions(vit, repr(self))
-        places = Counter(module for _, module in vit.named_modules(remove_duplicate=False))
-        if any(places[module] > 1 for module in _read(vit)):
-            raise ValueError(
-                f"{self!r} needs what enters each block and its MLP, and blocks of this {type(vit).__name__} share a "
-                "normalisation, which does not tell when it is which"
-            )
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         lengths, factors, weights = _transformations(vit, images, target)

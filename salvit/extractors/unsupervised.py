@@ -7,13 +7,14 @@ from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
 from salvit.extractors.registry import register_method
+from salvit.extractors.rows import Rows, check_rows, rows_of
 from salvit.recording import read_attention
-from salvit.vit import ViT, block_indices, require_class_token
+from salvit.vit import ViT
 
 
 @register_method("unsupervised_map")
 class UnsupervisedMap(Extractor):
-    """The class token's strongest attention as discrete fixations, smoothed into a density.
+    """The strongest attention of the row that the classifier reads as discrete fixations, smoothed into a density.
 
     Of the heads' mean attention to the patches the strongest patches are kept that together hold at least
     `mass` of it; each becomes one fixation, and a Gaussian makes them a density that sums to 1. Meant for a
@@ -28,9 +29,10 @@ class UnsupervisedMap(Extractor):
         mass: λ, the share of attention that is kept, in (0, 1].
         sigma: standard deviation of the Gaussian, in patches.
         block: block index, negative ones counting from the last.
+        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
 
     Raises:
-        ValueError: if `mass` or `sigma` is out of range.
+        ValueError: if `mass` or `sigma` is out of range, or `rows` not one of those above.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -39,7 +41,8 @@ class UnsupervisedMap(Extractor):
         tensor([1., 1., 1., 1.])
     """
 
-    def __init__(self, mass: float = 0.9, sigma: float = 1.0, block: int = -1) -> None:
+    def __init__(self, mass: float = 0.9, sigma: float = 1.0, block: int = -1, rows: Rows = "auto") -> None:
+        check_rows(rows)
         if not 0 < mass <= 1:
             raise ValueError(f"mass must be in (0, 1]; got {mass}")
         if not 0 < sigma < math.inf:
@@ -47,29 +50,14 @@ class UnsupervisedMap(Extractor):
         self.mass = mass
         self.sigma = sigma
         self.block = block
-
-    def check(self, vit: ViT) -> None:
-        """Raise if the model is unfit, lacks the block or has no class token.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it has no such block.
-            ValueError: if it is in training mode or has no class token.
-        """
-        super().check(vit)
-        require_class_token(vit, repr(self))
-        block_indices(vit, [self.block])
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return 1."""
-        return 1
+        self.rows = rows
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        [attention] = read_attention(vit, images, [self.block], rows="class")
-        grid = patches_to_grid(vit, images, attention.mean(dim=1))
+        rows = rows_of(vit, self.rows)
+        [attention] = read_attention(
+            vit, images, [self.block], rows="class" if rows == slice(0, 1) else "all"
+        )
+        grid = patches_to_grid(vit, images, attention[:, :, rows].mean(dim=(1, 2))[:, None])
         fixations = heaviest(grid.flatten(1), self.mass).view_as(grid)
         density = smooth(fixations.to(grid.dtype), self.sigma)
         return density / density.sum(dim=(2, 3), keepdim=True)

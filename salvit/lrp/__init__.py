@@ -1,1 +1,1 @@
-"""Layer-wise relevance propagation through an unmodified timm ViT: rules, tape of the forward pass, reverse sweep."""
+"""Layer-wise relevance propagation through an unmodified timm ViT: the rules, and the engine that applies them."""

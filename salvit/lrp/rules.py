@@ -1,4 +1,4 @@
-"""The relevance rules of linear layers, additions and products, in the two sets that the published methods use.
+"""The relevance rules of linear layers, additions, products and pixels, in the two sets that the published methods use.
 
 A rule takes the relevance R of a layer's output and shares it out among the layer's inputs. Sums are per image,
 so that no image's relevance depends on what else is in the batch.
@@ -6,10 +6,12 @@ so that no image's relevance depends on what else is in the batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from salvit.vit import ViT
 
 STABILIZER = 1e-9
 _MANY = 32  # inputs, all of them active: that not one of them speaks for an output does not happen
@@ -39,60 +41,6 @@ def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = STABILIZE
     if quotient.is_cuda or not quotient.sum().isfinite():
         quotient.nan_to_num_(0, 0, 0)
     return quotient
-
-
-def clone(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Join the relevances of two copies of an activation: x ⊙ (sd(R₁, x) + sd(R₂, x)).
-
-    Args:
-        x: the activation, [B, N, D].
-        first: R₁ of the first copy, [B, r, D] with r ≤ N: zero after the first r tokens.
-        second: R₂ of the second copy, [B, N, D].
-
-    Returns:
-        [B, N, D].
-
-    Example:
-        >>> clone(torch.ones(1, 2, 1), torch.ones(1, 1, 1), torch.ones(1, 2, 1)).flatten()
-        tensor([2., 1.])
-    """
-    # The factor x makes the quotient 0 where x = 0, which spares `divide` the finding of zeros.
-    return (add_to_first(second, first) * x).div_(x + STABILIZER).nan_to_num_(0, 0, 0)
-
-
-def add_to_first(tokens: Tensor, first: Tensor) -> Tensor:
-    """Return `tokens` with `first` added to as many tokens as it has.
-
-    Args:
-        tokens: [B, N, D].
-        first: [B, r, D] with r ≤ N.
-
-    Example:
-        >>> add_to_first(torch.zeros(1, 3, 1), torch.ones(1, 2, 1)).flatten()
-        tensor([1., 1., 0.])
-    """
-    if first.shape[1] == tokens.shape[1]:
-        return tokens + first
-    total = tokens.clone()
-    total[:, : first.shape[1]] += first
-    return total
-
-
-def average(tokens: Tensor, relevance: Tensor) -> Tensor:
-    """Share the relevance of a mean over tokens among them: x ⊙ sd(R, Σ x).
-
-    Args:
-        tokens: x, the tokens averaged, [B, n, D].
-        relevance: R of their mean, [B, D].
-
-    Returns:
-        [B, n, D]; its sum over tokens is R.
-
-    Example:
-        >>> average(torch.tensor([[[1.0], [3.0]]]), torch.ones(1, 1)).flatten()
-        tensor([0.2500, 0.7500])
-    """
-    return tokens * divide(relevance, tokens.sum(1)).unsqueeze(1)
 
 
 def bilinear(left: Tensor, right: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,18 +190,6 @@ def _sum_per_image(tensor: Tensor) -> Tensor:
     return tensor.sum(tuple(range(1, tensor.ndim)), keepdim=True)
 
 
-class Attended(NamedTuple):
-    """What reaches a block's attention A.
-
-    Attributes:
-        relevance: R_A, [B, heads, r, N], of the first r queries, those that are read further on.
-        gradient: ∇A of the logit explained, of the same shape, or None.
-    """
-
-    relevance: Tensor
-    gradient: Tensor | None
-
-
 @dataclass(frozen=True)
 class RuleSet:
     """The rules in which the published methods differ; all others they share.
@@ -272,3 +208,39 @@ TRANSFORMER = RuleSet(linear_joint, add_conserving)
 
 ORIGINAL = RuleSet(linear_separate, add_plain)
 """Rules of the partial and full LRP that the same paper compares with."""
+
+
+def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
+    """Carry relevance from patch tokens to pixels by the z^B rule, summed over colours.
+
+    With L and H an image's smallest and largest value, Z = W∗x − W⁺∗L − W⁻∗H + 1e-9, S = R / Z and
+    R_in = x ⊙ WᵀS − L ⊙ W⁺ᵀS − H ⊙ W⁻ᵀS. Source: Montavon et al., "Explaining nonlinear classification
+    decisions with deep Taylor decomposition", Pattern Recognition 2017, the rule for bounded inputs, as used
+    by Chefer, Gur and Wolf, CVPR 2021. An image of one value has none: L = H = x leave nothing in R_in but rounding.
+
+    Args:
+        vit: a plain timm ViT with timm's PatchEmbed.
+        images: x, [B, 3, H, W].
+        relevance: R of the patch tokens, [B, hw, D].
+
+    Returns:
+        [B, 1, H, W].
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1)
+        >>> pixels_relevance(vit, torch.rand(1, 3, 32, 32), torch.rand(1, 4, 192)).shape
+        torch.Size([1, 1, 32, 32])
+    """
+    convolution = vit.patch_embed.proj
+    weight, stride = convolution.weight, convolution.stride
+    terms = (
+        (images, weight, 1.0),
+        (images.amin((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(min=0), -1.0),
+        (images.amax((1, 2, 3), keepdim=True).expand_as(images), weight.clamp(max=0), -1.0),
+    )
+    total = torch.stack([sign * F.conv2d(x, kernel, stride=stride) for x, kernel, sign in terms]).sum(0)
+    of_one_value = (images.amin((1, 2, 3)) == images.amax((1, 2, 3)))[:, None, None, None]
+    share = relevance.mT.reshape(total.shape) / (total + STABILIZER)
+    shares = [sign * x * F.conv_transpose2d(share, kernel, stride=stride) for x, kernel, sign in terms]
+    return torch.stack(shares).sum((0, 2)).unsqueeze(1).masked_fill(of_one_value, 0)

@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -90,7 +90,6 @@ REFUSED = (
     "gemma4_vit_167m",
     "qwen3_vit_88m",
 )
-_WITHOUT_TOKEN, _WITHOUT_READOUT = "vit_medium_patch16_gap_240", "eva_large_patch14_196"
 _INTRODUCTION = """\
 # Methods, and the models they work on
 
@@ -106,13 +105,14 @@ before it computes anything.
 predicted class by default. `per_head=True` gives a map for each head of the block (of several composed, the last).
 Their mean is the map without it, but for `attention_gradient`, which adds the heads up, and `attn_gradcam`, which drops
 what is negative head by head.
+
+`rows` says whose row of the attention is taken. By default ("auto") it is that of the class token where the model
+classifies from it, else the mean over the rows of the tokens that the classifier averages or attends over; "class" and
+"all" take the class token's, or the mean over the patches, whatever the classifier reads.
 """
 _SUPPORT = """\
-✓: works. all: works with the option `rows="all"`, which takes the mean over the patches' rows in place of the class
-token's. A number: refused, with the message below. Models are asked as timm makes them, with a classifier; of a model
-without one (`num_classes=0`) every class-specific method is refused. Where a model has a class token and classifies
-from the patches' mean (E, V), `raw_attention`, the rollouts and `unsupervised_map` follow a token that its prediction
-does not read; `rows="all"`, where there is that option, takes the rows that it does read.
+✓: works. A number: refused, with the message below. Models are asked as timm makes them, with a classifier; of a model
+without one (`num_classes=0`) every class-specific method is refused.
 """
 
 
@@ -157,8 +157,8 @@ def _model(architecture: str) -> ViT:
         return load_vit(architecture, pretrained=False, depth=2, num_classes=10)
 
 
-def _refusal(method: type[Extractor], vit: ViT, **options: Any) -> str:
-    extractor = method(**options)
+def _refusal(method: type[Extractor], vit: ViT) -> str:
+    extractor = method()
     try:
         extractor.check(vit)
     except ValueError as error:
@@ -167,34 +167,18 @@ def _refusal(method: type[Extractor], vit: ViT, **options: Any) -> str:
 
 
 def _methods() -> str:
-    pooled, averaged = _model(_WITHOUT_TOKEN), _model(_WITHOUT_READOUT)
-    header = [
-        "method",
-        "class",
-        "what a map is",
-        "class-specific",
-        "class token",
-        "options and their defaults",
-    ]
+    header = ["method", "class", "what a map is", "class-specific", "options and their defaults"]
     rows = [
         [
             f"`{name}`",
             f"`{method.__name__}`",
             _paragraphs(method)[0],
             "yes" if method.class_specific else "no",
-            _token(method, pooled, averaged),
             ", ".join(f"`{option}={_default(method, option)}`" for option in _options(method)) or "none",
         ]
         for name, method in METHODS.items()
     ]
     return _table(header, rows)
-
-
-def _token(method: type[Extractor], pooled: ViT, averaged: ViT) -> str:
-    if not _refusal(method, pooled):
-        return "not needed"
-    need = "read by the classifier" if _refusal(method, averaged) else "needed"
-    return f'{need}, or `rows="all"`' if "rows" in _options(method) else need
 
 
 def _options(method: type[Extractor]) -> list[str]:
@@ -251,9 +235,7 @@ def _cell(method: type[Extractor], vit: ViT, notes: dict[str, int]) -> str:
     reason = _refusal(method, vit)
     if not reason:
         return "✓"
-    if "rows" in _options(method):
-        reason = _refusal(method, vit, rows="all")
-    return str(notes.setdefault(reason, len(notes) + 1)) if reason else "all"
+    return str(notes.setdefault(reason, len(notes) + 1))
 
 
 def _refused() -> str:

@@ -6,7 +6,6 @@ from salvit.vit.blocks import (
     fused_attention,
     num_blocks,
     num_heads,
-    once_a_pass,
     require_attention,
     require_attention_maps,
 )
@@ -15,7 +14,7 @@ from salvit.vit.identity import describe_vit, weights_hash
 from salvit.vit.images import in_channels, input_size, normalize, patch_grid
 from salvit.vit.load import load_vit
 from salvit.vit.plain import ViT, require_frozen_vit, require_plain_vit
-from salvit.vit.tokens import has_class_token, num_prefix_tokens, require_class_token, tokens_read
+from salvit.vit.tokens import has_class_token, num_prefix_tokens, reads_class_token, tokens_read
 
 __all__ = [
     "ViT",
@@ -32,12 +31,11 @@ __all__ = [
     "num_classes",
     "num_heads",
     "num_prefix_tokens",
-    "once_a_pass",
     "patch_grid",
+    "reads_class_token",
     "reads_out_as_timm",
     "require_attention",
     "require_attention_maps",
-    "require_class_token",
     "require_frozen_vit",
     "require_plain_vit",
     "tokens_read",

@@ -1,16 +1,12 @@
 """The transformer blocks and their attention."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
-from salvit.vit.images import patch_embedding
 from salvit.vit.plain import ViT
-from salvit.vit.tokenwise import has_hooks_of_all, is_altered, is_idle
-from salvit.vit.walk import modules_of
 
 
 def num_blocks(vit: ViT) -> int:
@@ -65,7 +61,7 @@ def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
         vit: a plain timm ViT.
         block: index, negative ones counting from the last block.
     """
-    return [module for module in modules_of(vit.blocks[block]) if "fused_attn" in vars(module)]
+    return [module for module in vit.blocks[block].modules() if "fused_attn" in vars(module)]
 
 
 def require_attention(vit: ViT, block: int, what: str) -> None:
@@ -78,10 +74,9 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
 
     Raises:
         IndexError: if there is no such block.
-        ValueError: if its attention is not one of timm's, or several blocks share one.
+        ValueError: if its attention is not one of timm's.
     """
     [index] = block_indices(vit, [block])
-    _require_attention_of_its_own(vit, what, [index])
     if not attention_modules(vit, index):
         raise ValueError(
             f"{what} needs timm's attention, and block {index} of this {type(vit).__name__} "
@@ -97,39 +92,16 @@ def require_attention_maps(vit: ViT, what: str) -> None:
         what: what needs the maps, for the message.
 
     Raises:
-        ValueError: if a block's attention is differential or not one of timm's, where the message names the
-            block, or several blocks are, or share, one and the same.
+        ValueError: if a block's attention is differential or not one of timm's; the message names the block.
     """
-    _require_attention_of_its_own(vit, what, range(len(vit.blocks)))
     for block in range(len(vit.blocks)):
-        modules = attention_modules(vit, block)
+        require_attention(vit, block, what)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
-        if any(hasattr(module, "lambda_init") for module in modules):
+        if any(hasattr(module, "lambda_init") for module in attention_modules(vit, block)):
             raise ValueError(
                 f"{what} needs attention maps, and block {block} of this {type(vit).__name__} subtracts one map "
                 "from another (differential attention), neither of which is the block's"
             )
-        if not modules:
-            require_attention(vit, block, what)
-
-
-def _require_attention_of_its_own(vit: ViT, what: str, blocks: Iterable[int]) -> None:
-    users = Counter(module for block in range(len(vit.blocks)) for module in attention_modules(vit, block))
-    if any(users[module] > 1 for block in blocks for module in attention_modules(vit, block)):
-        raise ValueError(
-            f"{what} needs the attention of each block, and blocks of this {type(vit).__name__} are, or share, one "
-            "and the same module, which does not tell when it is which"
-        )
-
-
-def once_a_pass(vit: ViT) -> list[nn.Module]:
-    """Return parts that run once in every pass: the patch embedding, and the first block if it is no other as well.
-
-    Args:
-        vit: a plain timm ViT.
-    """
-    first = vit.blocks[0]
-    return [patch_embedding(vit), *([first] if [*vit.blocks].count(first) == 1 else [])]
 
 
 @contextmanager
@@ -138,17 +110,8 @@ def fused_attention(vit: ViT) -> Iterator[None]:
 
     Args:
         vit: a plain timm ViT.
-
-    Raises:
-        ValueError: if it would compute something else then.
     """
-    modules: list[Any] = [module for module in modules_of(vit) if "fused_attn" in vars(module)]
-    if not all(map(computes_as_fused, modules)):
-        raise ValueError(
-            f"an attention of this {type(vit).__name__}, computed in the open (fused_attn=False), has a scale of its "
-            "own, or a hook or something else in the place of its dropout, for which the fused attention that this "
-            "method takes does not ask: change the weights instead, or remove the hook"
-        )
+    modules: list[Any] = [module for module in vit.blocks.modules() if "fused_attn" in vars(module)]
     before = [module.fused_attn for module in modules]
     try:
         for module in modules:
@@ -157,29 +120,3 @@ def fused_attention(vit: ViT) -> Iterator[None]:
     finally:
         for module, fused in zip(modules, before, strict=True):
             module.fused_attn = fused
-
-
-def computes_as_fused(attention: Any) -> bool:
-    """Return whether an attention of timm's computes the same with the fused kernel as it does now.
-
-    In the open it multiplies scores by its `scale` and sends the map through its `attn_drop`, for neither of which the
-    fused kernel asks.
-
-    Args:
-        attention: one of `attention_modules`.
-
-    Example:
-        >>> from salvit.vit import load_vit
-        >>> attention = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=1).blocks[0].attn
-        >>> attention.fused_attn, before = False, computes_as_fused(attention)
-        >>> attention.scale = 1.0
-        >>> before, computes_as_fused(attention)
-        (True, False)
-    """
-    if attention.fused_attn:
-        return True
-    drop = getattr(attention, "attn_drop", None)
-    if not is_idle(drop) or (drop is not None and is_altered(drop)) or has_hooks_of_all():
-        return False
-    width = getattr(attention, "head_dim", None) or attention.proj.in_features // attention.num_heads
-    return isinstance(attention.scale, float) and attention.scale == width**-0.5

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from timm.data import resolve_model_data_config
 
-from salvit.vit.blocks import computes_as_fused, num_heads
+from salvit.vit.blocks import num_heads
 from salvit.vit.images import input_size
 from salvit.vit.plain import ViT
 
 _WITHOUT_EFFECT = ("training", "fused_attn", "grad_checkpointing")
-"""On what a frozen model computes; of `fused_attn`, where fused attention would compute the same."""
+"""On what a frozen model computes."""
 
 
 def weights_hash(vit: ViT) -> str:
@@ -64,8 +64,6 @@ def _settings_hash(vit: ViT) -> str:
             digest.update(f"{name} {buffer.dtype} {list(buffer.shape)}\n".encode())
             digest.update(_bytes(buffer))
     for name, module in vit.named_modules():
-        if "fused_attn" in vars(module):
-            digest.update(f"{name} {computes_as_fused(module)}\n".encode())
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key not in _WITHOUT_EFFECT and _is_plain(value):
                 digest.update(f"{name}.{key} {value!r}\n".encode())

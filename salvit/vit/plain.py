@@ -13,8 +13,6 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
-from salvit.vit.walk import modules_of, parameters_of
-
 ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva | NaFlexVit
 TIMM_MODULES = (
     "beit",
@@ -83,7 +81,7 @@ def require_plain_vit(vit: ViT) -> ViT:
     Raises:
         TypeError: if it is compiled, hierarchical, or no timm ViT at all.
     """
-    if isinstance(vit, nn.Module) and any(map(_is_compiled, modules_of(vit))):
+    if isinstance(vit, nn.Module) and any(map(_is_compiled, vit.modules())):
         raise TypeError(
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
@@ -111,11 +109,11 @@ def require_frozen_vit(vit: ViT) -> None:
         ValueError: if it or a part of it is in training mode, or it was made in inference mode.
     """
     require_plain_vit(vit)
-    if any(module.training for module in modules_of(vit)):
+    if any(module.training for module in vit.modules()):
         raise ValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
         )
-    if any(parameter.is_inference() for parameter in parameters_of(vit)):
+    if any(parameter.is_inference() for parameter in vit.parameters()):
         raise ValueError(
             "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )
@@ -129,10 +127,9 @@ def _reason(model: Callable[..., Any]) -> str:
 
 def _is_compiled(module: nn.Module) -> bool:
     """Whether it is the wrapper that torch.compile makes, was compiled in place, or had its forward compiled."""
-    # Not by hasattr on the module, which costs as much as a small layer where there is no such attribute.
     own = vars(module)
     return (
-        "_orig_mod" in module._modules
+        any(name == "_orig_mod" for name, _ in module.named_children())
         or own.get("_compiled_call_impl") is not None
-        or ("forward" in own and hasattr(own["forward"], "_torchdynamo_orig_callable"))
+        or hasattr(own.get("forward"), "_torchdynamo_orig_callable")
     )

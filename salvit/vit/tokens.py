@@ -1,6 +1,5 @@
-"""The tokens that come before the patches, and which of them the classifier reads."""
+"""The tokens that come before the patches, and the tokens that the classifier reads."""
 
-from timm.models.deit import VisionTransformerDistilled
 from timm.models.naflexvit import NaFlexVit
 
 from salvit.vit.plain import ViT
@@ -16,21 +15,6 @@ def has_class_token(vit: ViT) -> bool:
     return getattr(holder, "cls_token", None) is not None
 
 
-def require_class_token(vit: ViT, what: str, remedy: str = "use a model with one") -> None:
-    """Raise if the model has no class token.
-
-    Args:
-        vit: a plain timm ViT.
-        what: what needs the token, for the message.
-        remedy: what to do instead, for the message.
-
-    Raises:
-        ValueError: if it has none.
-    """
-    if not has_class_token(vit):
-        raise ValueError(f"{what} needs a class token, and this {type(vit).__name__} has none: {remedy}")
-
-
 def num_prefix_tokens(vit: ViT) -> int:
     """Return how many tokens (class, distillation, registers) come before the patches.
 
@@ -40,8 +24,17 @@ def num_prefix_tokens(vit: ViT) -> int:
     return int(vit.num_prefix_tokens)
 
 
-def tokens_read(vit: ViT) -> int | None:
-    """Return how many tokens, counted from the first, the classifier reads, or None if it pools patches.
+def reads_class_token(vit: ViT) -> bool:
+    """Return whether the model classifies from its class token; one that pools nothing counts as such.
+
+    Args:
+        vit: a plain timm ViT.
+    """
+    return has_class_token(vit) and vit.global_pool in ("token", "")
+
+
+def tokens_read(vit: ViT) -> slice:
+    """Return which tokens the classifier reads: the class token, those it averages, or all that it attends over.
 
     Args:
         vit: a plain timm ViT.
@@ -49,8 +42,11 @@ def tokens_read(vit: ViT) -> int | None:
     Example:
         >>> from salvit.vit import load_vit
         >>> tokens_read(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32))
-        1
+        slice(0, 1, None)
+        >>> tokens_read(load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, global_pool="avg"))
+        slice(1, None, None)
     """
-    if isinstance(vit, VisionTransformerDistilled):
-        return 2
-    return 1 if has_class_token(vit) and vit.global_pool == "token" else None
+    if reads_class_token(vit):
+        return slice(0, 1)
+    all_of_them = vit.global_pool == "map" or getattr(vit, "pool_include_prefix", False)
+    return slice(0 if all_of_them else num_prefix_tokens(vit), None)

@@ -14,23 +14,12 @@ from salvit.extractors import Extractor
 FOLDER = Path(__file__).resolve().parents[2] / "../shared/golden"
 
 
-def golden_error(name: str, expected: str, extractor: Extractor, block_eps: float) -> float:
-    """Largest deviation of a method from the reference, relative to the reference's maximum."""
+def load_golden(name: str, block_eps: float = 1e-6):
+    """A reference's float32 model, images, targets and arrays."""
     path = FOLDER / f"{name}.npz"
     if not path.exists():
         pytest.skip("golden outputs are not beside this checkout")
     golden = np.load(path)
-    vit = _load(golden)
-    for block in vit.blocks:
-        block.norm1.eps = block.norm2.eps = block_eps
-    images, targets = torch.tensor(golden["images"]).double(), torch.tensor(golden["targets"])
-    maps = extractor(vit, images, targets)[:, 0].numpy()
-    reference = golden[f"expected/{expected}"]
-    assert maps.shape == reference.shape
-    return float(np.abs(maps - reference).max() / reference.max())
-
-
-def _load(golden) -> VisionTransformer:
     config = json.loads(str(golden["config"]))
     vit = VisionTransformer(
         img_size=config["img"],
@@ -46,4 +35,16 @@ def _load(golden) -> VisionTransformer:
         key.removeprefix(prefix): torch.tensor(golden[key]) for key in golden if key.startswith(prefix)
     }
     vit.load_state_dict(weights)
-    return vit.double().requires_grad_(False).eval()
+    for block in vit.blocks:
+        block.norm1.eps = block.norm2.eps = block_eps
+    images, targets = torch.tensor(golden["images"]), torch.tensor(golden["targets"])
+    return vit.requires_grad_(False).eval(), images, targets, golden
+
+
+def golden_error(name: str, expected: str, extractor: Extractor, block_eps: float) -> float:
+    """Largest deviation of a method from the reference, relative to the reference's maximum."""
+    vit, images, targets, golden = load_golden(name, block_eps)
+    maps = extractor(vit.double(), images.double(), targets)[:, 0].numpy()
+    reference = golden[f"expected/{expected}"]
+    assert maps.shape == reference.shape
+    return float(np.abs(maps - reference).max() / reference.max())

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from salvit.extractors import AGCAM, AttentionGradCAM, GenericAttention, LeGrad
-from salvit.gradients import class_row_gradients
+from salvit.gradients import attention_gradients, class_row_gradients
 from salvit.recording import record
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
@@ -89,17 +89,67 @@ def test_models_without_the_fused_kernel(vit, images, method):
     assert not any(block.attn.fused_attn for block in vit.blocks)
 
 
-@pytest.mark.parametrize(
-    "options", [{"class_token": False, "global_pool": "avg"}, {"global_pool": "avg"}, {"global_pool": "map"}]
-)
-def test_models_that_do_not_classify_from_a_class_token(make_vit, images, options):
-    vit = make_vit(**options)
-    vit.forward = None  # nothing may be computed
-    with pytest.raises(ValueError, match=r"AGCAM\(\).*class token"):
-        AGCAM()(vit, images)
-
-
 def test_gradient_checkpointing_is_refused(vit, images):
     vit.set_grad_checkpointing(True)
     with pytest.raises(ValueError, match=r"set_grad_checkpointing\(False\)"):
         AGCAM()(vit, images)
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_token": False, "global_pool": "avg"}, {"global_pool": "avg"}, {"global_pool": "map"}]
+)
+def test_of_pooled_tokens_it_is_the_mean_over_their_rows(make_vit, images, options):
+    """Against backpropagation through an attention spelled out, whose input is held."""
+    vit = make_vit(**options)
+    first = 0 if options["global_pool"] == "map" else vit.num_prefix_tokens
+    held, kept = [], []
+
+    def attend(module, args):
+        held[:] = [args[0].detach()]
+        return (held[0], *args[1:])
+
+    def keep(module, args):
+        kept.append(args[0].detach().requires_grad_())
+        return kept[-1]
+
+    expected = AGCAM()(vit, images, torch.tensor([4, 0, 2]))
+    for block in vit.blocks:
+        block.attn.fused_attn = False
+        block.attn.register_forward_pre_hook(attend)
+        block.attn.attn_drop.register_forward_pre_hook(keep)
+    with torch.enable_grad():
+        logits = vit(images)
+        gradients = torch.autograd.grad(logits[torch.arange(3), torch.tensor([4, 0, 2])].sum(), kept)
+    with record(vit, scores=True) as recording:
+        vit(images)
+    maps = sum(
+        (recording.scores[index].sigmoid() * gradient.clamp(min=0)).sum(1)[:, first:].mean(1)
+        for index, gradient in enumerate(gradients)
+    )
+    maps = maps[:, vit.num_prefix_tokens :].reshape(3, 1, 4, 6)
+    torch.testing.assert_close(expected, maps, rtol=1e-8, atol=1e-12)
+
+
+def test_a_block_that_mixes_tokens_beside_attention_takes_the_whole_graph(vit, images):
+    """The class token alone does not become what it is among the others."""
+
+    class Mixing(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x) - x.mean(1, keepdim=True)
+
+    vit.blocks[1].mlp = Mixing(vit.blocks[1].mlp).eval()
+    found = class_row_gradients(vit, images, torch.tensor([1, 3, 0]))
+    whole = attention_gradients(vit, images, torch.tensor([1, 3, 0]), range(3), residual_only=True)
+    for one, other in zip(found.gradients, whole.gradients, strict=True):
+        torch.testing.assert_close(one, other[:, :, :1], rtol=1e-9, atol=1e-15)
+
+
+def test_hooks_see_a_pass_of_all_tokens_once(vit, images):
+    seen = []
+    vit.blocks[0].mlp.register_forward_hook(lambda module, args, output: seen.append(output.shape[1]))
+    AGCAM()(vit, images)
+    assert seen == [25]

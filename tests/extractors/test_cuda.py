@@ -1,7 +1,5 @@
 """The same maps on a GPU as on the CPU; skipped where there is none."""
 
-import threading
-
 import pytest
 import torch
 
@@ -73,31 +71,6 @@ def test_a_model_on_another_device_is_refused(vit, images, name):
         ValueError, match=r"images are on cuda:0, the model on cpu: move one with \.to\(device\)"
     ):
         make(name)(vit, images.cuda(), 2)
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("center_prior", "random")])
-def test_threads_do_not_disturb_each_other(images, name):
-    vits = [build_vit(seed=seed).cuda() for seed in (1, 2)]
-    images = images.cuda()
-    expected = [make(name)(vit, images, 1) for vit in vits]
-    found: list[list[torch.Tensor]] = [[], []]
-
-    def work(index):
-        with torch.cuda.stream(torch.cuda.Stream()):
-            for _ in range(5):
-                found[index].append(make(name)(vits[index], images, 1))
-            torch.cuda.current_stream().synchronize()
-
-    torch.cuda.synchronize()
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for maps, reference in zip(found, expected, strict=True):
-        assert len(maps) == 5
-        for each in maps:
-            close(each, reference, tolerance(name))
 
 
 @pytest.mark.slow

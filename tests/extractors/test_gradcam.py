@@ -93,16 +93,3 @@ def test_registers_have_no_share_in_the_weights(make_vit, images):
         plain = plain.detach().clamp(min=0).reshape(3, 1, 4, 6)
         assert plain.amax((1, 2, 3)).min() > 0
         torch.testing.assert_close(maps, plain, rtol=1e-8, atol=1e-12)
-
-
-def test_models_that_classify_from_patches(make_vit, images):
-    vit = make_vit(class_token=False, global_pool="avg")
-    assert TokenGradCAM()(vit, images).shape == (3, 1, 4, 6)
-    vit.forward = None  # nothing may be computed
-    with pytest.raises(ValueError, match="class token"):
-        AttentionGradCAM()(vit, images)
-
-
-def test_no_such_block(vit, images):
-    with pytest.raises(IndexError, match="no block 3"):
-        TokenGradCAM(3)(vit, images)

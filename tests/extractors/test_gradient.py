@@ -74,37 +74,8 @@ def test_golden(name):
     assert golden_error(name, "generic_attention", GenericAttention(), block_eps=1e-5) < 1e-6
 
 
-@pytest.mark.parametrize("method", [AttentionGradient, GenericAttention])
-def test_models_that_classify_from_patches(make_vit, images, method):
-    for vit in (make_vit(class_token=False, global_pool="avg"), make_vit(global_pool="avg")):
-        vit.forward = None  # nothing may be computed
-        with pytest.raises(ValueError, match=r'class token.*rows="all"'):
-            method()(vit, images)
-        del vit.forward
-        assert method(rows="all")(vit, images).amin((1, 2, 3)).ge(0).all()
-
-
-def test_bad_options(vit, images):
+def test_bad_options():
     with pytest.raises(ValueError, match='index or "mean"'):
         AttentionGradient("last")
     with pytest.raises(ValueError, match="single block"):
         AttentionGradient("mean", per_head=True)
-    with pytest.raises(ValueError, match="rows"):
-        GenericAttention(rows="cls")
-    with pytest.raises(IndexError, match="no block 3"):
-        AttentionGradient(3)(vit, images)
-
-
-@pytest.mark.parametrize("extractor", [AttentionGradient(rows="all"), AttentionGradient(-1, True, "all")])
-def test_patches_rows_that_nobody_reads_are_refused(make_vit, vit, images, extractor):
-    with pytest.raises(ValueError, match="reads its class token alone after it, so they are 0"):
-        extractor(vit, images)
-    assert AttentionGradient(-2, rows="all")(vit, images).amax() > 0
-    assert AttentionGradient("mean", rows="all")(vit, images).amax() > 0
-    assert extractor(make_vit(class_token=False, global_pool="avg"), images).amax() > 0
-
-
-def test_patches_rows_of_an_only_block(make_vit, vit, images):
-    assert GenericAttention(rows="all")(vit, images).amax() > 0
-    with pytest.raises(ValueError, match="so they are 0"):
-        GenericAttention(rows="all")(make_vit(depth=1), images)

@@ -1,12 +1,9 @@
 """What holds for every method that is not LRP: batches, precision, grad modes, and a model left as it was."""
 
-import copy
 import pickle
-import threading
 
 import pytest
 import torch
-from torch.overrides import _get_current_function_mode_stack
 
 from salvit.extractors import (
     METHODS,
@@ -111,7 +108,6 @@ def assert_untouched(vit, before):
     assert modules == before[0]
     assert flags == before[2]
     assert all(torch.equal(value, before[1][name]) for name, value in tensors.items())
-    assert not _get_current_function_mode_stack()
 
 
 @every
@@ -153,27 +149,6 @@ def test_a_model_that_gives_nan_is_not_explained(vit, images, extractor):
     vit.blocks[1].mlp.fc1.weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN or infinity for images \\[0, 1, 2\\]"):
         extractor(vit, images, 1)
-
-
-@every_gradient
-def test_threads_do_not_disturb_each_other(vit, images, extractor):
-    models, batches = [vit, copy.deepcopy(vit)], [images, images.flip(0) + 1]
-    expected = [extractor(*pair) for pair in zip(models, batches, strict=True)]
-    problems = []
-
-    def work(index):
-        try:
-            for _ in range(2):
-                torch.testing.assert_close(extractor(models[index], batches[index]), expected[index])
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not problems
 
 
 @every_gradient

@@ -130,15 +130,6 @@ def test_blocks_that_are_no_sum_over_tokens_are_refused(name, options, reason):
         NormRollout(rows="all")(vit, torch.zeros(1, 3, 64, 64))
 
 
-def test_bad_options(vit, images, vit_without_class_token):
-    with pytest.raises(ValueError, match="rows"):
-        NormRollout(rows="cls")
-    with pytest.raises(IndexError, match="no block 3"):
-        NormRollout(3)(vit, images)
-    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
-        NormRollout()(vit_without_class_token, images)
-
-
 def test_one_pass_of_the_model_up_to_the_last_attention(vit, images):
     passes = []
     vit.blocks[-1].mlp.register_forward_pre_hook(lambda module, args: passes.append(module))

@@ -45,19 +45,3 @@ def test_heads_average_to_the_fused_map(vit, images):
     heads = Rollout(per_head=True)(vit, images)
     assert heads.shape == (3, Rollout(per_head=True).num_channels(vit), 4, 6)
     torch.testing.assert_close(heads.mean(1, keepdim=True), Rollout()(vit, images))
-
-
-def test_no_class_token(vit_without_class_token, images):
-    vit_without_class_token.forward = None  # nothing may be computed
-    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
-        Rollout()(vit_without_class_token, images)
-    del vit_without_class_token.forward
-    maps = Rollout(rows="all")(vit_without_class_token, images)
-    torch.testing.assert_close(maps.sum((1, 2, 3)), torch.ones(3, dtype=torch.float64))
-
-
-def test_bad_options(vit, images):
-    with pytest.raises(ValueError, match="rows"):
-        Rollout(rows="cls")
-    with pytest.raises(IndexError, match="no block 3"):
-        Rollout(3)(vit, images)

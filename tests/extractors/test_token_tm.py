@@ -112,19 +112,3 @@ def test_blocks_that_are_no_sum_over_tokens_are_refused():
     vit.forward = None  # nothing may be computed
     with pytest.raises(ValueError, match="ParallelScalingBlock"):
         TokenTM(rows="all")(vit, torch.zeros(1, 3, 64, 64))
-
-
-@pytest.mark.parametrize("part", ["norm1", "norm2"])
-def test_blocks_that_share_a_normalisation_are_refused(part):
-    vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
-    setattr(vit.blocks[1], part, vit.blocks[0].norm2)
-    vit.forward = None  # nothing may be computed
-    with pytest.raises(ValueError, match="share a normalisation"):
-        TokenTM()(vit, torch.zeros(1, 3, 32, 32))
-
-
-def test_bad_options(images, vit_without_class_token):
-    with pytest.raises(ValueError, match="rows"):
-        TokenTM(rows="cls")
-    with pytest.raises(ValueError, match=r'class token.*rows="all"'):
-        TokenTM()(vit_without_class_token, images)

@@ -48,14 +48,10 @@ def test_threshold():
     assert heaviest(exact, 0.75).tolist() == [[True, True, False]]  # of equal ones the first
 
 
-def test_bad_options_and_models(vit_without_class_token, vit, images):
+def test_bad_options():
     for options in ({"mass": 0.0}, {"mass": 1.1}, {"sigma": 0.0}, {"sigma": float("inf")}):
         with pytest.raises(ValueError, match=next(iter(options))):
             UnsupervisedMap(**options)
-    with pytest.raises(ValueError, match="class token"):
-        UnsupervisedMap()(vit_without_class_token, images)
-    with pytest.raises(IndexError, match="no block 3"):
-        UnsupervisedMap(block=3)(vit, images)
 
 
 def test_a_gaussian_of_no_width_leaves_the_fixations():

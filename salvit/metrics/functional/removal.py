@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from salvit.extractors.base import check_images, check_target
+from salvit.extractors.requirements import check_images, check_target
 from salvit.metrics.functional.heatmaps import check_heatmaps, upsampled
 from salvit.vit import ViT, require_frozen_vit
 

@@ -1,0 +1,213 @@
+"""What a method needs of a model and of its input, all checked before anything is computed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timm.layers import PatchEmbed
+from torch import Tensor, nn
+
+from salvit.extractors.additions import require_additions
+from salvit.vit import (
+    ViT,
+    block_indices,
+    has_class_token,
+    in_channels,
+    num_classes,
+    patch_grid,
+    reads_class_token,
+    reads_out_as_timm,
+    require_attention,
+    require_attention_maps,
+    require_frozen_vit,
+)
+
+
+def check_model(extractor: Any, vit: ViT) -> None:
+    """Raise unless a model has what an extractor's class says in `requires`, and what its options ask for.
+
+    Args:
+        extractor: the extractor.
+        vit: the model.
+
+    Raises:
+        TypeError: if the model is not a plain timm ViT, or is compiled.
+        IndexError: if it has not the block that an option names.
+        ValueError: if it is in training mode or lacks something.
+    """
+    require_frozen_vit(vit)
+    for name in sorted(extractor.requires | ({"classifier"} if extractor.class_specific else set())):
+        _REQUIREMENTS[name](vit, repr(extractor))
+    for option in ("block", "start_layer"):
+        blocks: Any = getattr(extractor, option, [])
+        if not isinstance(blocks, str):
+            for block in block_indices(vit, blocks if isinstance(blocks, list) else [blocks]):
+                require_attention(vit, block, repr(extractor))
+    if getattr(extractor, "rows", None) == "class":
+        _class_row(vit, repr(extractor), read=extractor.class_specific)
+
+
+def _classifier(vit: ViT, what: str) -> None:
+    if num_classes(vit) < 1:
+        raise ValueError(
+            f"{what} explains a class, and the model has no classifier head: load weights that have one"
+        )
+    if not vit.global_pool and reads_out_as_timm(vit):
+        raise ValueError(
+            f'{what} explains a class, and the model classifies every token by itself (global_pool=""): load it with '
+            "another"
+        )
+
+
+def _two_classes(vit: ViT, what: str) -> None:
+    if num_classes(vit) == 1:
+        raise ValueError(
+            f"{what} asks how probable the class is, and of a model's only class that is always 1: use a method that "
+            "follows the logit"
+        )
+
+
+def _class_row(vit: ViT, what: str, read: bool) -> None:
+    if not has_class_token(vit):
+        raise ValueError(
+            f'{what} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
+        )
+    if read and not reads_class_token(vit):
+        raise ValueError(
+            f"{what} follows the class token's row, and this {type(vit).__name__} does not classify from its class "
+            f'token (global_pool="{vit.global_pool}"): use rows="auto"'
+        )
+
+
+def _gradients(vit: ViT, what: str) -> None:
+    if getattr(vit, "grad_checkpointing", False):
+        raise ValueError(
+            f"{what} needs the model's forward pass only once, and gradient checkpointing repeats it: call "
+            "vit.set_grad_checkpointing(False) first"
+        )
+
+
+def _float_weights(vit: ViT, what: str) -> None:
+    dtypes = {parameter.dtype for parameter in vit.parameters()}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        found = " and ".join(sorted(map(str, dtypes)))
+        raise ValueError(
+            f"{what} needs float32 or float64 weights, and this model's are {found}: call vit.float()"
+        )
+
+
+def _pixel_rule(vit: ViT, what: str) -> None:
+    embed: Any = getattr(vit, "patch_embed", getattr(vit, "embeds", None))
+    if type(embed) is not PatchEmbed or type(embed.proj) is not nn.Conv2d or embed.dynamic_img_pad:
+        raise ValueError(
+            f"{what} has no relevance rule for this model's patch embedding ({type(embed).__name__}): it covers "
+            "timm's PatchEmbed, one convolution without padding"
+        )
+
+
+_REQUIREMENTS: dict[str, Callable[[ViT, str], None]] = {
+    "additions": require_additions,
+    "attention": require_attention_maps,
+    "classifier": _classifier,
+    "float_weights": _float_weights,
+    "gradients": _gradients,
+    "pixel_rule": _pixel_rule,
+    "two_classes": _two_classes,
+}
+
+
+def check_images(vit: ViT, images: Tensor) -> None:
+    """Raise unless `images` is a batch that `vit` can take.
+
+    Args:
+        vit: a plain timm ViT.
+        images: what should be a finite float tensor [B, 3, H, W] on the model's device and of its dtype.
+
+    Raises:
+        TypeError: if it is not a floating-point tensor.
+        ValueError: if shape, size, device, dtype or values do not fit; the message says which.
+    """
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images must be a float tensor, normalised for the model; got {kind}")
+    channels = in_channels(vit)
+    if images.ndim != 4 or images.shape[1] != channels or not len(images):
+        raise ValueError(f"images must have shape [B, {channels}, H, W] with B ≥ 1; got {list(images.shape)}")
+    weight = next(vit.parameters())
+    if images.device != weight.device:
+        raise ValueError(
+            f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
+        )
+    if images.is_meta:
+        raise ValueError(
+            "model and images are on the meta device, where nothing is computed: move them and the model"
+        )
+    if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
+        raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
+    patch_grid(vit, images)
+    if wrong := not_finite(images):
+        raise ValueError(f"images {wrong} of the batch contain NaN or infinity")
+
+
+def not_finite(batch: Tensor) -> list[int]:
+    """Return the indices of the images whose values are not all finite.
+
+    Args:
+        batch: [B, ...].
+    """
+    if torch.isfinite(batch.detach().sum()) or torch.isfinite(batch).all():
+        return []
+    indices: list[int] = (~torch.isfinite(batch)).flatten(1).any(1).nonzero().flatten().tolist()
+    return indices
+
+
+def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tensor | None:
+    """Return the target classes as one index per image.
+
+    Args:
+        vit: a plain timm ViT.
+        images: [B, 3, H, W].
+        target: None, a class index, or a [B] tensor of integers.
+
+    Returns:
+        int64 [B] on the images' device, or None for the predicted classes.
+
+    Raises:
+        ValueError: if the targets have the wrong length, dtype or range, or the model has no classes.
+    """
+    if target is None:
+        return None
+    if num_classes(vit) < 1:
+        raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
+    try:
+        classes = torch.as_tensor(target, device=target.device if isinstance(target, Tensor) else "cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"target must be None, a class index or [B] integers; got {target!r} "
+            "(`salvit explain --target` takes names)"
+        ) from None
+    if classes.dtype.is_floating_point or classes.dtype.is_complex or classes.dtype == torch.bool:
+        raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")
+    if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):
+        raise ValueError(
+            f"target must be one class or one per image, [{len(images)}]; got {list(classes.shape)}"
+        )
+    classes = classes.long().expand(len(images))
+    outside = classes[(classes < 0) | (classes >= num_classes(vit))]
+    if len(outside):
+        raise ValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
+    # Only now, so that what comes from the host is checked without waiting for a GPU.
+    return classes.to(images.device)
+
+
+def check_seed(seed: int) -> None:
+    """Raise unless random numbers can be drawn with a seed on every machine.
+
+    Args:
+        seed: the option.
+
+    Raises:
+        ValueError: if it is negative, or has more than 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")
