@@ -12,7 +12,7 @@ import torch
 
 import salvit
 from benchmarks import explanation, extractors, metrics, peers, precision
-from salvit.files import atomic_write
+from salvit.results.atomic import atomic_write
 
 _PAGE = """# Performance
 

@@ -11,7 +11,7 @@ import salvit
 from benchmarks.memory import peak_mib
 from benchmarks.timing import Ratio, ratios
 from salvit.extractors import METHODS
-from salvit.recording import read_attention
+from salvit.extractors.recording import read_attention
 from salvit.vit import ViT
 
 _RECORDING = "salient_attention recording"  # its attention alone, without the decomposition

@@ -10,7 +10,7 @@ import salvit
 from datamodules import ImageFolderDataModule, PopOutDataModule
 from salvit.extractors import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.base import Extractor
-from salvit.lrp.precision import in_double
+from salvit.extractors.lrp.precision import in_double
 from salvit.vit import ViT, normalize
 
 _AGREES = 0.999

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import salvit
 from benchmarks.precision import displays, photographs
-from salvit.cp import CPDecomposition, cp_als
 from salvit.extractors.base import patches_to_grid
-from salvit.recording import read_attention
+from salvit.extractors.cp import CPDecomposition, cp_als
+from salvit.extractors.recording import read_attention
 from salvit.vit import ViT, normalize, num_prefix_tokens
 
 _TIGHT = {"tol": 1e-6, "max_iter": 1000}

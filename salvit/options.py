@@ -3,6 +3,8 @@
 import inspect
 from typing import Any
 
+from salvit.errors import InvalidTypeError
+
 
 class HasOptions:
     """Mixed into a class that stores its options under the names of its `__init__` parameters.
@@ -23,7 +25,7 @@ class HasOptions:
         """
         names = list(_parameters(self))
         if lost := [name for name in names if not hasattr(self, name)]:
-            raise TypeError(
+            raise InvalidTypeError(
                 f"{type(self).__name__} must store its options under their names, as in self.{lost[0]} = {lost[0]}"
             )
         return {name: getattr(self, name) for name in names}

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from salvit.extractors import METHODS
-from salvit.recording import record
+from salvit.extractors.recording import record
 from salvit.report.methods import FAMILIES, methods_page
 from salvit.vit import (
     load_vit,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from datamodules.base.dataset import CorruptFileError, Size
 from datamodules.base.images import read_bright
+from salvit.errors import InvalidValueError
 
 _REMEDY = "replace the file, or leave such images out with on_error='skip'."
 
@@ -212,7 +213,7 @@ def _parse(path: Path) -> Element:
 def _text(element: Element, name: str) -> str:
     text = (element.findtext(name) or "").strip()
     if not text:
-        raise ValueError(f"<{element.tag}> has no <{name.replace('/', '><')}>")
+        raise InvalidValueError(f"<{element.tag}> has no <{name.replace('/', '><')}>")
     return text
 
 

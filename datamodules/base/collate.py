@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from datamodules.base.dataset import Sample
+from salvit.errors import InvalidValueError
 
 Batch: TypeAlias = dict[str, Any]
 
@@ -66,11 +67,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
         ([0, 5], tensor([0, 5]))
     """
     if not samples:
-        raise ValueError("cannot collate an empty list of samples.")
+        raise InvalidValueError("cannot collate an empty list of samples.")
     keys = samples[0].keys()
     for sample in samples:
         if sample.keys() != keys:
-            raise ValueError(
+            raise InvalidValueError(
                 f"cannot collate samples with different keys: {sorted(keys)} and {sorted(sample.keys())}; "
                 "a dataset must give the same keys for every image."
             )

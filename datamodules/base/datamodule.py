@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from datamodules.base.collate import Batch, collate, collate_none
 from datamodules.base.dataset import SaliencyDataset, Sample, Size
 from datamodules.base.fixations import fixation_counts, mean_density
+from salvit.errors import InvalidValueError
 
 Split: TypeAlias = Literal["train", "val", "test", "predict"]
 Splits: TypeAlias = Mapping[Split, Split]
@@ -68,9 +69,11 @@ class SaliencyDataModule(LightningDataModule, ABC):
         self.save_hyperparameters(logger=False)
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if min(height, width, batch_size) < 1:
-            raise ValueError(f"image_size {image_size} and batch_size {batch_size} must be at least 1.")
+            raise InvalidValueError(
+                f"image_size {image_size} and batch_size {batch_size} must be at least 1."
+            )
         if num_workers is not None and num_workers < 0:
-            raise ValueError(
+            raise InvalidValueError(
                 f"num_workers is {num_workers}: give the number of processes that load data, 0 to load in the main "
                 "one, or null for one per core."
             )
@@ -104,7 +107,9 @@ class SaliencyDataModule(LightningDataModule, ABC):
         if split not in splits:
             dataset = type(self).__name__.removesuffix("DataModule")
             commands = " or ".join(f"`salvit {_COMMANDS[one]}`" for one in splits)
-            raise ValueError(f"{dataset} has no {split} split, only {', '.join(splits)}: use {commands}.")
+            raise InvalidValueError(
+                f"{dataset} has no {split} split, only {', '.join(splits)}: use {commands}."
+            )
         return splits[split]
 
     def dataset(self, split: Split) -> SaliencyDataset:

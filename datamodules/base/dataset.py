@@ -9,19 +9,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from salvit.errors import SalvitError
+
 Sample: TypeAlias = dict[str, Any]
 Size: TypeAlias = tuple[int, int]
 T = TypeVar("T")
 
 
-class DatasetNotFoundError(FileNotFoundError):
+class DatasetNotFoundError(SalvitError, FileNotFoundError):
     """The dataset, or a part of it, is not where it was looked for.
 
     The message names the file looked for, the layout expected and where the dataset is obtained.
     """
 
 
-class CorruptFileError(ValueError):
+class CorruptFileError(SalvitError, ValueError):
     """A file of the dataset is there but cannot be used; the message begins with its path."""
 
 

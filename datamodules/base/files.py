@@ -17,6 +17,7 @@ from datamodules.base.datamodule import SaliencyDataModule, Split
 from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, track
 from datamodules.base.stimuli import Stimulus, StimulusDataset
 from datamodules.base.view import Resize, center_crop, squash, warn_boxes
+from salvit.errors import InvalidValueError
 
 
 class Skipped(NamedTuple):
@@ -66,7 +67,7 @@ class FilesDataModule(SaliencyDataModule):
     ) -> None:
         super().__init__(image_size, batch_size, num_workers)
         if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+            raise InvalidValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
         self.on_error = on_error
         self.hflip = hflip
         self.resize: Resize = squash
@@ -203,9 +204,9 @@ class ExplanationDataModule(FilesDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         if resize not in ("squash", "crop"):
-            raise ValueError(f"resize must be 'squash' or 'crop', not {resize!r}.")
+            raise InvalidValueError(f"resize must be 'squash' or 'crop', not {resize!r}.")
         if not 0 < crop_pct <= 1:
-            raise ValueError(f"crop_pct must be above 0 and at most 1, not {crop_pct}.")
+            raise InvalidValueError(f"crop_pct must be above 0 and at most 1, not {crop_pct}.")
         self.resize = squash if resize == "squash" else partial(center_crop, crop_pct=crop_pct)
 
     @property

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base.dataset import SaliencyDataset, Size, track
+from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.resize import resize_antialiased
 
@@ -66,7 +67,7 @@ def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
         (torch.Size([5, 9]), 1.0, (2, 4))
     """
     if not sigma > 0:
-        raise ValueError(f"sigma must be positive, not {sigma}.")
+        raise InvalidValueError(f"sigma must be positive, not {sigma}.")
     column, row = (fixations.double() + 0.5).floor().long().unique(dim=0).unbind(-1)
     rows = _gaussian_operator(size[0], sigma)[:, row]
     columns = _gaussian_operator(size[1], sigma)[:, column]
@@ -114,5 +115,5 @@ def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:
         if density.any():
             total += density / density.sum()
     if not total.any():
-        raise ValueError("no image of the dataset has a fixation: there is no mean density.")
+        raise InvalidValueError("no image of the dataset has a fixation: there is no mean density.")
     return (total / total.sum()).float()

@@ -10,6 +10,8 @@ from typing import NoReturn
 from natsort import natsorted
 from PIL import Image, ImageFile
 
+from salvit.errors import InvalidValueError
+
 _PERHAPS_UNREADABLE = frozenset(
     {".heic", ".heif", ".hif", ".avif", ".jxl", ".webp", ".jp2", ".svg", ".exr", ".hdr", ".wmf", ".emf"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"}
@@ -100,7 +102,9 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         if count[name.casefold()] > 1:
             pairs = zip(paths, names, strict=True)
             same = [str(path) for path, other in pairs if other.casefold() == name.casefold()]
-            raise ValueError(f"the images {', '.join(same)} would all be named {name!r}: rename all but one.")
+            raise InvalidValueError(
+                f"the images {', '.join(same)} would all be named {name!r}: rename all but one."
+            )
     return names
 
 

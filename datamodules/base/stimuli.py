@@ -16,6 +16,7 @@ from datamodules.base.dataset import CorruptFileError, SaliencyDataset, Sample, 
 from datamodules.base.fixations import fixation_density, inside
 from datamodules.base.images import read_density, read_image, read_size
 from datamodules.base.view import AnnotationReader, Resize, View, mirrored, see_boxes, squash
+from salvit.errors import InvalidValueError
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
 """From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
@@ -196,7 +197,9 @@ class StimulusDataset(SaliencyDataset):
         if stimulus.density is None:
             fixations = self.fixations(index)
             if self.sigma is None:
-                raise ValueError(f"{stimulus.name} has no density map: give the sigma to compute it with.")
+                raise InvalidValueError(
+                    f"{stimulus.name} has no density map: give the sigma to compute it with."
+                )
             return fixation_density(fixations, size, self.sigma)
         density = read_density(stimulus.density)
         if tuple(density.shape) != size:
@@ -219,7 +222,7 @@ class StimulusDataset(SaliencyDataset):
         if index not in self._fixations:
             reader = self.stimuli[index].fixations
             if reader is None:
-                raise ValueError(
+                raise InvalidValueError(
                     f"{self.stimuli[index].name} has no fixations: no saliency can be scored on it."
                 )
             recorded = reader(self.size(index))

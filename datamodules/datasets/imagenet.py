@@ -23,6 +23,7 @@ from datamodules.base import (
     read_mat,
     read_objects,
 )
+from salvit.errors import InvalidValueError
 
 _DATA = "ILSVRC2012_devkit_t12/data"
 
@@ -59,7 +60,7 @@ class ImageNetValDataModule(ExplanationDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         if limit is not None and limit < 1:
-            raise ValueError(f"limit must be at least 1, or None for all images, not {limit}.")
+            raise InvalidValueError(f"limit must be at least 1, or None for all images, not {limit}.")
         self.limit = limit
         self.seed = seed
 
@@ -224,7 +225,7 @@ def _parsed(wnid: str, source: Path, solution: str) -> Annotation:
         boxes = np.array([word for index, word in enumerate(words) if index % 5], np.float64).reshape(-1, 4)
         labels = np.array([class_indices()[word] for word in words[::5]], np.int64)
         if len(labels) != len(boxes):
-            raise ValueError(f"{len(words)} words")
+            raise InvalidValueError(f"{len(words)} words")
     except (KeyError, ValueError) as error:
         raise CorruptFileError(
             f"{source}: expected objects as 'wnid x0 y0 x1 y1 …', not {solution!r} ({error})."

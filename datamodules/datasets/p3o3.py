@@ -16,6 +16,7 @@ from datamodules.base import (
     list_images,
     read_bright,
 )
+from salvit.errors import InvalidValueError
 
 FEATURES = {"colors": "colour", "orientations": "orientation", "sizes": "size"}
 """Folders of P3, and the one feature in which the target of its displays is odd."""
@@ -48,7 +49,7 @@ class P3O3DataModule(FilesDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         if subset not in ("P3", "O3", "both"):
-            raise ValueError(f"subset must be 'P3', 'O3' or 'both', not {subset!r}.")
+            raise InvalidValueError(f"subset must be 'P3', 'O3' or 'both', not {subset!r}.")
         self.subset = subset
 
     def make_dataset(self, split: Split) -> SaliencyDataset:

@@ -22,6 +22,7 @@ from datamodules.base import (
     list_images,
     read_mat,
 )
+from salvit.errors import InvalidValueError
 
 SIGMA = 19.0
 """Standard deviation in pixels of the Gaussian of the SALICON toolkit's densities."""
@@ -55,7 +56,7 @@ class SaliconDataModule(FilesDataModule):
     ) -> None:
         super().__init__(root, **kwargs)
         if release not in self._LAYOUTS:
-            raise ValueError(f"release must be '2017' or '2015', not {release!r}.")
+            raise InvalidValueError(f"release must be '2017' or '2015', not {release!r}.")
         self.release = release
         self.layout = self._LAYOUTS[release]
 

@@ -20,6 +20,7 @@ from datamodules.base import (
     read_objects,
     track,
 )
+from salvit.errors import InvalidValueError
 
 # fmt: off
 CLASSES = (
@@ -57,7 +58,7 @@ class VOC2012DataModule(ExplanationDataModule):
     def __init__(self, root: str | Path | None = None, classes: Choice = "single", **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
         if classes not in ("single", "multi", "all"):
-            raise ValueError(f"classes must be 'single', 'multi' or 'all', not {classes!r}.")
+            raise InvalidValueError(f"classes must be 'single', 'multi' or 'all', not {classes!r}.")
         self.classes = classes
 
     def make_dataset(self, split: Split) -> SaliencyDataset:

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save
 
-from salvit.files import atomic_write
 from salvit.modules.classification import ClassificationModule
+from salvit.results.atomic import atomic_write
 
 
 class BackboneWriter(Callback):

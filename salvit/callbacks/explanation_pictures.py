@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
-from salvit.files import atomic_write
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.report.grid import Cell, grid, thumbnail
 from salvit.report.pictures import overlay, photo, robust
+from salvit.results.atomic import atomic_write
 from salvit.vit import normalize
 from salvit.vit.classes import Classes, classes_of
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datamodules.base import SaliencyDataset, StimulusDataset
-from salvit.files import atomic_write
+from salvit.errors import InvalidValueError
+from salvit.results.atomic import atomic_write
 
 MARKER = ".salvit"
 """Hidden file of a folder whose results salvit may write again."""
@@ -54,7 +55,7 @@ def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyData
     for path, name in files:
         place = str(path).casefold()
         if place in owners:
-            raise ValueError(
+            raise InvalidValueError(
                 f"the images {owners[place]!r} and {name!r} would both be written to {path}: rename one of them, or "
                 "write fewer kinds of files."
             )
@@ -66,7 +67,7 @@ def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyData
         images = {stimulus.image.resolve() for stimulus in stimuli}
         there = [path for path in there if path.resolve() in images]
     if there:
-        raise ValueError(
+        raise InvalidValueError(
             f"{there[0]} is there and was not written by salvit (the first of {len(there)} such files): name "
             "another folder."
         )
@@ -81,7 +82,7 @@ def require_finite(name: str, saliency: Tensor) -> None:
         ValueError: if it is not; the message names the image.
     """
     if not torch.isfinite(saliency).all():
-        raise ValueError(
+        raise InvalidValueError(
             f"the map of the image {name!r} has NaN or infinite values and is not written: the weights are damaged, "
             "the training has diverged, or the precision is too low (try --trainer.precision 32-true)."
         )

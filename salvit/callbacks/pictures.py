@@ -6,10 +6,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from salvit.files import atomic_write
 from salvit.metrics import at_native_size
 from salvit.modules.saliency import Batch
 from salvit.report.pictures import heat, overlay, panel, photo
+from salvit.results.atomic import atomic_write
 
 LABELS = ("image", "ground truth", "prediction", "overlay")
 

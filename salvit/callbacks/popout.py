@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from salvit import results
 from salvit.callbacks.outputs import claim, output_folder, require_finite
+from salvit.errors import InvalidValueError
 from salvit.metrics import PopOut
 from salvit.modules.saliency import Batch
 from salvit.results import Table
@@ -58,7 +58,7 @@ class PopOutScores(Callback):
             MisconfigurationException: if the images come without the masks of targets and distractors.
         """
         if "target" not in batch:
-            raise MisconfigurationException(
+            raise InvalidValueError(
                 "PopOutScores needs masks of targets and distractors, which these images do not have: use "
                 "P3O3DataModule, or leave the callback out."
             )

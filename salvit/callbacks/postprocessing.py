@@ -10,12 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from salvit.files import atomic_write
+from salvit.errors import InvalidValueError
 from salvit.metrics import at_native_size, looked_at
 from salvit.metrics.functional import cc, information_gain, kld
 from salvit.modules.saliency import Batch
-from salvit.postprocessing import PostProcessing, grid
 from salvit.results import describe, facts, gathered
+from salvit.results.atomic import atomic_write
+from salvit.submission.postprocessing import PostProcessing, grid
 
 Score = Literal["IG", "CC", "KLD"]
 _SIGNS = {"IG": 1, "CC": 1, "KLD": -1}
@@ -58,7 +59,7 @@ class FitPostProcessing(Callback):
         center_sigma: tuple[float, ...] = (0.25,),
     ) -> None:
         if score not in _SCORES:
-            raise ValueError(f"score is {score!r}; expected one of {', '.join(_SCORES)}")
+            raise InvalidValueError(f"score is {score!r}; expected one of {', '.join(_SCORES)}")
         self.file = Path(file)
         self.score = score
         # The map as it is comes first: of equal ones it is chosen.
@@ -73,7 +74,7 @@ class FitPostProcessing(Callback):
             ),
         ]
         if len(self.tried) == 1:
-            raise ValueError(
+            raise InvalidValueError(
                 "nothing to try: blur, equalize, power, center_weight and center_sigma each need a value"
             )
         self.scores: list[list[float]] = []
@@ -107,7 +108,7 @@ class FitPostProcessing(Callback):
             return
         scored = [row for row in rows if not any(map(math.isnan, row))]
         if not scored:
-            raise ValueError("no image of the val split could be scored: nobody looked at any")
+            raise InvalidValueError("no image of the val split could be scored: nobody looked at any")
         # fsum is exact, so that the order in which processes are gathered does not show.
         means = [math.fsum(column) / len(scored) for column in zip(*scored, strict=True)]
         best = max(range(len(means)), key=lambda index: _SIGNS[self.score] * means[index])

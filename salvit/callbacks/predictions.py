@@ -11,9 +11,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from salvit.callbacks.outputs import claim, output_folder, predicted_dataset, require_finite
-from salvit.files import atomic_write, output_path
+from salvit.errors import InvalidValueError
 from salvit.modules.saliency import Batch
 from salvit.report.pictures import grey, overlay
+from salvit.results.atomic import atomic_write, output_path
 
 Kind = Literal["npy", "png", "overlay"]
 _ENDINGS: dict[Kind, str] = {"npy": ".npy", "png": ".png", "overlay": "_overlay.png"}
@@ -39,7 +40,7 @@ class PredictionWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         unknown = set(kinds) - _ENDINGS.keys()
         if unknown or not kinds:
-            raise ValueError(f'kinds must be of "npy", "png" and "overlay"; got {list(kinds)}')
+            raise InvalidValueError(f'kinds must be of "npy", "png" and "overlay"; got {list(kinds)}')
         self.named = folder
         self.folder = Path(folder or "maps")
         self.kinds = tuple(kinds)

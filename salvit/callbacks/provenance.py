@@ -11,8 +11,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from salvit.files import atomic_write
-from salvit.machine import device_name, machine, versions
+from salvit.results.atomic import atomic_write
+from salvit.results.machine import device_name, machine, versions
 
 
 class Provenance(Callback):

@@ -11,13 +11,14 @@ from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule, SaliencyDataset
 from salvit import results
-from salvit.classical import MODEL, REMEDY, has_classical, spectral_residual
+from salvit.errors import InvalidValueError
 from salvit.metrics import looked_at, update_metrics
 from salvit.metrics.base import columns_of
 from salvit.metrics.profiles import by_profile, split_metrics
 from salvit.modules.saliency import Batch, SaliencyModule
-from salvit.observers import UPPER_BOUND, leave_one_out, of_fixations, update_upper_bound
 from salvit.results import Table
+from salvit.results.classical import MODEL, REMEDY, has_classical, spectral_residual
+from salvit.results.observers import UPPER_BOUND, leave_one_out, of_fixations, update_upper_bound
 
 BASELINES = ("center prior", "random")
 
@@ -28,8 +29,8 @@ class Scores(Callback):
     The center prior is the mean density of the train split; the random map is uniform noise, seeded by the
     image's index; the spectral residual, a classical model, is there where OpenCV's contributed modules are. All are
     scored at each image's native size like the model, under the module's profiles. Where the dataset says whose
-    fixations are whose, a last row says how well people predict people (`salvit.observers`). An image without fixations
-    or with an empty density counts in no column of any row, and the title says how many there are. Written to the log
+    fixations are whose, a last row says how well people predict people (`salvit.results.observers`). An image without
+    fixations or with an empty density counts in no column of any row, and the title says how many there are. Written to the log
     folder: `scores.md`, the table, `per_image.csv`, one row per image and model, empty where an image could not be
     scored, and where images have categories `categories.md`, the model's scores in each; of another profile than
     `exact`, `scores_PROFILE.md` and so on; and `scores.json`, what the tables are of.
@@ -188,7 +189,7 @@ def _sigma(dataset: SaliencyDataset) -> float:
     """Standard deviation in native pixels of the dataset's densities."""
     sigma = getattr(dataset, "sigma", None)
     if sigma is None:
-        raise ValueError(
+        raise InvalidValueError(
             "the dataset says whose fixations are whose, but not the sigma of its densities: give it one, or leave "
             "the row of people out with Scores(held_out=0)"
         )

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from datamodules.base import Size
 from salvit.callbacks.outputs import claim, output_folder, require_finite
-from salvit.files import atomic_write
-from salvit.machine import versions
+from salvit.errors import InvalidValueError
 from salvit.modules.saliency import Batch
-from salvit.postprocessing import FLOOR, PostProcessing, read_fit
 from salvit.report.pictures import grey
+from salvit.results.atomic import atomic_write
+from salvit.results.machine import versions
 from salvit.submission import SubmissionError, check_submission, stimuli_of, write_hdf5
 from salvit.submission.hdf5 import h5py
+from salvit.submission.postprocessing import FLOOR, PostProcessing, read_fit
 from salvit.submission.stimuli import completeness, file_of
 from salvit.vit import weights_hash
 
@@ -31,7 +32,7 @@ class SubmissionWriter(BasePredictionWriter):
     """Writes the submission of a benchmark: densities, pictures and log densities at native size.
 
     Below `folder`, each with the stimulus' name and another ending, in folders apart as benchmarks take one kind:
-    `densities/NAME.npy`, float32, positive, sums to 1 (see `salvit.postprocessing.PostProcessing`);
+    `densities/NAME.npy`, float32, positive, sums to 1 (see `salvit.submission.postprocessing.PostProcessing`);
     `maps/NAME.png`, 8-bit grey, ⌊255 u + 0.5⌋ of the density min-max scaled to u; `log_densities.h5`, the natural
     logarithms of the densities, float32, in a dataset per stimulus under its file name, as pysaliency's HDF5Model
     reads them; and `submission.json`: the post-processing and its fit, the checkpoint, the weights' hash, versions.
@@ -62,7 +63,7 @@ class SubmissionWriter(BasePredictionWriter):
     ) -> None:
         super().__init__(write_interval="batch")
         if picture not in ("png", "jpg"):
-            raise ValueError(f'picture is {picture!r}; expected "png" or "jpg"')
+            raise InvalidValueError(f'picture is {picture!r}; expected "png" or "jpg"')
         if hdf5:
             h5py()
         self.named = folder
@@ -85,7 +86,9 @@ class SubmissionWriter(BasePredictionWriter):
         self.stimuli = stimuli_of(data.dataset("predict"))
         if skipped := getattr(data, "skipped", []):
             names = ", ".join(item.name for item in skipped)
-            raise ValueError(f"a submission needs every image, and {names} cannot be read: replace them")
+            raise InvalidValueError(
+                f"a submission needs every image, and {names} cannot be read: replace them"
+            )
         self.folder = output_folder(trainer, self.named, "submission")
         last = [self.folder / name for name in ("log_densities.h5", "submission.json")]
         maps = [(path, name) for name in self.stimuli for path in self._files(name)]

@@ -38,8 +38,8 @@ def _run(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     done = "no map is done yet"
     try:
+        from salvit.cli.failure import one_clear_error, plain_warnings
         from salvit.explain.run import Run  # heavy, and not needed for help
-        from salvit.failure import one_clear_error, plain_warnings
 
         with plain_warnings(), ExitStack() as closing:
             with one_clear_error(status=2):

@@ -12,7 +12,7 @@ from datamodules.base import CorruptFileError, Size, read_image, to_tensor
 from salvit.explain.inputs import Input
 from salvit.extractors import Extractor
 from salvit.extractors.spelling import file_name
-from salvit.source import code_of
+from salvit.results.source import code_of
 from salvit.vit import ViT
 
 LONGEST_SIDE = 1024

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datamodules.base import list_images, unique_names
+from salvit.errors import MissingFileError
 from salvit.explain.results import GRIDS, MAPS, RECORD, printable
 
 _LONGEST = 255
@@ -56,13 +57,13 @@ def _images_of(path: Path) -> list[tuple[Path, Path]]:
     """Each image with the path that it is named by."""
     if not path.is_dir():
         if not path.exists():
-            raise FileNotFoundError(f"no image or folder {printable(path)}")
+            raise MissingFileError(f"no image or folder {printable(path)}")
         return [(path, Path(path.name))]
     found = list_images(path, recursive=True)
     images = [image for image in found if not _is_result(image)]
     if not images:
         but = ", but what salvit explain has written" if found else ""
-        raise FileNotFoundError(f"no image in the folder {printable(path)}, nor below it{but}")
+        raise MissingFileError(f"no image in the folder {printable(path)}, nor below it{but}")
     return [(image, image.relative_to(path)) for image in images]
 
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from salvit.errors import InvalidValueError
 from salvit.extractors import METHODS, Extractor, parse_method, spell
 from salvit.extractors.choice import supported_methods
 from salvit.extractors.spelling import closest_method
@@ -36,11 +37,11 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
     """
     for name in without:
         if name not in METHODS:
-            raise ValueError(
+            raise InvalidValueError(
                 f'--without: no method "{name}"{closest_method(name)}\nMethods: {", ".join(METHODS)}'
             )
     if without and ALL not in typed:
-        raise ValueError(
+        raise InvalidValueError(
             f"--without {' '.join(without)} leaves out methods of --method all, which was not typed"
         )
     # With options of its own, a method is not also taken with the default ones.
@@ -48,7 +49,7 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
     every = [name for name in METHODS if name not in elsewhere]
     named = [name for text in typed or [DEFAULT] for name in (every if text == ALL else [text])]
     if not named:
-        raise ValueError(f"--without {' '.join(without)} leaves no method")
+        raise InvalidValueError(f"--without {' '.join(without)} leaves no method")
     extractors = [_parse(text) for text in named]
     return {spell(extractor): extractor for extractor in extractors}
 
@@ -78,19 +79,19 @@ def choose_methods(
     if is_default:
         known = ", ".join(supported_methods(vit, size=size)[0])
         others = f"; it is the default method, and others have a meaning for the model: {known}"
-    raise ValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
+    raise InvalidValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
 
 
 def _parse(text: str) -> Extractor:
     name = text.partition(":")[0]
     if name == ALL:
-        raise ValueError(
+        raise InvalidValueError(
             f"{text}: all takes every method with its default options; type options with a method's own name"
         )
     if name not in METHODS and _exists(text):
-        raise ValueError(f'no method "{text}", but a file or folder: put images before --method')
+        raise InvalidValueError(f'no method "{text}", but a file or folder: put images before --method')
     if name not in METHODS and "," in name:
-        raise ValueError(f'no method "{text}"; several methods are separated by spaces')
+        raise InvalidValueError(f'no method "{text}"; several methods are separated by spaces')
     return parse_method(text)
 
 

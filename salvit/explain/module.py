@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from salvit.errors import InvalidValueError, UnavailableError
 from salvit.explain.data import Batch, Photo
 from salvit.vit import ViT, normalize, num_classes
 from salvit.vit.classes import Classes
@@ -79,7 +80,7 @@ class ExplainModule(LightningModule):
             with _enough_memory("the model", len(names)):
                 output = self.vit(images).float().cpu()
             if not output.isfinite().all():
-                raise ValueError(
+                raise InvalidValueError(
                     "the model gives NaN or infinity, so nothing can be explained: are its weights whole?"
                 )
             for name, row in zip(names, output.softmax(dim=-1), strict=True):
@@ -102,7 +103,7 @@ def _enough_memory(what: str, images: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise RuntimeError(
+        raise UnavailableError(
             f"{what} needs more memory than the device has for {images} images at a time: "
             "lower --batch-size, or take --device cpu"
         ) from error

@@ -11,7 +11,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from PIL import Image, PngImagePlugin
 
-from salvit.files import atomic_write
+from salvit.errors import CannotWriteError, InvalidValueError, UnavailableError
+from salvit.results.atomic import atomic_write
 
 GRIDS, MAPS = "grids", "maps"
 TABLE, RECORD = "explain.csv", "explain.json"
@@ -74,18 +75,22 @@ def opened(folder: Path) -> Iterator[None]:
         RuntimeError: if another command is writing to it.
     """
     if printable(folder) != str(folder):
-        raise ValueError(f"the name of the folder --out {printable(folder)} is not UTF-8: take another")
+        raise InvalidValueError(
+            f"the name of the folder --out {printable(folder)} is not UTF-8: take another"
+        )
     for one in (folder, folder / GRIDS, folder / MAPS):
         try:
             one.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             within = "" if one == folder else f"{one} in "
-            raise OSError(f"cannot make the folder {within}--out {folder}: {error.strerror}") from error
+            raise CannotWriteError(
+                f"cannot make the folder {within}--out {folder}: {error.strerror}"
+            ) from error
     try:
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
-        raise RuntimeError(
+        raise UnavailableError(
             f"another run is writing to {folder}: wait until it is done, or take another --out"
         ) from error
 

@@ -22,6 +22,8 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import CorruptFileError
 from salvit import __version__
+from salvit.cli.quiet import quieten
+from salvit.errors import InvalidValueError, UnavailableError
 from salvit.explain.data import Batches, Step, file_hash, make_steps, read_photo
 from salvit.explain.inputs import Input, find_inputs
 from salvit.explain.methods import choose_methods, named_methods
@@ -30,9 +32,8 @@ from salvit.explain.parser import DEFAULT_MODEL
 from salvit.explain.results import MAPS, Results, Row, opened, printable
 from salvit.explain.writer import ExplanationWriter, shown_class
 from salvit.extractors.choice import left_out
-from salvit.machine import device_name, machine, versions
-from salvit.quiet import quieten
-from salvit.source import package_hash
+from salvit.results.machine import device_name, machine, versions
+from salvit.results.source import package_hash
 from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid
 from salvit.vit.classes import classes_of
 
@@ -69,7 +70,7 @@ class Run:
         targets = list(dict.fromkeys(classes.find(text) for text in options.target))
         methods, self.refused = choose_methods(named, vit, size, not options.method)
         if targets and not any(method.class_specific for method in methods.values()):
-            raise ValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
+            raise InvalidValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
         self.steps = make_steps(vit, methods, targets)
         weights = f" with the weights {options.weights}" if options.weights else ""
         model = f"{printable(options.model + weights)}, input {size[0]}×{size[1]}"
@@ -179,9 +180,13 @@ def _load(options: argparse.Namespace) -> ViT:
     except ValueError as error:
         if options.weights is None or options.model != DEFAULT_MODEL:
             raise
-        raise ValueError(f"{error} (the model is {DEFAULT_MODEL} unless --model names another)") from error
+        raise InvalidValueError(
+            f"{error} (the model is {DEFAULT_MODEL} unless --model names another)"
+        ) from error
     if in_channels(vit) != 3:
-        raise ValueError(f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB")
+        raise InvalidValueError(
+            f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB"
+        )
     return vit
 
 
@@ -189,10 +194,10 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError(f'no device "{name}": take auto, cpu, cuda or cuda:N')
+        raise InvalidValueError(f'no device "{name}": take auto, cpu, cuda or cuda:N')
     device, gpus = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise RuntimeError(f'no device "{name}": torch finds {gpus} GPUs; take --device cpu or auto')
+        raise UnavailableError(f'no device "{name}": torch finds {gpus} GPUs; take --device cpu or auto')
     return device
 
 
@@ -206,7 +211,9 @@ def _require_same_settings(results: Results, common: Row, steps: Sequence[Step])
         elif row["code"] != code.get(row["method"], row["code"]):
             what = f"of {row['method']} as it was before its code changed"
         if what:
-            raise ValueError(f"{results.folder} has maps {what}: take another --out, or delete that folder")
+            raise InvalidValueError(
+                f"{results.folder} has maps {what}: take another --out, or delete that folder"
+            )
 
 
 def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
@@ -221,12 +228,14 @@ def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
         name = known.get((str(path), content), name)
         other = of_name.get(name)
         if content and other and other["image_sha256"] != content:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{results.folder} has maps of another image than {path} by the name {name} (of {other['image']}, or "
                 f"as it was before it changed): take another --out, or delete {results.folder / MAPS / name}"
             )
         if name in named:
-            raise ValueError(f"the images {named[name]} and {path} would both be named {name}: rename one")
+            raise InvalidValueError(
+                f"the images {named[name]} and {path} would both be named {name}: rename one"
+            )
         named[name] = path
     return [Input(name, path) for name, path in named.items()]
 

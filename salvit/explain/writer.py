@@ -17,13 +17,14 @@ from rich.progress import (
 )
 from torch import Tensor
 
+from salvit.errors import CannotWriteError
 from salvit.explain.data import Batch, Photo, Step
 from salvit.explain.module import ExplainModule, Explanation
 from salvit.explain.results import GRIDS, MAPS, Results, Row, read_about, write_picture
-from salvit.files import atomic_write
 from salvit.report.grid import PER_ROW, Cell, grid, reflow, thumbnail
 from salvit.report.pictures import overlay, photo, robust
 from salvit.resize import resize_antialiased
+from salvit.results.atomic import atomic_write
 
 
 class ExplanationWriter(Callback):
@@ -205,4 +206,4 @@ def _read(path: Path) -> Image.Image:
         with Image.open(path) as picture:
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:  # whichever Pillow raises for a damaged PNG
-        raise OSError(f"{path} is damaged: delete it, and it is made anew ({error})") from error
+        raise CannotWriteError(f"{path} is damaged: delete it, and it is made anew ({error})") from error

@@ -15,7 +15,7 @@ from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
 from salvit.extractors.gradient import AttentionGradient, GenericAttention
 from salvit.extractors.input_gradient import InputGradient, InputXGradient
 from salvit.extractors.legrad import LeGrad
-from salvit.extractors.lrp import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.norm_rollout import NormRollout
 from salvit.extractors.registry import METHODS, register_entry_points, register_method
 from salvit.extractors.rise import RISE

@@ -9,6 +9,7 @@ from timm.models.vision_transformer import Block
 from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
+from salvit.errors import InvalidValueError
 from salvit.vit import ViT
 
 _PRE_NORM = (Block, beit.Block, EvaBlock, RelPosBlock)
@@ -26,7 +27,7 @@ def require_additions(vit: ViT, what: str) -> None:
     """
     for index, block in enumerate(vit.blocks):
         if problem := _problem(block):
-            raise ValueError(
+            raise InvalidValueError(
                 f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
                 f"block {index} of this {type(vit).__name__} has {problem}"
             )

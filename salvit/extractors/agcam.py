@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.gradients import attention_gradients, class_row_gradients
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, check_rows, rows_of, select_row
-from salvit.gradients import attention_gradients, class_row_gradients
 from salvit.vit import ViT
 
 

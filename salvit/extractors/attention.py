@@ -5,10 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.recording import read_attention
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, check_rows, rows_of
-from salvit.recording import read_attention
 from salvit.vit import ViT, block_indices, num_heads
 
 
@@ -46,9 +47,9 @@ class RawAttention(Extractor):
     ) -> None:
         check_rows(rows)
         if isinstance(block, str) and block != "all":
-            raise ValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
+            raise InvalidValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
         if isinstance(block, list) and not block:
-            raise ValueError("block is an empty list; name at least one block")
+            raise InvalidValueError("block is an empty list; name at least one block")
         self.block = block
         self.rows = rows
         self.per_head = per_head

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_model, check_target, not_finite
 from salvit.options import HasOptions
 from salvit.vit import ViT, num_prefix_tokens, patch_grid
@@ -17,14 +18,14 @@ class Extractor(HasOptions, ABC):
     A subclass stores its options under the names of its `__init__` parameters, implements `_maps`, and `num_channels`
     where it gives several maps, and names in `requires` what the method needs of a model. Extractors hold no tensors,
     so they pickle, and one instance serves any number of models. In `_maps` gradients are off until
-    `salvit.gradients.differentiable` or torch turns them on, images are checked, and `target` is [B] or, for the
-    predicted classes, None; `salvit.gradients.target_logits` takes both.
+    `salvit.extractors.gradients.differentiable` or torch turns them on, images are checked, and `target` is [B] or,
+    for the predicted classes, None; `salvit.extractors.gradients.target_logits` takes both.
 
     A model is as it was before after every call, also after an error or Ctrl-C. Hooks that it has run as they always
     do. One model belongs to one thread at a time: what is extracted in two threads at once may be wrong.
 
     Example:
-        >>> from salvit.gradients import differentiable, outside_graph, target_logits
+        >>> from salvit.extractors.gradients import differentiable, outside_graph, target_logits
         >>> class GradientLength(Extractor):
         ...     class_specific = True
         ...     def _maps(self, vit, images, target):
@@ -111,12 +112,12 @@ class Extractor(HasOptions, ABC):
         promised = (len(images), self.num_channels(vit))
         if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != promised:
             found = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self!r} must give maps [B, K, h, w] with K = num_channels(vit), here [{promised[0]}, "
                 f"{promised[1]}, h, w]; it gave {found}"
             )
         if wrong := not_finite(maps):
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self!r} gives NaN or infinity for images {wrong} of the batch: weights are damaged, or "
                 "activations overflow the model's dtype"
             )
@@ -165,7 +166,7 @@ def patches_to_grid(vit: ViT, images: Tensor, tokens: Tensor) -> Tensor:
     """
     prefix, (height, width) = num_prefix_tokens(vit), patch_grid(vit, images)
     if tokens.shape[-1] != prefix + height * width:
-        raise ValueError(
+        raise InvalidValueError(
             f"{type(vit).__name__} attends over {tokens.shape[-1]} tokens, not over {prefix} prefix tokens "
             f"and a {height}×{width} patch grid; models that drop or merge tokens are not supported"
         )

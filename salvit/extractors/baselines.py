@@ -6,6 +6,7 @@ import math
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor
 from salvit.extractors.registry import register_method
 from salvit.extractors.requirements import check_seed
@@ -82,7 +83,7 @@ class CenterPrior(Extractor):
 
     def __init__(self, sigma: float = 0.25) -> None:
         if not _NARROWEST <= sigma < math.inf:
-            raise ValueError(
+            raise InvalidValueError(
                 f"sigma must be {_NARROWEST} or more, as a share of the image's sides; got {sigma}"
             )
         self.sigma = sigma

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from salvit.errors import InvalidIndexError
 from salvit.extractors import METHODS, Extractor, spell
 from salvit.vit import ViT, patch_grid
 
@@ -39,7 +40,7 @@ def supported_methods(
             if size is not None:
                 extractor.check_grid(vit, patch_grid(vit, size))
         except IndexError as error:
-            raise IndexError(f"{name}: {error}") from error
+            raise InvalidIndexError(f"{name}: {error}") from error
         except (TypeError, ValueError) as error:
             refused[name] = str(error).replace(repr(extractor), "the method")
         else:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.gradients import attention_gradients, differentiable, outside_graph, target_logits
+from salvit.extractors.hooks import hooked
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, check_rows, select_row
-from salvit.gradients import attention_gradients, differentiable, outside_graph, target_logits
-from salvit.hooks import hooked
 from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens
 
 

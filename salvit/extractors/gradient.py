@@ -5,10 +5,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.gradients import attention_gradients
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.gradients import attention_gradients
 from salvit.vit import ViT, block_indices, num_heads
 
 
@@ -56,9 +57,9 @@ class AttentionGradient(AttentionTimesGradient):
     ) -> None:
         check_rows(rows)
         if isinstance(block, str) and block != "mean":
-            raise ValueError(f'block must be an index or "mean"; got {block!r}')
+            raise InvalidValueError(f'block must be an index or "mean"; got {block!r}')
         if per_head and block == "mean":
-            raise ValueError(
+            raise InvalidValueError(
                 "per_head needs a single block: heads of different blocks have nothing in common"
             )
         self.block = block

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor
+from salvit.extractors.gradients import differentiable, outside_graph, target_logits
 from salvit.extractors.registry import register_method
-from salvit.gradients import differentiable, outside_graph, target_logits
 from salvit.vit import ViT
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.gradients import differentiable, outside_graph, target_logits
+from salvit.extractors.hooks import hooked, outputs_of
+from salvit.extractors.recording import record
 from salvit.extractors.registry import register_method
-from salvit.gradients import differentiable, outside_graph, target_logits
-from salvit.hooks import hooked, outputs_of
-from salvit.recording import record
 from salvit.vit import ViT
 
 

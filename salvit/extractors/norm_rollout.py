@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from salvit.extractors.additions import added
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.hooks import inputs_of
+from salvit.extractors.recording import record
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.hooks import inputs_of
-from salvit.recording import record
 from salvit.vit import ViT, block_indices, fused_attention
 
 

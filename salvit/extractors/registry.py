@@ -5,6 +5,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
+from salvit.errors import InvalidValueError
+
 if TYPE_CHECKING:
     from salvit.extractors.base import Extractor
 
@@ -35,12 +37,14 @@ def register_method(name: str) -> Callable[[Method], Method]:
         ValueError: the method name "rollout" belongs to salvit.extractors.rollout.Rollout
     """
     if not name.isidentifier():
-        raise ValueError(f'a method name has letters, digits and underscores only; got "{name}"')
+        raise InvalidValueError(f'a method name has letters, digits and underscores only; got "{name}"')
 
     def register(kind: Method) -> Method:
         known = METHODS.setdefault(name, kind)
         if known is not kind:
-            raise ValueError(f'the method name "{name}" belongs to {known.__module__}.{known.__qualname__}')
+            raise InvalidValueError(
+                f'the method name "{name}" belongs to {known.__module__}.{known.__qualname__}'
+            )
         return kind
 
     return register

@@ -7,6 +7,7 @@ import torch
 from timm.layers import PatchEmbed
 from torch import Tensor, nn
 
+from salvit.errors import InvalidTypeError, InvalidValueError
 from salvit.extractors.additions import require_additions
 from salvit.vit import (
     ViT,
@@ -49,11 +50,11 @@ def check_model(extractor: Any, vit: ViT) -> None:
 
 def _classifier(vit: ViT, what: str) -> None:
     if num_classes(vit) < 1:
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} explains a class, and the model has no classifier head: load weights that have one"
         )
     if not vit.global_pool and reads_out_as_timm(vit):
-        raise ValueError(
+        raise InvalidValueError(
             f'{what} explains a class, and the model classifies every token by itself (global_pool=""): load it with '
             "another"
         )
@@ -61,7 +62,7 @@ def _classifier(vit: ViT, what: str) -> None:
 
 def _two_classes(vit: ViT, what: str) -> None:
     if num_classes(vit) == 1:
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} asks how probable the class is, and of a model's only class that is always 1: use a method that "
             "follows the logit"
         )
@@ -69,11 +70,11 @@ def _two_classes(vit: ViT, what: str) -> None:
 
 def _class_row(vit: ViT, what: str, read: bool) -> None:
     if not has_class_token(vit):
-        raise ValueError(
+        raise InvalidValueError(
             f'{what} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
         )
     if read and not reads_class_token(vit):
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} follows the class token's row, and this {type(vit).__name__} does not classify from its class "
             f'token (global_pool="{vit.global_pool}"): use rows="auto"'
         )
@@ -81,7 +82,7 @@ def _class_row(vit: ViT, what: str, read: bool) -> None:
 
 def _gradients(vit: ViT, what: str) -> None:
     if getattr(vit, "grad_checkpointing", False):
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} needs the model's forward pass only once, and gradient checkpointing repeats it: call "
             "vit.set_grad_checkpointing(False) first"
         )
@@ -91,7 +92,7 @@ def _float_weights(vit: ViT, what: str) -> None:
     dtypes = {parameter.dtype for parameter in vit.parameters()}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         found = " and ".join(sorted(map(str, dtypes)))
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} needs float32 or float64 weights, and this model's are {found}: call vit.float()"
         )
 
@@ -99,7 +100,7 @@ def _float_weights(vit: ViT, what: str) -> None:
 def _pixel_rule(vit: ViT, what: str) -> None:
     embed: Any = getattr(vit, "patch_embed", getattr(vit, "embeds", None))
     if type(embed) is not PatchEmbed or type(embed.proj) is not nn.Conv2d or embed.dynamic_img_pad:
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} has no relevance rule for this model's patch embedding ({type(embed).__name__}): it covers "
             "timm's PatchEmbed, one convolution without padding"
         )
@@ -129,24 +130,28 @@ def check_images(vit: ViT, images: Tensor) -> None:
     """
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"images must be a float tensor, normalised for the model; got {kind}")
+        raise InvalidTypeError(f"images must be a float tensor, normalised for the model; got {kind}")
     channels = in_channels(vit)
     if images.ndim != 4 or images.shape[1] != channels or not len(images):
-        raise ValueError(f"images must have shape [B, {channels}, H, W] with B ≥ 1; got {list(images.shape)}")
+        raise InvalidValueError(
+            f"images must have shape [B, {channels}, H, W] with B ≥ 1; got {list(images.shape)}"
+        )
     weight = next(vit.parameters())
     if images.device != weight.device:
-        raise ValueError(
+        raise InvalidValueError(
             f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
         )
     if images.is_meta:
-        raise ValueError(
+        raise InvalidValueError(
             "model and images are on the meta device, where nothing is computed: move them and the model"
         )
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
-        raise ValueError(f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast")
+        raise InvalidValueError(
+            f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast"
+        )
     patch_grid(vit, images)
     if wrong := not_finite(images):
-        raise ValueError(f"images {wrong} of the batch contain NaN or infinity")
+        raise InvalidValueError(f"images {wrong} of the batch contain NaN or infinity")
 
 
 def not_finite(batch: Tensor) -> list[int]:
@@ -178,24 +183,28 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     if target is None:
         return None
     if num_classes(vit) < 1:
-        raise ValueError(f"target is {target!r}, and the model has no classifier head: leave target out")
+        raise InvalidValueError(
+            f"target is {target!r}, and the model has no classifier head: leave target out"
+        )
     try:
         classes = torch.as_tensor(target, device=target.device if isinstance(target, Tensor) else "cpu")
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
+        raise InvalidValueError(
             f"target must be None, a class index or [B] integers; got {target!r} "
             "(`salvit explain --target` takes names)"
         ) from None
     if classes.dtype.is_floating_point or classes.dtype.is_complex or classes.dtype == torch.bool:
-        raise ValueError(f"target must be a class index or a [B] tensor of integers; got {classes.dtype}")
+        raise InvalidValueError(
+            f"target must be a class index or a [B] tensor of integers; got {classes.dtype}"
+        )
     if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):
-        raise ValueError(
+        raise InvalidValueError(
             f"target must be one class or one per image, [{len(images)}]; got {list(classes.shape)}"
         )
     classes = classes.long().expand(len(images))
     outside = classes[(classes < 0) | (classes >= num_classes(vit))]
     if len(outside):
-        raise ValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
+        raise InvalidValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
     # Only now, so that what comes from the host is checked without waiting for a GPU.
     return classes.to(images.device)
 
@@ -210,4 +219,4 @@ def check_seed(seed: int) -> None:
         ValueError: if it is negative, or has more than 63 bits.
     """
     if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")
+        raise InvalidValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")

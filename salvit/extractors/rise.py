@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor
 from salvit.extractors.registry import register_method
 from salvit.extractors.requirements import check_seed
@@ -52,11 +53,11 @@ class RISE(Extractor):
         seed: int = 0,
     ) -> None:
         if min(masks, cells, batch_size) < 1:
-            raise ValueError(
+            raise InvalidValueError(
                 f"masks, cells and batch_size must be at least 1; got {masks}, {cells}, {batch_size}"
             )
         if not 0 < probability < 1:
-            raise ValueError(f"probability must be between 0 and 1; got {probability}")
+            raise InvalidValueError(f"probability must be between 0 and 1; got {probability}")
         check_seed(seed)
         self.masks = masks
         self.cells = cells

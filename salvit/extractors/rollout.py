@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.recording import record
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.recording import record
 from salvit.vit import ViT, block_indices, num_heads
 
 

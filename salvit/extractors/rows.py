@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.vit import ViT, num_prefix_tokens, tokens_read
 
 Rows = Literal["auto", "class", "all"]
@@ -22,7 +23,7 @@ def check_rows(rows: str) -> None:
         ValueError: if it is something else.
     """
     if rows not in ("auto", "class", "all"):
-        raise ValueError(f'rows must be "auto", "class" or "all"; got {rows!r}')
+        raise InvalidValueError(f'rows must be "auto", "class" or "all"; got {rows!r}')
 
 
 def rows_of(vit: ViT, rows: Rows) -> slice:

@@ -6,11 +6,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from salvit.cp import cp_als
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.cp import cp_als
+from salvit.extractors.recording import read_attention
 from salvit.extractors.registry import register_method
 from salvit.extractors.requirements import check_seed
-from salvit.recording import read_attention
 from salvit.vit import ViT, num_heads, num_prefix_tokens
 
 
@@ -31,8 +32,8 @@ class SalientAttention(Extractor):
     Modes may cancel: fitted freely and not orthogonal, they grow with their number until the heaviest weighs more than
     the attention itself, and many fits end at `max_iter`. Which positions a fit chooses, and even more its
     components, then depends on `seed`, `init` and `tol`, and now and then on rounding, which differs between
-    batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures). `salvit.cp.cp_als` returns
-    each fit's error and number of sweeps.
+    batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures). `salvit.extractors.cp.cp_als`
+    returns each fit's error and number of sweeps.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
     section 4. It says neither how heads are combined nor that positions are distinct; both are read plainly.
@@ -42,7 +43,7 @@ class SalientAttention(Extractor):
         rank: number of modes fitted; k by default.
         select: "locations" or "components".
         block: block index, negative ones counting from the last.
-        init: start of the fit, "svd" or "random"; see `salvit.cp.cp_als`.
+        init: start of the fit, "svd" or "random"; see `salvit.extractors.cp.cp_als`.
         seed: of the random columns the fit starts from.
         max_iter: largest number of sweeps of the fit.
         tol: relative decrease of the error per sweep at which the fit stops.
@@ -72,9 +73,11 @@ class SalientAttention(Extractor):
         tol: float = 3e-4,
     ) -> None:
         if select not in ("locations", "components"):
-            raise ValueError(f'select must be "locations" or "components"; got {select!r}')
+            raise InvalidValueError(f'select must be "locations" or "components"; got {select!r}')
         if not 1 <= k <= (k if rank is None else rank):
-            raise ValueError(f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}")
+            raise InvalidValueError(
+                f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}"
+            )
         check_seed(seed)
         self.k = k
         self.rank = rank
@@ -99,7 +102,7 @@ class SalientAttention(Extractor):
         heads = num_heads(vit, self.block)
         most = math.prod(sorted((heads, rows * columns, rows, columns))[:-1])
         if (asked := self.rank or self.k) > most:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{self!r} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
                 f"{heads} heads have at most {most}: lower k or take larger images"
             )

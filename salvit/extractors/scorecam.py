@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.hooks import inputs_of
 from salvit.extractors.registry import register_method
-from salvit.hooks import inputs_of
 from salvit.vit import ViT, attention_modules
 
 _ROUNDING = 64
@@ -48,7 +49,9 @@ class ScoreCAM(Extractor):
 
     def __init__(self, block: int = -1, channels: int | None = None, batch_size: int = 64) -> None:
         if batch_size < 1 or (channels is not None and channels < 1):
-            raise ValueError(f"channels and batch_size must be at least 1; got {channels}, {batch_size}")
+            raise InvalidValueError(
+                f"channels and batch_size must be at least 1; got {channels}, {batch_size}"
+            )
         self.block = block
         self.channels = channels
         self.batch_size = batch_size

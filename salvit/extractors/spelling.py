@@ -12,6 +12,7 @@ from urllib.parse import quote
 from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import register_type
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor
 from salvit.extractors.registry import METHODS
 
@@ -45,26 +46,26 @@ def parse_method(method: str | Extractor, **options: Any) -> Extractor:
     if isinstance(method, Extractor) and not options:
         return method
     if not isinstance(method, str):
-        raise ValueError(
+        raise InvalidValueError(
             f'a method is text such as "rollout:rows=all", or an extractor without options; got {method!r}'
         )
     name, colon, text = method.partition(":")
     typed = [_option(method, part) for part in re.split(r",(?![^\[]*\])", text)] if colon else []
     names = [option for option, _ in typed] + list(options)
     if twice := [option for option in names if names.count(option) > 1]:
-        raise ValueError(f"{method} has the option {twice[0]} twice")
+        raise InvalidValueError(f"{method} has the option {twice[0]} twice")
     kind = _find(name)
     known = inspect.signature(kind).parameters
     for option in names:
         if option not in known:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{method}: {name} has no option {option}{_hint(option, known)}; its options: "
                 f"{', '.join(known) or 'none'}"
             )
     try:
         return kind(**{option: _checked(kind, option, value) for option, value in [*typed, *options.items()]})
     except ValueError as error:
-        raise ValueError(f"{method}: {error}") from error
+        raise InvalidValueError(f"{method}: {error}") from error
 
 
 def spell(extractor: Extractor) -> str:
@@ -105,17 +106,19 @@ def _find(name: str) -> type[Extractor]:
     if name in METHODS:
         return METHODS[name]
     if not re.fullmatch(r"\w+(\.\w+)+", name):
-        raise ValueError(f'no method "{name}"{closest_method(name)}\nMethods: {", ".join(METHODS)}')
+        raise InvalidValueError(f'no method "{name}"{closest_method(name)}\nMethods: {", ".join(METHODS)}')
     try:
         kind = locate(name)
     except ErrorDuringImport as error:
-        raise ValueError(f'method "{name}": {error}') from error
+        raise InvalidValueError(f'method "{name}": {error}') from error
     if kind is None:
-        raise ValueError(
+        raise InvalidValueError(
             f'method "{name}": there is no such class in the current folder or among the packages'
         )
     if not (isinstance(kind, type) and issubclass(kind, Extractor)) or inspect.isabstract(kind):
-        raise ValueError(f'method "{name}" is not a class of salvit.extractors.Extractor that can be made')
+        raise InvalidValueError(
+            f'method "{name}" is not a class of salvit.extractors.Extractor that can be made'
+        )
     return kind
 
 
@@ -127,7 +130,7 @@ def _hint(name: str, known: Any) -> str:
 def _option(method: str, part: str) -> tuple[str, str]:
     option, equals, value = (piece.strip() for piece in part.partition("="))
     if not (option and equals and value):
-        raise ValueError(
+        raise InvalidValueError(
             f"{method} should be NAME:OPTION=VALUE,OPTION=VALUE, and {part!r} is no OPTION=VALUE; several methods "
             "are separated by spaces"
         )
@@ -150,7 +153,7 @@ def _checked(kind: type[Extractor], option: str, value: object) -> Any:
         return parser.parse_object({option: value})[option]
     except ArgumentError as error:
         given = value if isinstance(value, str) else repr(value)
-        raise ValueError(f"{option} should be {_expected(annotation)}; got {given}") from error
+        raise InvalidValueError(f"{option} should be {_expected(annotation)}; got {given}") from error
 
 
 def _expected(annotation: Any) -> str:
@@ -167,7 +170,7 @@ def _expected(annotation: Any) -> str:
 def _readable(text: object) -> str:
     """The text, if it is a method."""
     if not isinstance(text, str):
-        raise ValueError("a method is text, such as rollout:rows=all")
+        raise InvalidValueError("a method is text, such as rollout:rows=all")
     parse_method(text)
     return text
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from salvit.extractors.additions import added
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.gradient import AttentionTimesGradient
+from salvit.extractors.gradients import differentiable, outside_graph, target_logits
+from salvit.extractors.hooks import inputs_of
+from salvit.extractors.recording import record
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.gradients import differentiable, outside_graph, target_logits
-from salvit.hooks import inputs_of
-from salvit.recording import record
 from salvit.vit import ViT, fused_attention
 
 

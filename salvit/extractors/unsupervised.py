@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.recording import read_attention
 from salvit.extractors.registry import register_method
 from salvit.extractors.rows import Rows, check_rows, rows_of
-from salvit.recording import read_attention
 from salvit.vit import ViT
 
 
@@ -44,9 +45,9 @@ class UnsupervisedMap(Extractor):
     def __init__(self, mass: float = 0.9, sigma: float = 1.0, block: int = -1, rows: Rows = "auto") -> None:
         check_rows(rows)
         if not 0 < mass <= 1:
-            raise ValueError(f"mass must be in (0, 1]; got {mass}")
+            raise InvalidValueError(f"mass must be in (0, 1]; got {mass}")
         if not 0 < sigma < math.inf:
-            raise ValueError(f"sigma must be positive and finite, in patches; got {sigma}")
+            raise InvalidValueError(f"sigma must be positive and finite, in patches; got {sigma}")
         self.mass = mass
         self.sigma = sigma
         self.block = block

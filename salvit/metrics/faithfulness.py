@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import Case, ImageMetric, mean
 from salvit.metrics.functional.fills import Fill
@@ -41,7 +42,7 @@ class CurvePair(ImageMetric):
             ValueError: The shapes are not both [B, F].
         """
         if first.ndim != 2 or first.shape[1] != self.steps or first.shape != second.shape:
-            raise ValueError(
+            raise InvalidValueError(
                 f"the curves have shapes {tuple(first.shape)} and {tuple(second.shape)}; expected both "
                 f"[B, {self.steps}]: pass steps=number of fractions to {type(self).__name__}"
             )

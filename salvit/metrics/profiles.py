@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd
 from salvit.metrics.base import SaliencyMetric, scored_images
 from salvit.metrics.functional.other_images import OtherImages
@@ -68,9 +69,9 @@ def saliency_metrics(
     if profile == "mit":
         return _named({"": _mit(others, seed)}, prefix)
     if profile != "tuebingen":
-        raise ValueError(f"there is no profile {profile!r}; expected one of {', '.join(PROFILES)}")
+        raise InvalidValueError(f"there is no profile {profile!r}; expected one of {', '.join(PROFILES)}")
     if baseline is None:
-        raise ValueError(
+        raise InvalidValueError(
             "profile tuebingen has the information gain over a baseline; expected baseline=[H, W], such as the mean "
             "density of the training set (SaliencyDataModule.center_prior)"
         )
@@ -94,7 +95,7 @@ def check_profiles(profile: Profile | Sequence[Profile]) -> tuple[Profile, ...]:
     """
     profiles = [profile] if isinstance(profile, str) else list(profile)
     if not profiles or set(profiles) - set(PROFILES):
-        raise ValueError(f"profile is {profile!r}; expected one or several of {', '.join(PROFILES)}")
+        raise InvalidValueError(f"profile is {profile!r}; expected one or several of {', '.join(PROFILES)}")
     return tuple(dict.fromkeys(profiles))
 
 
@@ -169,7 +170,7 @@ def by_profile(metrics: MetricCollection) -> dict[str, list[SaliencyMetric]]:
 
 def _mit(others: OtherImages | None, seed: int) -> list[SaliencyMetric]:
     if others is None:
-        raise ValueError(
+        raise InvalidValueError(
             "profile mit draws fixations of other images; expected others=OtherImages(fixations, sizes) of all of them"
         )
     has_pot = find_spec("ot") is not None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import AreaUnderCurve, concatenated
 from salvit.metrics.functional.counts import check_pool
@@ -76,7 +77,7 @@ class ShuffledAUC(AreaUnderCurve):
         """
         if self.pool is None:
             if own is not None:
-                raise ValueError(
+                raise InvalidValueError(
                     "own is for fixations of single observers, which need a pool: ShuffledAUC(pool)"
                 )
             self._keep(pred, fixations)

@@ -11,8 +11,9 @@ from lightning.pytorch import LightningModule
 from natsort import natsorted
 from torch import Tensor
 
+from salvit.errors import InvalidValueError, MissingFileError
 from salvit.extractors import Extractor
-from salvit.losses import SaliencyLoss
+from salvit.modules.losses import SaliencyLoss
 from salvit.vit.checkpoints import why_unreadable
 
 Description = dict[str, Any]
@@ -37,11 +38,11 @@ def find_checkpoint(which: Which, folder: Path) -> Path:
         if found is not None:
             return found
     if which == "best":
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no best checkpoint under {folder}: a fit leaves one if its config has a ModelCheckpoint with `monitor`; "
             "`last` takes the last epoch"
         )
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"no checkpoint last.ckpt under {folder}: `salvit fit` leaves one in version_N/checkpoints"
     )
 
@@ -75,7 +76,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: if it is damaged, holds more than tensors and plain values, or is something else.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no checkpoint {path}: --ckpt_path takes `last`, `best`, or a file on this machine that `salvit fit` "
             "has written"
         )
@@ -83,9 +84,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises RuntimeError, UnpicklingError, EOFError, struct.error, KeyError and more on damaged files.
     except Exception as error:
-        raise ValueError(f"cannot read the checkpoint {path}: {why_unreadable(Path(path), error)}") from error
+        raise InvalidValueError(
+            f"cannot read the checkpoint {path}: {why_unreadable(Path(path), error)}"
+        ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise ValueError(
+        raise InvalidValueError(
             f"{path} is no Lightning checkpoint: --ckpt_path takes a file that `salvit fit` has written"
         )
     return content
@@ -170,14 +173,14 @@ def check_same_model(stored: Description | None, present: Description) -> None:
         ValueError: if there is no description or they differ; the message names each difference and the remedy.
     """
     if stored is None:
-        raise ValueError("the checkpoint was not written by salvit's modules: it describes no model")
+        raise InvalidValueError("the checkpoint was not written by salvit's modules: it describes no model")
     differences = [
         f"  {key}: the checkpoint has {stored.get(key)}, this run has {present[key]}"
         for key in present
         if key not in _NOT_COMPARED and stored.get(key) != present[key]
     ]
     if differences:
-        raise ValueError(
+        raise InvalidValueError(
             f"the checkpoint belongs to another model (backbone {stored.get('vit')!r}; here {present['vit']!r}):\n"
             + "\n".join(differences)
             + "\nLeave the model out of options and configs: it is taken from the checkpoint."
@@ -202,7 +205,7 @@ def load_described(
     stored = content.get("salvit")
     if stored is None or stored["class_path"] != public_path(kind):
         described = "no model" if stored is None else f"a {stored['class_path']}"
-        raise ValueError(f"{path} describes {described}, not a {public_path(kind)}")
+        raise InvalidValueError(f"{path} describes {described}, not a {public_path(kind)}")
     arguments = dict(stored["init_args"])
     for name, base in (("extractor", Extractor), ("loss", SaliencyLoss)):
         if name in arguments:
@@ -216,7 +219,9 @@ def load_described(
 def _made(described: Description, base: type) -> Any:
     kind = locate(described["class_path"])
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        raise ValueError(f"the checkpoint names {described['class_path']}, which is no {base.__name__}")
+        raise InvalidValueError(
+            f"the checkpoint names {described['class_path']}, which is no {base.__name__}"
+        )
     return kind(**described["init_args"])
 
 

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from datamodules.base import SaliencyDataModule
 from salvit import __version__
+from salvit.errors import InvalidValueError
 from salvit.extractors import Extractor, parse_method, spell
 from salvit.extractors.choice import left_out, supported_methods
 from salvit.extractors.spelling import Spelling
 from salvit.metrics import Case, ImageMetric, SaliencyMetric, default_scores, looked_at
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.modules.naming import backbone_name
+from salvit.results.source import code_of, package_hash
 from salvit.results.store import Record, Store
-from salvit.source import code_of, package_hash
 from salvit.vit import describe_vit, load_vit, normalize, num_classes
 
 Batch = dict[str, Any]
@@ -71,7 +72,7 @@ class ExplanationModule(LightningModule):
     ) -> None:
         super().__init__()
         if target not in ("label", "predicted"):
-            raise ValueError(f'target must be "label" or "predicted"; got {target!r}')
+            raise InvalidValueError(f'target must be "label" or "predicted"; got {target!r}')
         self.model_name = backbone_name(vit, weights, pretrained)
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
         self.methods = self._methods(extractors)
@@ -104,7 +105,7 @@ class ExplanationModule(LightningModule):
         self._active = [score for score in self.scores if self._can_score(score, sample)]
         if not self._active:
             asked = ", ".join(sorted({key for score in self.scores for key in score.keys}))
-            raise ValueError(
+            raise InvalidValueError(
                 f"nothing to score: none of the scores can do with a dataset that has {', '.join(sample)} "
                 f"(they ask for {asked or 'a classifier'})"
             )
@@ -192,18 +193,18 @@ class ExplanationModule(LightningModule):
     def _methods(self, extractors: Sequence[Extractor | str] | None) -> dict[str, Extractor]:
         named = None if extractors is None else [parse_method(method) for method in extractors]
         if named is not None and len({spell(extractor) for extractor in named}) < max(1, len(named)):
-            raise ValueError(f"extractors must be different methods, at least one; got {extractors}")
+            raise InvalidValueError(f"extractors must be different methods, at least one; got {extractors}")
         methods, refused = supported_methods(self.vit, named)
         for line in left_out(refused, len(methods) + len(refused)):
             if not methods:
-                raise ValueError(line)
+                raise InvalidValueError(line)
             rank_zero_info(line)
         return methods
 
     def _check_classes(self, data: SaliencyDataModule, sample: Mapping[str, Any]) -> None:
         names = getattr(data, "class_names", None)
         if "label" in sample and names is not None and 0 < num_classes(self.vit) != len(names):
-            raise ValueError(
+            raise InvalidValueError(
                 f"the model knows {num_classes(self.vit)} classes and {type(data).__name__} has {len(names)}: "
                 "fine-tune a head first (experiments/agcam/*_head.yaml) and name its file with --model.vit"
             )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from datamodules.base import Size, as_rgb, to_tensor
+from salvit.errors import InvalidValueError
 from salvit.metrics import at_native_size
 from salvit.modules.checkpoint import read_checkpoint
 from salvit.modules.saliency import SaliencyModule
@@ -55,7 +56,9 @@ class FittedSaliency:
         if not isinstance(images, Tensor):
             return [self(image) for image in images]
         if images.ndim not in (3, 4) or images.shape[-3] != 3:
-            raise ValueError(f"a tensor of images is [3, H, W] or [B, 3, H, W]; got {list(images.shape)}")
+            raise InvalidValueError(
+                f"a tensor of images is [3, H, W] or [B, 3, H, W]; got {list(images.shape)}"
+            )
         batch = images.float().reshape(-1, *images.shape[-3:])
         maps = self._maps(resize_antialiased(batch, self.image_size), (images.shape[-2], images.shape[-1]))
         return maps if images.ndim == 4 else maps[0]

@@ -10,10 +10,8 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
-from salvit.decoder import SaliencyDecoder
 from salvit.extractors import Extractor, RawAttention, parse_method, spell
 from salvit.extractors.spelling import Spelling
-from salvit.losses import SaliencyLoss
 from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.metrics.profiles import check_profiles, split_metrics
 from salvit.modules.checkpoint import (
@@ -26,6 +24,8 @@ from salvit.modules.checkpoint import (
     stored_path,
     without_backbone,
 )
+from salvit.modules.decoder import SaliencyDecoder
+from salvit.modules.losses import SaliencyLoss
 from salvit.modules.map_cache import MapCache
 from salvit.modules.naming import backbone_name
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay

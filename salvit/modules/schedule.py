@@ -12,6 +12,8 @@ from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from salvit.errors import InvalidValueError
+
 
 class WarmupCosine(LambdaLR):
     """A linear rise to the peak learning rate, then a cosine to 0; one step per batch.
@@ -63,10 +65,12 @@ def adamw_with_warmup(
         ValueError: if the training has no end, or the warm-up is negative.
     """
     if warmup_epochs < 0:
-        raise ValueError(f"warmup_epochs={warmup_epochs} must not be negative")
+        raise InvalidValueError(f"warmup_epochs={warmup_epochs} must not be negative")
     trainer.fit_loop.setup_data()  # before it the number of batches is unknown
     if math.isinf(trainer.estimated_stepping_batches):
-        raise ValueError("the learning rate falls to 0 at the end of training: set max_epochs or max_steps")
+        raise InvalidValueError(
+            "the learning rate falls to 0 at the end of training: set max_epochs or max_steps"
+        )
     steps = int(trainer.estimated_stepping_batches)
     steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     warmup = round(warmup_epochs * steps_per_epoch)

@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from salvit.errors import InvalidValueError
 from salvit.metrics import saliency_metrics
 from salvit.metrics.base import columns_of
 
@@ -52,7 +53,7 @@ def draw_curves(histories: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
     """
     names = sorted({name for history in histories.values() for name in history}, key=_order)
     if not names:
-        raise ValueError("there are no curves to draw: no run logged anything under train/ or val/")
+        raise InvalidValueError("there are no curves to draw: no run logged anything under train/ or val/")
     rows = math.ceil(len(names) / _PER_ROW)
     columns = min(len(names), _PER_ROW)
     layout = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.06)

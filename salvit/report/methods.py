@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import torch
 
+from salvit.errors import InvalidValueError
 from salvit.extractors import METHODS
 from salvit.extractors.base import Extractor
-from salvit.files import atomic_write
+from salvit.results.atomic import atomic_write
 from salvit.vit import ViT, load_vit
 
 
@@ -247,7 +248,7 @@ def _why_not(architecture: str) -> str:
         load_vit(architecture, pretrained=False)
     except ValueError as error:
         return str(error).partition("not a plain ViT: ")[2].partition("; take one")[0]
-    raise ValueError(f"{architecture} is a plain ViT: take it out of REFUSED")
+    raise InvalidValueError(f"{architecture} is a plain ViT: take it out of REFUSED")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from salvit import results
-from salvit.observers import UPPER_BOUND
 from salvit.report.curves import draw_curves, read_history
 from salvit.report.pictures import panel
 from salvit.report.runs import Run, find_runs
 from salvit.report.tables import read_tables
 from salvit.results import Table
+from salvit.results.observers import UPPER_BOUND
 
 MEANINGS = {
     "CC": "linear correlation with the density of fixations, −1 … 1",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.resize import resize_antialiased
 
 COLORMAP = "inferno"
@@ -87,7 +88,9 @@ def panel(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], height: 
         ValueError: if there is no row, or one of another length.
     """
     if not rows or any(len(one) != len(labels) for one in rows):
-        raise ValueError(f"a panel needs rows of {len(labels)} pictures; got {[len(one) for one in rows]}")
+        raise InvalidValueError(
+            f"a panel needs rows of {len(labels)} pictures; got {[len(one) for one in rows]}"
+        )
     strips = [row(one, height) for one in rows]
     canvas = Image.new(
         "RGB",

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from natsort import natsort_key
 
+from salvit.errors import MissingFileError
+
 _SAY_NOTHING = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
 """Options that make no other model; what begins with them is no name."""
 
@@ -63,7 +65,7 @@ def find_runs(root: Path) -> list[Run]:
     """
     runs = sorted((_read(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
     if not runs:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
             "into the folder of their first logger"
         )

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from salvit.observers import UPPER_BOUND
 from salvit.report.runs import Run
 from salvit.results import Table, describe, title
+from salvit.results.observers import UPPER_BOUND
 
 
 class _Scored(NamedTuple):

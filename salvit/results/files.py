@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from salvit.files import atomic_write
+from salvit.results.atomic import atomic_write
 
 Content: TypeAlias = str | bytes | dict[str, Any] | pd.DataFrame | Figure | Image.Image
 

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from scipy.special import logsumexp
 
 from datamodules.base import Size
+from salvit.errors import InvalidValueError
 from salvit.submission.hdf5 import h5py
 from salvit.submission.stimuli import file_of
 
@@ -94,7 +95,7 @@ def _read_floats(path: Path) -> np.ndarray[Any, Any]:
 def _read_picture(path: Path) -> np.ndarray[Any, Any]:
     with Image.open(path) as picture:
         if picture.mode != "L":
-            raise ValueError(f"its pixels are {picture.mode}, not 8-bit grey")
+            raise InvalidValueError(f"its pixels are {picture.mode}, not 8-bit grey")
         return np.asarray(picture)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from salvit.errors import InvalidValueError, MissingExtraError
+
 REMEDY = "log densities need h5py: pip install 'salvit[export]', or leave them out with SubmissionWriter(hdf5=False)"
 
 
@@ -21,7 +23,7 @@ def h5py() -> Any:
     try:
         return import_module("h5py")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(REMEDY, name="h5py") from error
+        raise MissingExtraError(REMEDY, name="h5py") from error
 
 
 def log_density(density: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
@@ -42,7 +44,9 @@ def log_density(density: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """
     values = density.astype(np.float64)
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise ValueError("a density has values that are not positive and finite: its logarithm is none")
+        raise InvalidValueError(
+            "a density has values that are not positive and finite: its logarithm is none"
+        )
     return np.log(values / values.sum()).astype(np.float32)
 
 
@@ -66,6 +70,6 @@ def write_hdf5(path: Path, densities: Iterable[tuple[str, NDArray[np.floating[An
                 try:
                     logs = log_density(density)
                 except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
+                    raise InvalidValueError(f"{name}: {error}") from error
                 file.create_dataset(name, data=logs, compression="gzip", compression_opts=1, shuffle=True)
         part.replace(path)

@@ -5,7 +5,8 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from datamodules.base import SaliencyDataModule, SaliencyDataset, Size, StimulusDataset
-from salvit.files import output_path
+from salvit.errors import InvalidValueError
+from salvit.results.atomic import output_path
 
 
 def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
@@ -24,12 +25,14 @@ def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
         ValueError: if the stimuli are no files, or two of them would have maps of the same name.
     """
     if not isinstance(dataset, StimulusDataset) or not len(dataset):
-        raise ValueError("a submission is for image files, and this dataset has none: use a dataset on disk")
+        raise InvalidValueError(
+            "a submission is for image files, and this dataset has none: use a dataset on disk"
+        )
     paths = [stimulus.image for stimulus in dataset.stimuli]
     names = [_below(path, _common_folder(paths)) for path in paths]
     counts = Counter(_stem(name).casefold() for name in names)
     if same := [name for name in names if counts[_stem(name).casefold()] > 1]:
-        raise ValueError(
+        raise InvalidValueError(
             f"the maps of {', '.join(same)} would have the same name without the ending: rename all but one"
         )
     return {name: dataset.size(index) for index, name in enumerate(names)}

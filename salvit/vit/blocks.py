@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from salvit.errors import InvalidIndexError, InvalidTypeError, InvalidValueError
 from salvit.vit.plain import ViT
 
 
@@ -44,9 +45,11 @@ def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
     indices = list(blocks)
     for block in indices:
         if not isinstance(block, int) or isinstance(block, bool):
-            raise TypeError(f"a block is an integer, negative ones counting from the last; got {block!r}")
+            raise InvalidTypeError(
+                f"a block is an integer, negative ones counting from the last; got {block!r}"
+            )
         if not -depth <= block < depth:
-            raise IndexError(
+            raise InvalidIndexError(
                 f"there is no block {block}: the model has {depth} blocks, 0 … {depth - 1} or -{depth} … -1"
             )
     return [block % depth for block in indices]
@@ -78,7 +81,7 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
     """
     [index] = block_indices(vit, [block])
     if not attention_modules(vit, index):
-        raise ValueError(
+        raise InvalidValueError(
             f"{what} needs timm's attention, and block {index} of this {type(vit).__name__} "
             f"({type(vit.blocks[index]).__name__}) has none"
         )
@@ -98,7 +101,7 @@ def require_attention_maps(vit: ViT, what: str) -> None:
         require_attention(vit, block, what)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
         if any(hasattr(module, "lambda_init") for module in attention_modules(vit, block)):
-            raise ValueError(
+            raise InvalidValueError(
                 f"{what} needs attention maps, and block {block} of this {type(vit).__name__} subtracts one map "
                 "from another (differential attention), neither of which is the block's"
             )

@@ -12,6 +12,8 @@ from timm.models import clean_state_dict, load_state_dict
 from torch import Tensor, nn
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
+from salvit.errors import InvalidValueError, MissingFileError
+
 _NESTED_UNDER = ("teacher", "model", "state_dict")
 _PRETRAINING_ONLY = ("decoder_", "mask_token")
 _UNREADABLE = (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, AttributeError)
@@ -54,13 +56,13 @@ def load_checkpoint(
 
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+        raise MissingFileError(f"no weights file {path}")
     try:
         content: dict[str, Any] = load_state_dict(
             str(path), weights_only=True
         )  # not the default of every timm
     except _UNREADABLE as error:
-        raise ValueError(
+        raise InvalidValueError(
             f"cannot read {path} as safetensors or as a torch file of tensors: {why_unreadable(path, error)}"
         ) from error
     for key in _NESTED_UNDER:
@@ -69,7 +71,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
         entries = _shorten(list(map(str, content)))
-        raise ValueError(
+        raise InvalidValueError(
             f"{path} holds no tensors by name; what it holds: {entries}. Save the one that has the weights"
         )
     return _unprefixed(state)
@@ -132,7 +134,7 @@ def _require_same_patches(vit: nn.Module, state: dict[str, Tensor], path: Path) 
         return
     if weight.shape[2:] != own.shape[2:]:
         there, here = ("×".join(map(str, kernel.shape[2:])) for kernel in (weight, own))
-        raise ValueError(
+        raise InvalidValueError(
             f"{path} has patches of {there} pixels, this {type(vit).__name__} of {here}: take the architecture with "
             "that patch size"
         )
@@ -147,7 +149,9 @@ def _converted(vit: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str
     # timm takes what is in the file for a form of this architecture, and fails on others in as many ways as there are.
     except Exception as error:
         _require_match(vit, state, path)
-        raise ValueError(f"{path} does not hold the weights of this {type(vit).__name__}: {error}") from error
+        raise InvalidValueError(
+            f"{path} does not hold the weights of this {type(vit).__name__}: {error}"
+        ) from error
     return converted
 
 
@@ -171,7 +175,7 @@ def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None
     }
     if any(problems.values()):
         found = "; ".join(f"{kind}: {_shorten(keys)}" for kind, keys in problems.items() if keys)
-        raise ValueError(
+        raise InvalidValueError(
             f"{path} does not hold the weights of this {type(vit).__name__}; {found}{_pooling(problems)}"
         )
 

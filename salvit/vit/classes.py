@@ -8,6 +8,7 @@ from functools import cached_property
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
+from salvit.errors import InvalidValueError
 from salvit.vit import ViT, num_classes
 
 _FEW = 20  # classes that a message lists
@@ -59,14 +60,14 @@ class Classes:
             ValueError: if there is no such class, or more than one; the message lists those that come close.
         """
         if not self.count:
-            raise ValueError(
+            raise InvalidValueError(
                 f'target "{text}": the model has no classifier head, so it knows no classes; '
                 "leave --target out, or load weights that have a head"
             )
         if re.fullmatch(r"-?\d+", text):
             return self._in_range(int(text))
         if not self.names:
-            raise ValueError(
+            raise InvalidValueError(
                 f'target "{text}": the names of this model\'s {self.count} classes are unknown; '
                 f"give an index, 0 … {self.count - 1}, or name them in the JSON file beside the weights, "
                 'as "label_names"'
@@ -75,14 +76,14 @@ class Classes:
 
     def _in_range(self, index: int) -> int:
         if not 0 <= index < self.count:
-            raise ValueError(f"target class {index} is outside 0 … {self.count - 1}")
+            raise InvalidValueError(f"target class {index} is outside 0 … {self.count - 1}")
         return index
 
     def _named(self, text: str) -> int:
         known = self._known
         found = sorted(known.get(_plain(text), ()))
         if len(found) > 1:
-            raise ValueError(
+            raise InvalidValueError(
                 f'target "{text}" names {len(found)} classes, give an index: '
                 + "; ".join(self._explain(index) for index in found)
             )
@@ -90,7 +91,7 @@ class Classes:
             close = _closest(_plain(text), list(known))
             hint = ", ".join(f'"{name}" ({min(known[name])})' for name in close)
             listed = f"; classes: {', '.join(self.names)}" if self.count <= _FEW else ""
-            raise ValueError(f'no class "{text}"' + (f"; did you mean {hint}?" if hint else listed))
+            raise InvalidValueError(f'no class "{text}"' + (f"; did you mean {hint}?" if hint else listed))
         return found[0]
 
     @cached_property

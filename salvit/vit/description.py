@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from salvit.errors import InvalidValueError
+
 _OTHER_WEIGHTS = (
     "cache_dir",
     "checkpoint_path",
@@ -38,21 +40,21 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except ValueError as error:  # of JSON, or of its characters
-        raise ValueError(f"{path} is not JSON ({error}); it should be like {_LAYOUT}") from error
+        raise InvalidValueError(f"{path} is not JSON ({error}); it should be like {_LAYOUT}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise ValueError(f'{path} must be a JSON object with "model" in it, like {_LAYOUT}')
+        raise InvalidValueError(f'{path} must be a JSON object with "model" in it, like {_LAYOUT}')
     if others := [key for key in _OTHER_WEIGHTS if key in content["model"]]:
-        raise ValueError(
+        raise InvalidValueError(
             f'{path}: "model" names other weights ({", ".join(others)}); a description is of the weights beside it'
         )
     for key, least, kind in (("mean", -math.inf, ""), ("std", 0.0, "positive ")):
         if content.get(key) is not None and not _are_numbers(content[key], above=least):
-            raise ValueError(
+            raise InvalidValueError(
                 f'{path}: "{key}" must be a list of {kind}numbers, one per channel; got {content[key]}'
             )
     names = content.get("label_names") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'{path}: "label_names" must be a list of names, one per class; got {names}')
+        raise InvalidValueError(f'{path}: "label_names" must be a list of names, one per class; got {names}')
     return content
 
 

@@ -7,6 +7,7 @@ from timm.data import resolve_model_data_config
 from timm.models.naflexvit import NaFlexVit
 from torch import Tensor
 
+from salvit.errors import InvalidTypeError, InvalidValueError
 from salvit.vit.plain import ViT
 
 
@@ -37,7 +38,7 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
     height, width = images.shape[-2:] if isinstance(images, Tensor) else images
     embed = patch_embedding(vit)
     if getattr(embed, "strict_img_size", False) and (height, width) != input_size(vit):
-        raise ValueError(
+        raise InvalidValueError(
             f"the input is {height}×{width} pixels, this {type(vit).__name__} takes only {input_size(vit)}: "
             "resize the input, or load the model with img_size=(height, width), or, where it has that option, with "
             "dynamic_img_size=True as salvit.load_vit does"
@@ -45,7 +46,7 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
     patch_height, patch_width = embed.feat_ratio(as_scalar=False)
     if height % patch_height or width % patch_width or not height or not width:
         padded = ", also where the model would pad it: a map would cover the padding as well"
-        raise ValueError(
+        raise InvalidValueError(
             f"the input is {height}×{width} pixels; its sides must be multiples of the patch size "
             f"{patch_height}×{patch_width}{padded if embed.dynamic_img_pad else ''}"
         )
@@ -79,17 +80,17 @@ def normalize(vit: ViT, images: Tensor) -> Tensor:
     """
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"images must be floats in [0, 1]; got {kind} (divide 8-bit values by 255)")
+        raise InvalidTypeError(f"images must be floats in [0, 1]; got {kind} (divide 8-bit values by 255)")
     if images.numel() and images.max() > 2:
-        raise ValueError(
+        raise InvalidValueError(
             f"images must be floats in [0, 1]; these reach {float(images.max()):g} (divide by 255?)"
         )
     channels = in_channels(vit)
     if images.ndim < 3 or images.shape[-3] != channels:
-        raise ValueError(f"images must have shape [..., {channels}, H, W]; got {list(images.shape)}")
+        raise InvalidValueError(f"images must have shape [..., {channels}, H, W]; got {list(images.shape)}")
     config = resolve_model_data_config(vit)
     if len(config["mean"]) < channels:
-        raise ValueError(
+        raise InvalidValueError(
             f"the model's configuration has no mean and standard deviation of {channels} channels"
         )
     mean, std = (images.new_tensor(config[key][:channels]).view(-1, 1, 1) for key in ("mean", "std"))

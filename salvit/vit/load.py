@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from timm.models.vision_transformer import VisionTransformer
 
+from salvit.errors import InvalidValueError, MissingFileError, UnavailableError
 from salvit.vit.checkpoints import load_checkpoint
 from salvit.vit.description import read_description
 from salvit.vit.hub import fetch_weights, require_hub
@@ -88,9 +89,9 @@ def load_vit(
 def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
     description = path.with_suffix(".json")
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+        raise MissingFileError(f"no weights file {path}")
     if not description.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} says nothing about the architecture and there is no {description.name} beside it; "
             f'pass the timm name: load_vit("vit_base_patch16_224", weights="{path}")'
         )
@@ -102,7 +103,7 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
             VisionTransformer(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
         )
     except TypeError as error:
-        raise ValueError(f'{description}: "model" does not fit the architecture: {error}') from error
+        raise InvalidValueError(f'{description}: "model" does not fit the architecture: {error}') from error
     vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
     return vit
 
@@ -130,7 +131,7 @@ def _from_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> ViT:
         return _create(name, pretrained=pretrained, **overlay, **kwargs)
     except OSError as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise RuntimeError(
+        raise UnavailableError(
             f'no weights for "{name}" in the local cache, and no download ({reason}); {_SUPPLY}'
         ) from error
 

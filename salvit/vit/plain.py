@@ -13,6 +13,8 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
+from salvit.errors import InvalidTypeError, InvalidValueError
+
 ViT: TypeAlias = VisionTransformer | VisionTransformerRelPos | Beit | Eva | NaFlexVit
 TIMM_MODULES = (
     "beit",
@@ -56,15 +58,15 @@ def require_plain_name(name: str) -> None:
         known = timm.list_models(module=list(TIMM_MODULES))
         close = difflib.get_close_matches(architecture, [*known, "salvit_tiny"], n=3)
         hint = f"; did you mean {' or '.join(close)}?" if close else "; see timm.list_models()"
-        raise ValueError(f'no timm model "{name}"{hint}')
+        raise InvalidValueError(f'no timm model "{name}"{hint}')
     if not is_model_in_modules(architecture, TIMM_MODULES):
-        raise ValueError(
+        raise InvalidValueError(
             f'"{name}" is not a plain ViT: {_reason(model_entrypoint(architecture))}; take one such as '
             "vit_base_patch16_224.dino"
         )
     tags = [full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
-        raise ValueError(
+        raise InvalidValueError(
             f'no pretrained weights "{tag}" of {architecture}; there are: {", ".join(tags) or "none"}'
         )
 
@@ -82,7 +84,7 @@ def require_plain_vit(vit: ViT) -> ViT:
         TypeError: if it is compiled, hierarchical, or no timm ViT at all.
     """
     if isinstance(vit, nn.Module) and any(map(_is_compiled, vit.modules())):
-        raise TypeError(
+        raise InvalidTypeError(
             "a compiled model cannot be looked into: pass the model as it was before torch.compile"
         )
     if not isinstance(vit, ViT):
@@ -90,8 +92,10 @@ def require_plain_vit(vit: ViT) -> ViT:
         for name, module in parts:
             if isinstance(module, ViT):
                 part = "".join(f"[{key}]" if key.isdecimal() else f".{key}" for key in name.split("."))
-                raise TypeError(f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its {part}")
-        raise TypeError(
+                raise InvalidTypeError(
+                    f"{type(vit).__name__} is the wrapper of a plain timm ViT: pass its {part}"
+                )
+        raise InvalidTypeError(
             f"{type(vit).__name__} is not a plain timm ViT (timm's VisionTransformer, VisionTransformerRelPos, "
             f"Beit, Eva or NaFlexVit): {_reason(type(vit))}; load one with load_vit"
         )
@@ -110,11 +114,11 @@ def require_frozen_vit(vit: ViT) -> None:
     """
     require_plain_vit(vit)
     if any(module.training for module in vit.modules()):
-        raise ValueError(
+        raise InvalidValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
         )
     if any(parameter.is_inference() for parameter in vit.parameters()):
-        raise ValueError(
+        raise InvalidValueError(
             "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import torch
 
 from salvit.callbacks.provenance import Provenance
-from salvit.machine import device_name
-from salvit.quiet import is_no_advertisement
+from salvit.cli.quiet import is_no_advertisement
+from salvit.results.machine import device_name
 
 
 def trainer(folder, **changes):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datamodules import CorruptFileError, DatasetNotFoundError
-from salvit.cli import run
+from salvit.cli.command import run
 from tests.datamodules.data.images import write_image
 
 DOCUMENT = Path(__file__).parents[2] / "docs/datasets.md"

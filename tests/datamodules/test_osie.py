@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
 from datamodules.datasets.osie import split_names
-from salvit.cli import run
+from salvit.cli.command import run
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
 

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from salvit.extractors import AGCAM, AttentionGradCAM, GenericAttention, LeGrad
-from salvit.gradients import attention_gradients, class_row_gradients
-from salvit.recording import record
+from salvit.extractors.gradients import attention_gradients, class_row_gradients
+from salvit.extractors.recording import record
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
 from tests.extractors.golden_vit import golden_error

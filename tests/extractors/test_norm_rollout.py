@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from salvit.extractors import NormRollout
-from salvit.recording import record
+from salvit.extractors.recording import record
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from salvit.cp import cp_als
+from salvit.extractors.cp import cp_als
 from salvit.extractors.salient import SalientAttention
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 from torch.nn import functional as F
 
 from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataModule
-from salvit import source
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout, spell
@@ -30,6 +29,7 @@ from salvit.metrics import (
 from salvit.metrics.functional import bootstrap_interval
 from salvit.metrics.functional.boxes import box_masks
 from salvit.modules import ExplanationModule
+from salvit.results import source
 from salvit.vit import normalize
 from tests.datamodules.data.images import write_image
 from tests.datamodules.data.salicon import make_salicon, stem, write_gaze

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from datamodules import PopOutDataModule, SaliconDataModule
 from salvit.extractors import RawAttention, SalientAttention
-from salvit.losses import SaliencyLoss
 from salvit.metrics import functional
 from salvit.modules import SaliencyModule
+from salvit.modules.losses import SaliencyLoss
 from salvit.modules.saliency import density_like
 from salvit.vit import weights_hash
 from tests.datamodules.data.salicon import make_salicon

@@ -15,7 +15,7 @@ from salvit.callbacks.submission import SubmissionWriter
 from salvit.metrics import at_native_size
 from salvit.metrics.functional import cc, information_gain, kld
 from salvit.modules import SaliencyModule
-from salvit.postprocessing import FLOOR, PostProcessing, read_fit
+from salvit.submission.postprocessing import FLOOR, PostProcessing, read_fit
 from tests.datamodules.data.mit import make_mit300
 from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 
 def bootstrap_interval(
     scores: Tensor, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
@@ -31,7 +33,7 @@ def bootstrap_interval(
         (0.44, 0.56)
     """
     if scores.ndim != 1:
-        raise ValueError(f"scores have shape {tuple(scores.shape)}; expected [n], one per image")
+        raise InvalidValueError(f"scores have shape {tuple(scores.shape)}; expected [n], one per image")
     values = scores.detach().cpu().double().numpy()
     # Sorted, so that the order in which processes are gathered does not show.
     values = np.sort(values[~np.isnan(values)])
@@ -76,7 +78,7 @@ def bootstrap_differences(
         [0.1, 0.1, 0.1]
     """
     if scores.ndim != 2:
-        raise ValueError(
+        raise InvalidValueError(
             f"scores have shape {tuple(scores.shape)}; expected [m, n], one per method and image"
         )
     values = scores.detach().cpu().double().numpy()

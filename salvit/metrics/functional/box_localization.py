@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.boxes import box_masks, check_count, regions, union
 from salvit.metrics.functional.fixations import Size
 from salvit.metrics.functional.heatmaps import normalized
@@ -62,7 +63,9 @@ def box_localization(
         {'pixel_accuracy': 0.667, 'iou': 0.333, 'dice': 0.5, 'precision': 0.5, 'recall': 0.5}
     """
     if not 0 <= threshold < 1:
-        raise ValueError(f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts")
+        raise InvalidValueError(
+            f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts"
+        )
     check_count(boxes, heatmaps, "boxes")
     targets = box_masks(boxes, size)
     maps = normalized(heatmaps, size)

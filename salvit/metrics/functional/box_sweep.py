@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.boxes import box_masks, check_count, regions, union
 from salvit.metrics.functional.fixations import Size
 from salvit.metrics.functional.heatmaps import normalized
@@ -65,7 +66,7 @@ def box_sweep(
         tensor([[0.5000, 0.5000, 1.0000]], dtype=torch.float64)
     """
     if not thresholds or not all(0 <= threshold < 1 for threshold in thresholds):
-        raise ValueError(f"thresholds are {tuple(thresholds)}; expected at least one, all in [0, 1)")
+        raise InvalidValueError(f"thresholds are {tuple(thresholds)}; expected at least one, all in [0, 1)")
     check_count(boxes, heatmaps, "boxes")
     targets = box_masks(boxes, size)
     maps = normalized(heatmaps, size)

@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import find_objects, label
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fixations import Size
 
 _TOLERANCE = 1e-3
@@ -111,14 +112,14 @@ def check_boxes(boxes: Sequence[Tensor], size: Size) -> None:
     high = torch.tensor([width, height, width, height], dtype=torch.float64) + _TOLERANCE
     for image, corners in enumerate(boxes):
         if corners.ndim != 2 or corners.shape[1] != 4:
-            raise ValueError(
+            raise InvalidValueError(
                 f"boxes of image {image} have shape {tuple(corners.shape)}; expected [n, 4] of "
                 "(x0, y0, x1, y1), and [0, 4] for none"
             )
         values = corners.detach().cpu().double()
         inside = ((values >= low) & (values <= high)).all(1) & (values[:, 2:] > values[:, :2]).all(1)
         for box in inside.logical_not().nonzero().flatten().tolist():
-            raise ValueError(
+            raise InvalidValueError(
                 f"box {box} of image {image}, {tuple(corners[box].tolist())}, lies outside its "
                 f"{height}×{width} (H×W) image or has no area; expected 0 ≤ x0 < x1 ≤ {width} and "
                 f"0 ≤ y0 < y1 ≤ {height} in pixels of the input, exclusive edges: cut it off at the image's "
@@ -138,7 +139,7 @@ def check_count(truth: Sequence[object], heatmaps: Tensor, name: str) -> None:
         ValueError: The numbers differ.
     """
     if len(truth) != len(heatmaps):
-        raise ValueError(
+        raise InvalidValueError(
             f"{name} has {len(truth)} entries for {len(heatmaps)} heatmaps; expected one per image, also for "
             "an image without any"
         )

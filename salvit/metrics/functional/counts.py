@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fixations import Size, fixation_indices
 
 
@@ -54,13 +55,13 @@ def check_pool(pool: Tensor) -> Tensor:
         tensor([[2, 0]])
     """
     if pool.ndim != 2 or 0 in pool.shape:
-        raise ValueError(
+        raise InvalidValueError(
             f"pool has shape {tuple(pool.shape)}; expected one count map [H, W] (see fixation_counts)"
         )
     counts = pool.detach().cpu()
     whole = counts.long()
     if not ((counts == whole) & (whole >= 0)).all():
-        raise ValueError(
+        raise InvalidValueError(
             "pool holds negative, fractional or non-finite values; expected the number of fixations of every "
             "pixel, as fixation_counts gives it, not a density"
         )

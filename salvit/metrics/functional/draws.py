@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fixations import Size
 
 
@@ -45,7 +46,7 @@ def generator(seed: int, key: int) -> np.random.Generator:
         True
     """
     if seed < 0:
-        raise ValueError(f"seed is {seed}; expected a whole number ≥ 0")
+        raise InvalidValueError(f"seed is {seed}; expected a whole number ≥ 0")
     return np.random.default_rng([seed, key])
 
 
@@ -63,9 +64,9 @@ def check_sampling(splits: int, step: float) -> None:
         >>> check_sampling(splits=100, step=0.1)
     """
     if splits < 1:
-        raise ValueError(f"splits is {splits}; expected at least 1")
+        raise InvalidValueError(f"splits is {splits}; expected at least 1")
     if not 0 < step <= 1:
-        raise ValueError(
+        raise InvalidValueError(
             f"step is {step}; expected a distance of thresholds in (0, 1], as maps run from 0 to 1"
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError, MissingExtraError
 from salvit.metrics.functional.maps import check_map_pair, sum_normalize
 from salvit.resize import resize_antialiased
 
@@ -46,7 +47,7 @@ def emd(pred: Tensor, density: Tensor, factor: int = FACTOR, match_histogram: bo
     """
     check_pot()
     if factor < 1:
-        raise ValueError(f"factor is {factor}; expected a whole number ≥ 1")
+        raise InvalidValueError(f"factor is {factor}; expected a whole number ≥ 1")
     pair = check_map_pair(pred, density)
     shape = (math.ceil(pred.shape[1] / factor), math.ceil(pred.shape[2] / factor))
     s, g = (_smaller(maps.reshape(pred.shape), shape) for maps in pair)
@@ -66,7 +67,7 @@ def check_pot() -> None:
     try:
         import ot  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise MissingExtraError(
             "the earth mover's distance needs POT, which is not installed: pip install 'salvit[emd]'",
             name="ot",
         ) from error

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from salvit.errors import InvalidValueError
+
 Fill = Literal["zero", "mean", "blur", "noise"]
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 
@@ -38,12 +40,12 @@ def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
     if fill == "noise":
         noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed))
         return noise.to(images.device, images.dtype).expand_as(images)
-    raise ValueError(f'there is no fill "{fill}"; expected one of {", ".join(get_args(Fill))}')
+    raise InvalidValueError(f'there is no fill "{fill}"; expected one of {", ".join(get_args(Fill))}')
 
 
 def _blurred(images: Tensor) -> Tensor:
     if min(images.shape[2:]) <= _BLUR_KERNEL // 2:
-        raise ValueError(
+        raise InvalidValueError(
             f"images of {images.shape[2]}×{images.shape[3]} pixels cannot be blurred over {_BLUR_KERNEL} "
             "pixels: take another fill"
         )

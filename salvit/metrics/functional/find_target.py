@@ -4,6 +4,8 @@ import numpy as np
 from scipy.ndimage import find_objects, label
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 
 def fixations_to_find(saliency: Tensor, target: Tensor, side: int, limit: int = 100) -> tuple[int, bool]:
     """Count the fixations of a search that fixates the highest peak, inhibits a square around it, and goes on.
@@ -33,7 +35,7 @@ def fixations_to_find(saliency: Tensor, target: Tensor, side: int, limit: int = 
         (2, True)
     """
     if side < 1 or limit < 1:
-        raise ValueError(f"side {side} and limit {limit} must be at least 1")
+        raise InvalidValueError(f"side {side} and limit {limit} must be at least 1")
     left, (height, width) = saliency.clone(), saliency.shape
     for fixation in range(1, limit + 1):
         peak = int(left.argmax())

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
@@ -55,13 +57,13 @@ def _width_height(sizes: Sequence[Size]) -> Tensor:
 def _check_points(fixations: Sequence[Tensor], images: int) -> list[int]:
     """Number of fixations of each image."""
     if len(fixations) != images:
-        raise ValueError(
+        raise InvalidValueError(
             f"fixations has {len(fixations)} entries for {images} images; expected one [n, 2] tensor of "
             "(x, y) per image, with n = 0 for an image without fixations"
         )
     for image, points in enumerate(fixations):
         if points.ndim != 2 or points.shape[1] != 2:
-            raise ValueError(
+            raise InvalidValueError(
                 f"fixations of image {image} have shape {tuple(points.shape)}; expected [n, 2] of (x, y), "
                 "and [0, 2] for none"
             )
@@ -75,7 +77,7 @@ def _check_inside(points: Tensor, inside: Tensor, extent: Tensor, counts: list[i
     first = outside[0]
     image = int((torch.tensor(counts).cumsum(0) <= first).sum())
     (x, y), (width, height) = points[first].tolist(), extent[first].long().tolist()
-    raise ValueError(
+    raise InvalidValueError(
         f"fixation ({x:g}, {y:g}) of image {image} lies outside its {height}×{width} (H×W) map; expected "
         f"x in [-0.5, {width - 0.5}) and y in [-0.5, {height - 0.5}): drop the point, or rescale the "
         "fixations to the map's size with x' = (x + 0.5) · W'/W − 0.5"

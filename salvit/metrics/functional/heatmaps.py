@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fixations import Size
 from salvit.metrics.functional.maps import minmax_normalize
 
@@ -25,7 +26,7 @@ def check_heatmaps(heatmaps: Tensor) -> Tensor:
         torch.float32
     """
     if heatmaps.ndim != 3 or 0 in heatmaps.shape[1:]:
-        raise ValueError(
+        raise InvalidValueError(
             f"heatmaps have shape {tuple(heatmaps.shape)}; expected [B, h, w]: of an extractor's maps "
             "[B, K, h, w] pass one channel, maps[:, 0]"
         )

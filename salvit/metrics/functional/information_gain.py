@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fixations import Size, fixation_indices
 from salvit.metrics.functional.maps import EPS, check_maps, sum_normalize
 from salvit.resize import resize_antialiased
@@ -69,10 +70,10 @@ def check_baseline(baseline: Tensor) -> Tensor:
         tensor([[1., 1.]], dtype=torch.float64)
     """
     if baseline.ndim != 2:
-        raise ValueError(f"baseline has shape {tuple(baseline.shape)}; expected one density [H, W]")
+        raise InvalidValueError(f"baseline has shape {tuple(baseline.shape)}; expected one density [H, W]")
     density = check_maps(baseline[None], "baseline")[0].cpu().double()
     if (density < 0).any() or not density.any():
-        raise ValueError(
+        raise InvalidValueError(
             "baseline is negative somewhere or 0 everywhere; expected a density ≥ 0, such as the mean density of "
             "the training set (SaliencyDataModule.center_prior)"
         )

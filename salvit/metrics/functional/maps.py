@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 EPS = 2.2204e-16
 """The MIT benchmark's regulariser (MATLAB's eps), used by every metric that has one."""
 
@@ -26,7 +28,7 @@ def check_maps(maps: Tensor, name: str) -> Tensor:
         torch.Size([2, 4, 5])
     """
     if maps.ndim != 3 or 0 in maps.shape[1:]:
-        raise ValueError(
+        raise InvalidValueError(
             f"{name} has shape {tuple(maps.shape)}; expected [B, H, W]: drop a channel axis, add a batch axis"
         )
     # Apple GPUs have no float64, which KLD's eps and the sums over all pixels need.
@@ -34,7 +36,7 @@ def check_maps(maps: Tensor, name: str) -> Tensor:
     low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
     bad = (high.double() - low.double()).isfinite().logical_not().nonzero().flatten().tolist()
     if bad:
-        raise ValueError(
+        raise InvalidValueError(
             f"{name}: image {bad[0]} of the batch has NaN, infinite or overflowing values; expected finite "
             "ones: look for a diverged model or a division by zero before the metric"
         )
@@ -60,7 +62,7 @@ def check_map_pair(pred: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
         (torch.Size([2, 20]), torch.float64)
     """
     if pred.shape != density.shape:
-        raise ValueError(
+        raise InvalidValueError(
             f"pred has shape {tuple(pred.shape)} but density {tuple(density.shape)}; expected the same "
             "[B, H, W]: resize the prediction to the density's size (bilinear), not the other way round"
         )

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 
 def bool_mask(mask: Tensor | None, image: int) -> Tensor | None:
     """Check a mask and return it as booleans.
@@ -24,7 +26,7 @@ def bool_mask(mask: Tensor | None, image: int) -> Tensor | None:
     if mask is None:
         return None
     if mask.ndim != 2 or 0 in mask.shape:
-        raise ValueError(
+        raise InvalidValueError(
             f"mask of image {image} has shape {tuple(mask.shape)}; expected [H, W], or None for an image "
             "without one"
         )

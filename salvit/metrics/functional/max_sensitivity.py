@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
+
 
 def max_sensitivity(
     explain: Callable[[Tensor], Tensor],
@@ -44,7 +46,9 @@ def max_sensitivity(
         tensor([0.], dtype=torch.float64)
     """
     if not radius > 0 or samples < 1:
-        raise ValueError(f"radius is {radius} and samples {samples}; expected radius > 0 and samples ≥ 1")
+        raise InvalidValueError(
+            f"radius is {radius} and samples {samples}; expected radius > 0 and samples ≥ 1"
+        )
     generator = torch.Generator().manual_seed(seed)
     original = _flat(explain(images))
     changes = []

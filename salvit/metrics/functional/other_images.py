@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.draws import distinct, image_key
 from salvit.metrics.functional.fixations import Size, fixation_indices
 
@@ -61,7 +62,7 @@ class OtherImages:
         """
         mine = self._keys == image_key(own, size)
         if not mine.any():
-            raise ValueError(
+            raise InvalidValueError(
                 f"the other images lack the one scored, of {size[0]}×{size[1]} (H×W) with {len(own)} fixations; "
                 "expected OtherImages of the fixations of all images at their native sizes, this image's included"
             )

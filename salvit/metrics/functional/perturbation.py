@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fills import Fill, filled
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.metrics.functional.removal import (
@@ -109,7 +110,7 @@ def removed_counts(fractions: Sequence[float], pixels: int) -> list[int]:
         [0, 63, 90]
     """
     if not fractions or not all(0 <= fraction <= 1 for fraction in fractions):
-        raise ValueError(f"fractions are {tuple(fractions)}; expected at least one, all in [0, 1]")
+        raise InvalidValueError(f"fractions are {tuple(fractions)}; expected at least one, all in [0, 1]")
     return [int(round(fraction * pixels, 6)) for fraction in fractions]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.boxes import check_count
 from salvit.metrics.functional.find_target import fixations_to_find, item_side
 from salvit.metrics.functional.heatmaps import check_heatmaps, normalized
@@ -68,7 +69,7 @@ def popout(
 def _masks(target: Tensor, distractors: Tensor, image: int) -> tuple[Tensor, Tensor]:
     one, others = bool_mask(target, image), bool_mask(distractors, image)
     if one is None or others is None or one.shape != others.shape:
-        raise ValueError(
+        raise InvalidValueError(
             f"target and distractors of image {image} have shapes {getattr(target, 'shape', None)} and "
             f"{getattr(distractors, 'shape', None)}; expected the same [H, W]"
         )

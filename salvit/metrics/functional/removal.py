@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_target
 from salvit.metrics.functional.heatmaps import check_heatmaps, upsampled
 from salvit.vit import ViT, require_frozen_vit
@@ -45,7 +46,9 @@ def check_perturbation(
     classes = check_target(vit, images, target)
     assert classes is not None, "a target was given"
     if len(heatmaps) != len(images):
-        raise ValueError(f"there are {len(heatmaps)} heatmaps for {len(images)} images; expected one each")
+        raise InvalidValueError(
+            f"there are {len(heatmaps)} heatmaps for {len(images)} images; expected one each"
+        )
     size = (images.shape[2], images.shape[3])
     return upsampled(check_heatmaps(heatmaps).to(images.device), size).flatten(1), classes
 
@@ -110,7 +113,7 @@ def target_probabilities(
         ValueError: if `batch_size` is below 1.
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+        raise InvalidValueError(f"batch_size must be at least 1; got {batch_size}")
     if not len(images):
         return images.new_empty(0, len(spans))
     pairs = torch.tensor([(image, *span) for image, span in product(range(len(images)), spans)])

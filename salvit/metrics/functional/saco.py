@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.fills import Fill, filled
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.metrics.functional.removal import (
@@ -64,7 +65,7 @@ def group_effects(
     maps, classes = check_perturbation(vit, images, heatmaps, target)
     pixels = maps.shape[1]
     if not 2 <= groups <= pixels:
-        raise ValueError(f"groups is {groups}; expected 2 … {pixels}, the number of pixels")
+        raise InvalidValueError(f"groups is {groups}; expected 2 … {pixels}, the number of pixels")
     scored = finite_heatmaps(maps[:, None])
     images, maps, classes = images[scored], maps[scored], classes[scored]
     bounds = list(pairwise(group * pixels // groups for group in range(groups + 1)))
@@ -110,7 +111,7 @@ def saco(salience: Tensor, drops: Tensor) -> Tensor:
         tensor([0.3333], dtype=torch.float64)
     """
     if salience.ndim != 2 or salience.shape != drops.shape:
-        raise ValueError(
+        raise InvalidValueError(
             f"salience has shape {tuple(salience.shape)} and drops {tuple(drops.shape)}; expected the same "
             "[B, K], as group_effects returns"
         )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.draws import check_sampling, distinct, generator, image_key
 from salvit.metrics.functional.fixations import Size, fixation_indices
 from salvit.metrics.functional.maps import check_maps, minmax_normalize
@@ -57,7 +58,7 @@ def sampled_shuffled_auc(
     """
     check_sampling(splits, step)
     if images < 1:
-        raise ValueError(f"images is {images}; expected at least 1 other image to draw")
+        raise InvalidValueError(f"images is {images}; expected at least 1 other image to draw")
     maps = check_maps(pred, "pred")
     size = (maps.shape[1], maps.shape[2])
     rows = minmax_normalize(maps.double().flatten(1)).cpu().numpy()

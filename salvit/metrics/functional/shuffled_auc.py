@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.counts import check_pool, resized_pixels
 from salvit.metrics.functional.fixations import fixation_indices
 from salvit.metrics.functional.maps import check_maps
@@ -70,7 +71,7 @@ def _check_own(own: Sequence[Tensor], counts: Tensor) -> None:
         missing = pixels[counts.flatten()[pixels] < times].tolist()
         if missing:
             y, x = divmod(missing[0], counts.shape[1])
-            raise ValueError(
+            raise InvalidValueError(
                 f"pool lacks a fixation of image {image} of the batch at its pixel (x={x}, y={y}); expected "
                 "the count map of all images' fixations, this image's included: build it with "
                 "fixation_counts from the same data"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics.functional.boxes import check_count
 from salvit.metrics.functional.heatmaps import check_heatmaps, normalized
 from salvit.metrics.functional.masks import bool_mask
@@ -36,7 +37,9 @@ def smm(heatmaps: Tensor, masks: Sequence[Tensor | None], threshold: float = 0.5
         tensor([0.5000], dtype=torch.float64)
     """
     if not 0 <= threshold < 1:
-        raise ValueError(f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts")
+        raise InvalidValueError(
+            f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts"
+        )
     maps = check_heatmaps(heatmaps)
     check_count(masks, maps, "masks")
     scores = [

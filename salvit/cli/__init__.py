@@ -1,0 +1,1 @@
+"""The command line: parsing, checkpoints, loggers, messages and exit status."""

@@ -1,0 +1,258 @@
+"""The command line: LightningCLI with salvit's defaults."""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger
+from omegaconf.errors import OmegaConfBaseException
+
+from datamodules.base import SaliencyDataModule
+from salvit.callbacks.config import LogConfig
+from salvit.callbacks.last_checkpoint import LastCheckpoint
+from salvit.callbacks.progress import ProgressBar
+from salvit.callbacks.provenance import Provenance
+from salvit.cli.checkpoint_option import choose_checkpoint, with_description
+from salvit.cli.failure import one_clear_error, plain_warnings
+from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
+from salvit.cli.parser import ArgumentParser
+from salvit.cli.quiet import is_quiet, quieten
+from salvit.errors import InvalidValueError
+from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.modules.checkpoint import check_same_model, read_checkpoint
+from salvit.vit import ViT, patch_grid
+
+DEFAULT_PROJECT = "salvit"
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+class SalvitCLI(LightningCLI):
+    """LightningCLI whose every run has a folder of its own, and whose `--ckpt_path` never overrides what was typed.
+
+    What was typed is checked before anything is written: the options are parsed, the model, the data and the trainer
+    are built, and only then is the run's folder made, `RUNS/NAME/version_N`, and W&B told of it.
+
+    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. Here the description in a
+    checkpoint stands below what is typed, and a difference is an error that names it (`salvit.modules.checkpoint`).
+
+    Args:
+        arguments: command and options.
+        **options: as for LightningCLI.
+    """
+
+    def __init__(self, arguments: Sequence[str], **options: Any) -> None:
+        self.arguments = list(arguments)
+        self.checkpoint: Path | None = None
+        super().__init__(LightningModule, LightningDataModule, args=self.arguments, **options)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options that say where a run is recorded, and which decoder is scored."""
+        add = parser.add_argument
+        add("--name", type=str | None, help="of the experiment, may hold /; default: the config file's name")
+        add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
+        add("--wandb", type=bool | str, default=True, help="W&B: true, false, or the name of a project")
+        add("--untrained", type=bool, default=False, help="score or predict with random weights, unfitted")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line, and look at the checkpoint before anything is built."""
+        with one_clear_error(status=2):
+            try:
+                self.config = parser.parse_args(with_description(self.arguments))
+            except OmegaConfBaseException as error:  # ${…} that leads nowhere
+                reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
+                raise InvalidValueError(f"{error.full_key}: {reason}") from error
+            command = self.config["subcommand"]
+            options = self.config[command]
+            options["name"] = experiment_name(options["name"], options.get("config"))
+            self.checkpoint = choose_checkpoint(command, options)
+            self.stored = None if self.checkpoint is None else read_checkpoint(self.checkpoint).get("salvit")
+            options["ckpt_path"] = None  # until Lightning has looked there for hyperparameters
+
+    def before_instantiate_classes(self) -> None:
+        """Hand the checkpoint to Lightning, which loads nothing but tensors."""
+        options = self.config[self.config["subcommand"]]
+        options["ckpt_path"] = None if self.checkpoint is None else str(self.checkpoint)
+        options["weights_only"] = True
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; what is wrong with them was typed wrong."""
+        with one_clear_error(status=2):
+            super().instantiate_classes()
+            if isinstance(self.datamodule, SaliencyDataModule):
+                self.datamodule.setup(self.subcommand)
+                if isinstance(vit := getattr(self.model, "vit", None), ViT):
+                    patch_grid(vit, self.datamodule.image_size)
+            if isinstance(self.model, SaliencyModule | ClassificationModule):
+                if self.checkpoint is not None:
+                    check_same_model(self.stored, self.model.description)
+                self.model.untrained = self._options()["untrained"]
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
+        options = self._options()
+        record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
+        keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
+        callbacks = [record, *([LastCheckpoint()] if keeps else []), *display(options["trainer"])]
+        self.trainer_defaults = {"callbacks": callbacks}
+        place = CSVLogger(options["runs"], options["name"])  # writes nothing yet
+        if (
+            options["trainer"]["default_root_dir"] is None
+        ):  # where a fast_dev_run, which has no logger, writes
+            options["trainer"]["default_root_dir"] = f"{options['runs']}/{options['name']}/fast_dev_run"
+        try:
+            trainer = super().instantiate_trainer(logger=place, **kwargs)
+        except (ValueError, TypeError, ImportError, RuntimeError) as error:
+            raise InvalidValueError(f"no trainer with these options: {error}") from error
+        if trainer.precision not in PRECISIONS:
+            raise InvalidValueError(
+                f"--trainer.precision {trainer.precision}: maps and scores need weights in single precision; use one "
+                f"of {', '.join(PRECISIONS)}"
+            )
+        return trainer
+
+    def after_instantiate_classes(self) -> None:
+        """Make the run's folder, now that all that was typed has been checked."""
+        if not self._options()["trainer"]["fast_dev_run"]:
+            with one_clear_error():
+                self.trainer.loggers = self._loggers()
+
+    def before_fit(self) -> None:
+        """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
+        torch.set_float32_matmul_precision("high")
+
+    def after_fit(self) -> None:
+        """Print where the run is, its checkpoint, and how to test it."""
+        self._print_folder()
+        keeper = self.trainer.checkpoint_callback
+        path = isinstance(keeper, ModelCheckpoint) and (keeper.last_model_path or keeper.best_model_path)
+        if path and self.trainer.is_global_zero:
+            checkpoint = os.path.relpath(path)
+            config = os.path.relpath(f"{self.trainer.log_dir}/config.yaml")
+            command = shlex.join(["salvit", "test", "--config", config, "--ckpt_path", checkpoint])
+            print(f"checkpoint: {checkpoint}\ntest it: {command}")
+
+    def after_validate(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def after_test(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def after_predict(self) -> None:
+        """Print where the run is."""
+        self._print_folder()
+
+    def _options(self) -> Any:
+        return self.config_init[self.subcommand]
+
+    def _loggers(self) -> list[Logger]:
+        """The run's own files first, so that `trainer.log_dir` is its folder, then what was asked for, or W&B."""
+        options = self._options()
+        runs, name, others = options["runs"], options["name"], options["trainer"]["logger"]
+        if not self.trainer.is_global_zero:  # other processes write nothing, and are told the folder
+            return [CSVLogger(runs, name, version=0)]
+        version = claim_version(Path(runs) / name)
+        loggers: list[Logger] = [CSVLogger(runs, name, version)]
+        if isinstance(others, Logger):
+            return [*loggers, others]
+        if isinstance(others, Sequence):
+            return [*loggers, *others]
+        if others is not False and (project := options["wandb"]):
+            project = DEFAULT_PROJECT if project is True else project
+            if (logger := wandb_logger(project, runs, name, version)) is not None:
+                loggers.append(logger)
+        return loggers
+
+    def _print_folder(self) -> None:
+        folder = self.trainer.log_dir  # asked on every process: it is broadcast
+        if self.trainer.is_global_zero and folder is not None:
+            print(f"run folder: {folder}")
+
+
+def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
+    """The name of an experiment, and of its folder: the one given, else that of the first config file.
+
+    Args:
+        name: as typed or from a config.
+        configs: files, in the order typed.
+
+    Raises:
+        ValueError: if it would lead out of the folder of all runs.
+
+    Example:
+        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("agcam/voc", None)
+        ('osie', 'agcam/voc')
+    """
+    if name is None:
+        files = [Path(str(config)) for config in configs or () if str(config).endswith((".yaml", ".yml"))]
+        return files[0].stem if files else "default"
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise InvalidValueError(
+            f"--name {name!r} must be a name, or names joined by /, below the folder of all runs"
+        )
+    return name
+
+
+def display(trainer: Any) -> list[Callback]:
+    """Progress bar and model summary on stderr, in the place of Lightning's, which print to stdout.
+
+    Args:
+        trainer: its options, in which Lightning's are turned off.
+
+    Returns:
+        What is to be shown: with `-q` neither, and no bar where stderr is no terminal.
+    """
+    callbacks = trainer["callbacks"] or []
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    shown: list[Callback] = []
+    if not any(isinstance(callback, LightningProgressBar) for callback in given):
+        bar = trainer["enable_progress_bar"] is not False and sys.stderr.isatty() and not is_quiet()
+        trainer["enable_progress_bar"] = bar
+        shown += [ProgressBar()] * bar
+    if not any(isinstance(callback, ModelSummary) for callback in given):
+        summary = trainer["enable_model_summary"] is not False and not is_quiet()
+        trainer["enable_model_summary"] = False
+        shown += [ModelSummary()] * summary
+    return shown
+
+
+def run(args: list[str] | None = None) -> SalvitCLI:
+    """Parse a command line and run it.
+
+    Args:
+        args: command, configs and options; `sys.argv` by default.
+
+    Returns:
+        The CLI, with its trainer, model and datamodule.
+
+    Raises:
+        SystemExit: with status 2 if the command line, the model or the data it names is wrong, 1 after an error
+            later; the message says what and the remedy.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
+    torch.set_float32_matmul_precision("highest")
+    # In this combination ${…} follows overrides that come later on the command line.
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+    quieten()
+    with one_clear_error(), plain_warnings(), finish_wandb():
+        return SalvitCLI(
+            sys.argv[1:] if args is None else args,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            save_config_callback=LogConfig,
+            parser_kwargs={"parser_mode": "omegaconf+", "prog": "salvit", "allow_abbrev": False},
+            parser_class=ArgumentParser,
+        )

@@ -1,0 +1,98 @@
+"""Where a run is recorded: a folder of its own, and W&B beside it, which never ends a run."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
+
+from salvit.cli.interrupt import exit_status
+
+
+def claim_version(folder: Path) -> int:
+    """Make the next `version_N` in a folder, which belongs to the caller alone, also where two runs start at once.
+
+    Args:
+        folder: of all versions; made if need be.
+
+    Returns:
+        N, one more than the highest there is.
+
+    Raises:
+        OSError: if the folder cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     claim_version(Path(folder) / "osie"), claim_version(Path(folder) / "osie")
+        (0, 1)
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (path.name.removeprefix("version_") for path in folder.glob("version_*"))
+    version = max((int(name) for name in names if name.isdecimal()), default=-1) + 1
+    while True:
+        try:
+            (folder / f"version_{version}").mkdir()
+        except FileExistsError:
+            version += 1
+        else:
+            return version
+
+
+def wandb_logger(project: str, runs: str, name: str, version: int) -> WandbLogger | None:
+    """Start a W&B run with the name of the run's folder; offline, and one line says so, where W&B cannot be reached.
+
+    `WANDB_MODE` is followed as it is. Offline runs lie under `runs/wandb` and are uploaded later by `wandb sync`.
+
+    Args:
+        project: of W&B.
+        runs: folder of all runs.
+        name: of the experiment, the group in W&B.
+        version: of the run; the run is called `name/version_N`.
+
+    Returns:
+        The logger, or None if W&B does not start even offline.
+    """
+    options = {"project": project, "dir": runs, "group": name, "name": f"{name}/version_{version}"}
+    try:
+        run = _start(options)
+    except Exception as error:
+        rank_zero_info(f"W&B: {_first_line(error)}; going on without it")
+        return None
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return WandbLogger(experiment=run, save_dir=runs, project=project)
+
+
+def _start(options: dict[str, Any]) -> Any:
+    try:
+        # Without a login wandb.init would ask for one, and wait.
+        if "WANDB_MODE" in os.environ or wandb.login(prompt=False):
+            return wandb.init(**options)
+        reason = "no login"
+    except Exception as error:  # whatever W&B finds wrong: a made-up key, no network, no space
+        reason = _first_line(error)
+    rank_zero_info(f"W&B: {reason}; logging offline under {options['dir']}/wandb (`wandb sync` uploads it)")
+    return wandb.init(**options, mode="offline")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+@contextmanager
+def finish_wandb() -> Iterator[None]:
+    """Finish the W&B run at the end, as failed if an error ends it; a later run in the process has one of its own."""
+    status = 0
+    try:
+        yield
+    except BaseException as error:
+        status = exit_status(error)
+        raise
+    finally:
+        if wandb.run is not None:
+            wandb.finish(exit_code=status)

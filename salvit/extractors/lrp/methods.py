@@ -1,0 +1,236 @@
+"""Layer-wise relevance propagation: relevance of the explained logit, shared out layer by layer."""
+
+from abc import abstractmethod
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from salvit.errors import InvalidValueError
+from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.lrp.engine import Attended, attended, patch_relevance
+from salvit.extractors.lrp.precision import in_double, plain_arithmetic
+from salvit.extractors.lrp.rules import ORIGINAL, TRANSFORMER, pixels_relevance
+from salvit.extractors.registry import register_method
+from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid, tokens_read
+
+Precision = Literal["model", "double"]
+
+_TAPE_BYTES = 2**31
+_CPU_TOKENS = 1600  # rows that fill matrix products; more of them only leave the caches
+
+
+class _LRP(Extractor):
+    """What the methods share: the models they cover, full precision, and bounded memory."""
+
+    class_specific: ClassVar[bool] = True
+    requires = frozenset({"attention", "gradients", "float_weights"})
+    precision: Precision = "model"
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        with plain_arithmetic(images.device.type):
+            dtype = next(vit.parameters()).dtype
+            exact = in_double(vit) if self.precision == "double" else vit
+            images = images.to(next(exact.parameters()).dtype)
+            size = _images_at_once(vit, images, self._first_block(vit))
+            targets = [None] * len(images) if target is None else target.split(size)
+            maps = [
+                self._explain(vit, exact, part, classes)
+                for part, classes in zip(images.split(size), targets, strict=False)
+            ]
+            return torch.cat(maps).to(dtype)
+
+    @abstractmethod
+    def _first_block(self, vit: ViT) -> int:
+        """Return the index of the lowest block that relevance reaches."""
+
+    @abstractmethod
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        """Return the maps of images few enough to be kept on tape at once; `exact` runs forward, `vit` or its copy."""
+
+
+@register_method("relevance_lrp")
+class RelevanceLRP(_LRP):
+    """Relevance of the attention weighted by the logit's gradient, accumulated over the blocks.
+
+    Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the explained class's logit with
+    respect to the attention A and R_A the relevance of A; the map is the class row of ∏ (M + I), over the
+    blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
+    tokens, the row is the mean over the tokens averaged, without what I alone gives, which is the same for all and
+    in float32 would take the digits of all else; of a distilled model, whose two classifiers both pass
+    relevance on, it is the class token's. Relevance starts as 1 at the logit; linear layers and
+    additions share it by the rules of `salvit.extractors.lrp.rules.TRANSFORMER`, products of two activations halve it,
+    and normalisation, activation, softmax and LayerScale pass it on. Where the source has no rule, those are
+    extended: RoPE is a linear layer, the two factors of a gated MLP take half each, a position bias takes its
+    share of a score's relevance away, and a sum is shared as an average is.
+
+    Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
+    the maps is the fused one. Autocast and TF32 have no effect, and about two GiB of activations is kept at a time.
+
+    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
+    the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
+    six (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
+    relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 5e-5 of
+    the maximum. It costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy
+    of the weights, and is not to be had on Apple's GPUs.
+
+    Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
+    section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
+
+    Args:
+        start_layer: lowest block that contributes, negative ones counting from the last; the source's
+            evaluations use 1, its notebooks 0.
+        per_head: one map per head of the last block instead of their mean.
+        precision: of the forward pass: "model", that of the weights, or "double".
+
+    Raises:
+        ValueError: if `precision` is neither.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> RelevanceLRP(per_head=True)(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 3, 2, 3])
+    """
+
+    def __init__(self, start_layer: int = 1, per_head: bool = False, precision: Precision = "model") -> None:
+        _check_precision(precision)
+        self.precision = precision
+        self.start_layer = start_layer
+        self.per_head = per_head
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
+    def _first_block(self, vit: ViT) -> int:
+        return block_indices(vit, [self.start_layer])[0]
+
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        flows = attended(vit, exact, images, target, TRANSFORMER, self._first_block(vit), gradients=True)
+        last = next(flows)
+        identity = _row_read(vit, last.relevance)
+        if self.per_head:
+            identity = identity.expand(-1, num_heads(vit), -1)
+        rows = _through_factor(identity, last, fused=not self.per_head)
+        for flow in flows:
+            rows = rows + _through_factor(identity + rows, flow, fused=True)
+        return patches_to_grid(vit, images, rows)
+
+
+@register_method("partial_lrp")
+class PartialLRP(_LRP):
+    """Relevance of the last block's attention.
+
+    The row that the classifier reads of the mean over heads of (R_A)⁺, or of (R_A)⁺ of each head. Relevance starts as 1
+    at the explained class's logit and is shared by the rules of `salvit.extractors.lrp.rules.ORIGINAL`.
+
+    Maps are non-negative. Autocast and TF32 have no effect; the few sums that the last block divides by keep their
+    digits in float32.
+
+    Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the
+    Rest Can Be Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
+
+    Args:
+        per_head: one map per head instead of their mean.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> PartialLRP()(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def __init__(self, per_head: bool = False) -> None:
+        self.per_head = per_head
+
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
+    def _first_block(self, vit: ViT) -> int:
+        return num_blocks(vit) - 1
+
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        last = self._first_block(vit)
+        [flow] = attended(vit, exact, images, target, ORIGINAL, last, gradients=False)
+        relevance = flow.relevance.clamp(min=0)
+        if not self.per_head:
+            relevance = relevance.mean(1, keepdim=True)
+        return patches_to_grid(vit, images, relevance[:, :, tokens_read(vit)].mean(2))
+
+
+@register_method("full_lrp")
+class FullLRP(_LRP):
+    """Relevance of every pixel.
+
+    Relevance starts as 1 at the explained class's logit and is shared, through all blocks, by the rules of
+    `salvit.extractors.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`pixels_relevance`, ibidem), then
+    summed over colours. What falls to prefix tokens and position embeddings is dropped.
+
+    Maps [B, 1, H, W] are at pixel resolution and of either sign. They do not add up to the logit: these rules give
+    what is positive and what is negative in a linear layer's input the whole relevance each. Autocast and TF32 have
+    no effect. The rules divide by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that
+    leaves grows from block to block: in float32 most maps of photographs are rounding error (docs/results.md), so
+    by default the forward pass is in float64: see `RelevanceLRP`.
+
+    Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
+    Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
+
+    Args:
+        precision: of the forward pass: "double", or "model", that of the weights.
+
+    Raises:
+        ValueError: if `precision` is neither.
+
+    Example:
+        >>> import torch
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> FullLRP()(vit, torch.rand(4, 3, 32, 48)).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    requires = _LRP.requires | {"pixel_rule"}
+
+    def __init__(self, precision: Precision = "double") -> None:
+        _check_precision(precision)
+        self.precision = precision
+
+    def _first_block(self, vit: ViT) -> int:
+        return 0
+
+    def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        patches = patch_relevance(vit, exact, images, target, ORIGINAL)
+        return pixels_relevance(exact, images, patches)
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in get_args(Precision):
+        raise InvalidValueError(f'precision must be "model" or "double"; got {precision!r}')
+
+
+def _row_read(vit: ViT, like: Tensor) -> Tensor:
+    """How the classifier weighs the tokens, [B, 1, N]: 1 for the class token, or 1/n for each of n tokens."""
+    row = like.new_zeros(len(like), 1, like.shape[-1])
+    read = row[..., tokens_read(vit)]
+    read.fill_(1 / read.shape[-1])
+    return row
+
+
+def _through_factor(rows: Tensor, flow: Attended, fused: bool) -> Tensor:
+    """Return rows [B, K, N] times M; if not `fused`, each row times the factor of its own head."""
+    assert flow.gradient is not None
+    factor = (flow.gradient * flow.relevance).clamp_(min=0)
+    return rows @ factor.mean(1) if fused else (rows.unsqueeze(2) @ factor).squeeze(2)
+
+
+def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
+    """Return how many images' tapes and attention matrices fit into two GiB, and on a CPU are quickest."""
+    height, width = patch_grid(vit, images)
+    tokens = vit.num_prefix_tokens + height * width
+    kept = 12 * num_heads(vit) * tokens**2 + 30 * vit.embed_dim * tokens * (num_blocks(vit) - first_block)
+    fitting = _TAPE_BYTES // (kept * images.element_size())
+    return max(1, min(fitting, _CPU_TOKENS // tokens) if images.device.type == "cpu" else fitting)

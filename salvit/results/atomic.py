@@ -1,0 +1,92 @@
+"""Writing files so that an interrupt or a full disk leaves the old one or the new one, never half."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from salvit.errors import CannotWriteError, InvalidValueError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that takes its name only once it is complete.
+
+    Args:
+        path: of the file; its folder is made.
+
+    Yields:
+        A binary file beside `path`, renamed to it at the end or removed after an error.
+
+    Raises:
+        OSError: if it cannot be written; the message names `path`, and what was there is still there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder) / "new" / "a.txt") as file:
+        ...         _ = file.write(b"whole")
+        ...     (Path(folder) / "new" / "a.txt").read_text()
+        'whole'
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not named after the file, whose name may be as long as names can be.
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        _publish(Path(part), path)
+    except OSError as error:
+        Path(part).unlink(missing_ok=True)
+        if error.filename not in (None, part):  # about another file, which the caller was reading
+            raise
+        raise _cannot_write(path, error) from error
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def output_path(folder: str | Path, name: str, ending: str) -> Path:
+    """Path of a result, from the name of what it is about; no name leads out of the folder.
+
+    Args:
+        folder: of the results.
+        name: of an image, as its dataset gives it; a "/" is a folder in the folder.
+        ending: what the file's name ends in, as ".npy".
+
+    Raises:
+        ValueError: if the file would lie outside the folder.
+
+    Example:
+        >>> output_path("maps", "Action/001", ".png").as_posix()
+        'maps/Action/001.png'
+        >>> output_path("maps", "../../escaped", ".png")
+        Traceback (most recent call last):
+        ...
+        ValueError: the results of '../../escaped' would be written outside maps: rename it in its dataset.
+    """
+    below = Path(f"{name}{ending}")
+    if below.anchor or ".." in below.parts:
+        raise InvalidValueError(
+            f"the results of {name!r} would be written outside {folder}: rename it in its dataset."
+        )
+    return Path(folder, below)
+
+
+def _publish(part: Path, path: Path) -> None:
+    # mkstemp makes files private; results are as readable as any other file.
+    umask = os.umask(0)
+    os.umask(umask)
+    part.chmod(0o666 & ~umask)
+    part.replace(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    # numpy says of a disk that fills up within an array only how much of it was written.
+    return CannotWriteError(f"cannot write {path}: {error.strerror or f'{error} (is the disk full?)'}")

@@ -1,0 +1,1015 @@
+"""The command line as people use it; in this process, except where what matters is the process."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from inspect import isabstract
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+
+import datamodules
+import salvit
+from salvit import __main__ as entry
+from salvit.cli.command import run, usage
+from salvit.cli.quiet import is_quiet
+from tests.datamodules.data.cat2000 import make_cat2000
+from tests.datamodules.data.cub import make_cub
+from tests.datamodules.data.imagenet import make_imagenet
+from tests.datamodules.data.images import write_image
+from tests.datamodules.data.mit import make_mit300, make_mit1003
+from tests.datamodules.data.osie import make_osie
+from tests.datamodules.data.p3o3 import make_p3o3
+from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem, write_gaze
+from tests.datamodules.data.voc import make_voc
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "tests/conf"
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
+POPOUT = (
+    "--data",
+    "PopOutDataModule",
+    "--data.image_size",
+    "32",
+    "--data.batch_size",
+    "2",
+    "--data.num_workers",
+    "0",
+)
+FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
+QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
+SHORT = ("--trainer.max_epochs", "1", "--model.warmup_epochs", "0", "--trainer.enable_model_summary", "false")
+CSV = ("--trainer.logger", "false")
+
+MAKERS = {
+    "CAT2000DataModule": make_cat2000,
+    "MIT300DataModule": make_mit300,
+    "MIT1003DataModule": make_mit1003,
+    "OSIEDataModule": make_osie,
+    "P3O3DataModule": make_p3o3,
+    "VOC2012DataModule": make_voc,
+    "CUB200DataModule": make_cub,
+    "ImageNetValDataModule": make_imagenet,
+}
+SALIENT = ("--model.extractor", "SalientAttention")
+UNTRAINED = ("--untrained", "true")
+
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+@pytest.fixture
+def saliency(vit_file):
+    return ("--model", "SaliencyModule", "--model.vit", vit_file())
+
+
+def logged_arguments(*more):
+    return (*POPOUT, *FEW, *QUIET, *SHORT, *more)
+
+
+def popout_arguments(*more):
+    return logged_arguments(*CSV, *more)
+
+
+def salicon_arguments(root, *more):
+    data = (
+        "--data",
+        "SaliconDataModule",
+        "--data.root",
+        root,
+        "--data.image_size",
+        "32",
+        "--data.num_workers",
+        "0",
+    )
+    return (*data, "--data.batch_size", "2", *QUIET, *SHORT, *CSV, *more)
+
+
+def call(*arguments):
+    return run([str(argument) for argument in arguments])
+
+
+def failure(capsys, *arguments, status=2):
+    """The error that a command line ends with: one message, no traceback."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        call(*arguments)
+    error = capsys.readouterr().err
+    assert exit_.value.code == status
+    assert error.count("salvit: error: ") == 1
+    assert "Traceback" not in error
+    message = error.partition("salvit: error: ")[2]
+    assert len(message.splitlines()) < 12
+    return message
+
+
+def in_a_process(*arguments, **options):
+    command = [sys.executable, *(str(argument) for argument in arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, **options
+    )
+
+
+# Starting
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = "import sys; from salvit.__main__ import main; main(['--help']); print(sorted(sys.modules))"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = in_a_process("-c", code)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.startswith("usage: salvit {fit,validate,test,predict}")
+    loaded = done.stdout.rpartition("\n[")[2]
+    assert not [name for name in ("'torch'", "'lightning'", "'timm'", "'numpy'", "'wandb'") if name in loaded]
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help(arguments, capsys):
+    entry.main(arguments)
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("fit", "validate", "test", "predict"))
+
+
+def test_help_names_experiments_that_exist():
+    named = [word for word in usage.program_page().split() if word.startswith("experiments/")]
+    assert named
+    assert all((ROOT / name).is_file() for name in named)
+
+
+def test_module_and_version():
+    done = in_a_process("-m", "salvit", "--version")
+    assert (done.returncode, done.stdout) == (0, f"salvit {salvit.__version__}\n")
+
+
+@pytest.mark.parametrize("name", ["salvit", "lightning"])
+def test_console_scripts(name):
+    (script,) = [
+        point for point in entry_points(group="console_scripts", name=name) if "salvit" in point.value
+    ]
+    assert script.load() is entry.main
+
+
+def test_arguments_come_from_the_command_line(monkeypatch):
+    seen = []
+    monkeypatch.setattr("salvit.cli.command.run", seen.append)
+    monkeypatch.setattr(sys, "argv", ["salvit", "fit", "-q"])
+    entry.main()
+    assert is_quiet()
+    entry.main(["test"])
+    assert not is_quiet()
+    entry.main(["test", "--help_all"])
+    assert seen == [["fit"], ["test"], ["test", "--help"]]
+
+
+def test_options_of_a_command(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        call("fit", "--help")
+    assert exit_.value.code == 0
+    every = capsys.readouterr().out
+    assert "--trainer.max_epochs" in every
+    entry.main(["fit", "--help"])
+    short = capsys.readouterr().out
+    assert short.index("--model") < short.index("--trainer")
+    named = set(re.findall(r"^  (--[a-z_]+)", short, re.MULTILINE))
+    assert {"--model", "--data", "--name", "--runs", "--wandb", "--ckpt_path"} <= named
+    assert all(option in every for option in named - {"--help_all"})
+    classes = (getattr(datamodules, name) for name in datamodules.__all__ if name.endswith("DataModule"))
+    assert [one.__name__ for one in classes if not isabstract(one) and one.__name__ not in short] == []
+
+
+def test_help_of_a_class(capsys):
+    with pytest.raises(SystemExit):
+        call("fit", "--model.help", "SaliencyModule")
+    assert "--model.extractor" in capsys.readouterr().out
+
+
+# Every datamodule, every module, every experiment
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Makes the data that a datamodule reads; None for one that generates its own."""
+
+    def root(datamodule, release="2017"):
+        folder = tmp_path / "data"
+        if datamodule == "SaliconDataModule":
+            make = make_salicon if release == "2017" else make_salicon_2015
+            return make(folder, train=3, val=2)
+        if datamodule in MAKERS:
+            return MAKERS[datamodule](folder)
+        if datamodule == "ImageFolderDataModule":
+            write_image(folder / "a.jpg", (20, 30), 0)
+            write_image(folder / "b/c.png", (40, 25), 1)
+            return folder
+        if datamodule == "ClassFolderDataModule":
+            for name in ("train/cat/0", "train/cat/1", "train/dog/0", "val/cat/0", "val/dog/0"):
+                write_image(folder / f"{name}.jpg", (20, 30), 0)
+            return folder
+        assert datamodule == "PopOutDataModule", f"make data for {datamodule} here"
+        return None
+
+    return root
+
+
+def stages(config):
+    data = config["data"]["class_path"].rpartition(".")[2]
+    if data in ("ImageFolderDataModule", "MIT300DataModule", "P3O3DataModule"):
+        return ["predict"]
+    if config.get("model", {}).get("class_path") == "salvit.modules.ExplanationModule":
+        return ["test"]
+    return [*([] if data == "ImageNetValDataModule" else ["fit"]), "validate", "test"]
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_configurations(path, roots, capsys):
+    config = yaml.safe_load(path.read_text())
+    data = config["data"]
+    root = roots(data["class_path"].rpartition(".")[2], data["init_args"].get("release", "2017"))
+    options = ["--config", path, "--trainer.fast_dev_run", "true", *(["--data.root", root] if root else [])]
+    for stage in stages(config):
+        cli = call(stage, *options, *(UNTRAINED if stage != "fit" else ()))
+        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+        if stage == "fit":
+            assert cli.trainer.global_step == 1
+        assert all(np.isfinite(value) or "sAUC" in name for name, value in logged.items()), logged
+    if path.stem == "image_folder":
+        kinds = (".npy", ".png", "_overlay.png")
+        assert {file.name for file in Path("maps").glob("[!.]*")} == {
+            f"{n}{end}" for n in ("a", "b__c") for end in kinds
+        }
+    if path.stem == "classification":
+        assert Path("backbone.safetensors").is_file()
+
+
+HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of the datasets that the tests make
+
+
+def small_backbone(options, vit_file):
+    """Options that put a small ViT with random weights in the place of one that would have to be fetched or trained."""
+    name = options.get("vit", "salvit_tiny")
+    if str(name).startswith("runs/"):
+        return ["--model.vit", vit_file(num_classes=HEADS[Path(name).name]), "--data.image_size", "32"]
+    if isinstance(name, dict) or name == "salvit_tiny":
+        return []
+    assert name in timm.list_pretrained()
+    small = [
+        "--model.vit",
+        "vit_tiny_patch16_224",
+        "--model.pretrained",
+        "false",
+        "--data.image_size",
+        "[32,48]",
+    ]
+    return (
+        [*small, "--model.extractor.k", "2"] if "SalientAttention" in str(options.get("extractor")) else small
+    )
+
+
+@pytest.mark.parametrize(
+    "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
+)
+def test_experiments(path, roots, vit_file, request):
+    config = yaml.safe_load(path.read_text())
+    configs = ["--config", path]
+    if "data" not in config:  # an overlay
+        configs = ["--config", ROOT / "experiments/demo.yaml", *configs]
+        config["data"] = {"class_path": "datamodules.PopOutDataModule"}
+    root = roots(config["data"]["class_path"].rpartition(".")[2])
+    options = [
+        *(["--data.root", root] if root else FEW),
+        *small_backbone(config.get("model", {}).get("init_args", {}), vit_file),
+    ]
+    options += ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
+    for stage in [stage for stage in stages(config) if stage != "validate"]:
+        weights = UNTRAINED if stage != "fit" else ()
+        if stage == "predict":
+            weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
+        call(stage, *configs, *options, *weights)
+
+
+# The configuration
+
+
+def test_the_configuration_is_saved_and_logged(saliency):
+    cli = call(
+        "fit", *saliency, "--model.lr", "0.00321", "--model.extractor", "RawAttention", *popout_arguments()
+    )
+    folder = Path("runs/default/version_0")
+    assert Path(cli.trainer.log_dir).samefile(folder)
+    for name in ("config.yaml", "hparams.yaml"):
+        content = yaml.safe_load((folder / name).read_text())
+        assert content["model"]["class_path"] == "salvit.modules.SaliencyModule"
+        assert content["model"]["init_args"]["lr"] == 0.00321
+        assert content["model"]["init_args"]["extractor"]["class_path"].startswith("salvit.extractors.")
+        assert content["model"]["init_args"]["extractor"]["init_args"]["rows"] == "class"
+        assert content["data"]["init_args"]["test_size"] == 3
+        assert content["trainer"]["max_epochs"] == 1
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/loss", "val/CC", "val/sAUC"} - set(rows[-1]) <= {"train/loss"}
+    again = call("fit", "--config", folder / "config.yaml")
+    assert again.trainer.callback_metrics["val/CC"] == cli.trainer.callback_metrics["val/CC"]
+
+
+def test_interpolation_follows_later_overrides(saliency, tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "model:\n  class_path: salvit.modules.SaliencyModule\n"
+        "  init_args: {lr: 0.01, weight_decay: '${model.init_args.lr}'}\n"
+        "name: lr=${model.init_args.lr}\n"
+    )
+    arguments = (
+        "--config",
+        tmp_path / "a.yaml",
+        "--model.vit",
+        saliency[3],
+        *POPOUT,
+        *FEW,
+        *QUIET,
+        *SHORT,
+        *CSV,
+    )
+    plain = call("fit", *arguments)
+    assert plain.model.weight_decay == 0.01
+    overridden = call("fit", *arguments, "--model.lr", "0.5", "--trainer.max_steps", "1")
+    assert overridden.model.weight_decay == 0.5
+    saved = yaml.safe_load(Path("runs/lr=0.5/version_0/hparams.yaml").read_text())
+    assert saved["model"]["init_args"]["weight_decay"] == 0.5
+    assert saved["name"] == "lr=0.5"
+
+
+def test_another_extractor_over_that_of_a_file(roots):
+    root = roots("SaliconDataModule")
+    options = ("--config", CONF / "salicon2017.yaml", "--data.root", root, "--trainer.fast_dev_run", "true")
+    cli = call("fit", *options, "--model.extractor", "SalientAttention", "--model.extractor.k", "3")
+    assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
+
+
+def test_a_run_repeats_itself(saliency):
+    losses = []
+    for seed in (0, 0, 1):
+        cli = call("fit", "--seed_everything", seed, *saliency, *popout_arguments())
+        losses.append(float(cli.trainer.callback_metrics["val/KLD"]))
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_only_training_multiplies_in_tf32(saliency):
+    call("fit", *saliency, *popout_arguments())
+    assert torch.get_float32_matmul_precision() == "high"
+    call("test", *saliency, *popout_arguments(*UNTRAINED))
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(saliency):
+    call("fit", *saliency, *popout_arguments())
+    (path,) = Path("runs").rglob("*.ckpt")
+    return path
+
+
+def test_test_scores_the_checkpoint(checkpoint, saliency):
+    scores = call("test", *saliency, *popout_arguments("--ckpt_path", checkpoint)).trainer.callback_metrics
+    fresh = call("test", *saliency, *popout_arguments(*UNTRAINED)).trainer.callback_metrics
+    assert scores["test/CC"] != fresh["test/CC"]
+    assert "Scores" not in str(scores)
+
+
+def test_what_is_typed_wins_over_the_checkpoint(checkpoint, saliency):
+    typed = ("--model.lr", "0.25", "--model.weight_decay", "0.125", "--trainer.max_epochs", "2")
+    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", checkpoint, *typed))
+    assert cli.trainer.global_step == 4
+    assert (cli.model.lr, cli.model.weight_decay) == (0.25, 0.125)
+    assert cli.trainer.optimizers[0].param_groups[0]["initial_lr"] == 0.25
+    assert cli.trainer.optimizers[0].param_groups[0]["weight_decay"] == 0.125
+
+
+def test_a_checkpoint_of_another_backbone(checkpoint, vit_file, capsys):
+    for stage in ("fit", "test"):
+        other = ("--model", "SaliencyModule", "--model.vit", vit_file(1))
+        message = failure(
+            capsys,
+            stage,
+            *other,
+            *popout_arguments("--ckpt_path", checkpoint, "--trainer.max_epochs", "2"),
+            status=1,
+        )
+        assert message.startswith("the checkpoint belongs to another model")
+        assert "weights_sha256" in message
+        assert "taken from the checkpoint" in message
+
+
+def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
+    message = failure(
+        capsys,
+        "test",
+        *saliency,
+        "--model.extractor.per_head",
+        "false",
+        *popout_arguments("--ckpt_path", checkpoint),
+    )
+    assert "extractor: " in message
+
+
+def test_a_checkpoint_that_is_none(saliency, capsys):
+    assert "no checkpoint a.ckpt" in failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
+    )
+    Path("a.ckpt").write_bytes(b"junk")
+    assert "cannot read the checkpoint a.ckpt" in failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
+    )
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+@pytest.fixture
+def trapped(checkpoint):
+    """A checkpoint that makes a file if it is unpickled."""
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, "trap": Bomb()}, checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    "way", ["path", "last", "best", "http://127.0.0.1:9/a.ckpt", "file:{}", "hpc", "registry:a/b"]
+)
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_no_way_to_a_checkpoint_runs_code_in_it(trapped, saliency, capsys, way, stage):
+    trapped.rename(trapped.with_name("hpc_ckpt_1.ckpt")) if way == "hpc" else None
+    typed = {"path": trapped, "file:{}": f"file:{trapped.absolute()}"}.get(way, way)
+    message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", typed))
+    assert re.search("Python objects|no checkpoint", message)
+    assert not Path("exploded").exists()
+
+
+def test_the_check_of_weights_cannot_be_switched_off(checkpoint, saliency, capsys):
+    message = failure(
+        capsys, "test", *saliency, *popout_arguments("--ckpt_path", checkpoint, "--weights_only", "false")
+    )
+    assert message.startswith("--weights_only false is refused")
+
+
+def test_lightning_is_told_to_load_tensors_alone(checkpoint, saliency, monkeypatch):
+    seen = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **options: seen.append(options) or load(*a, **options))
+    call("fit", *saliency, *popout_arguments("--ckpt_path", "last", "--trainer.max_epochs", "2"))
+    assert len(seen) >= 2
+    assert all(options["weights_only"] for options in seen)
+
+
+def record_of(cli):
+    return json.loads((Path(cli.trainer.log_dir) / "run.json").read_text())
+
+
+def test_last_is_the_newest_fit_of_the_experiment(checkpoint, saliency, monkeypatch):
+    said = []
+    monkeypatch.setattr("salvit.cli.checkpoint_option.rank_zero_info", said.append)
+    call("fit", *saliency, *popout_arguments("--model.lr", "0.1"))
+    call("fit", *saliency, *popout_arguments("--trainer.logger.name", "other"))
+    record = record_of(call("test", *saliency, *popout_arguments("--ckpt_path", "last")))
+    newest = Path("runs/default/version_1/checkpoints/last.ckpt")
+    [line] = said
+    assert line.startswith(f"taking {newest}, fitted on 20")
+    assert record["checkpoint"] == str(newest.resolve())
+    assert record["checkpoint_sha256"] == hashlib.sha256(newest.read_bytes()).hexdigest()
+    assert (record["name"], record["untrained"]) == ("default", False)
+    assert record["model"] == f"{Path(saliency[3]).name} · raw_attention:per_head=true"
+
+
+def test_last_resumes_the_newest_fit(checkpoint, saliency):
+    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", "last", "--trainer.max_epochs", "3"))
+    assert cli.trainer.global_step == 6
+    assert record_of(cli)["checkpoint"] == str(checkpoint.resolve())
+
+
+def test_best_is_what_a_checkpoint_callback_watched(saliency, capsys):
+    watch = ("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/KLD")
+    call("fit", *saliency, *popout_arguments(*watch, "--trainer.callbacks.filename", "low"))
+    cli = call("test", *saliency, *popout_arguments("--ckpt_path", "best"))
+    assert record_of(cli)["checkpoint"].endswith("version_0/checkpoints/low.ckpt")
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_last_and_best_where_there_is_none(saliency, capsys, stage):
+    for which, said in (("last", "no checkpoint last.ckpt"), ("best", "no best checkpoint")):
+        message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", which))
+        assert message.startswith(f"{said} under runs/default")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_a_model_that_was_not_fitted_is_no_result(saliency, capsys, stage):
+    message = failure(capsys, stage, *saliency, *popout_arguments())
+    assert "`salvit fit` makes one, and there is none under runs/default" in message
+    assert "--untrained true takes random weights" in message
+    assert not Path("runs").exists()
+
+
+def test_the_newest_candidate_is_named(checkpoint, saliency, capsys):
+    message = failure(capsys, "test", *saliency, *popout_arguments())
+    assert f"the newest of this experiment is --ckpt_path {checkpoint}, fitted on 20" in message
+    classifier = ("--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", saliency[3])
+    assert "needs a checkpoint" in failure(capsys, "test", *classifier, *popout_arguments())
+
+
+def test_results_of_an_untrained_decoder_say_so(saliency, capsys):
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    with pytest.warns(UserWarning, match="untrained decoder"):
+        cli = call("test", *saliency, *popout_arguments(*UNTRAINED, *scores))
+    record = record_of(cli)
+    assert (record["untrained"], record["checkpoint"], record["checkpoint_sha256"]) == (True, None, None)
+    assert record["model"].endswith(", untrained decoder")
+    title, _, *table = (Path(cli.trainer.log_dir) / "scores.md").read_text().splitlines()
+    assert title.endswith("untrained decoder")
+    assert any(line.startswith("| RawAttention, untrained decoder |") for line in table)
+    assert "untrained decoder" in capsys.readouterr().out
+
+
+def test_untrained_contradicts_a_checkpoint(checkpoint, saliency, capsys):
+    message = failure(capsys, "test", *saliency, *popout_arguments(*UNTRAINED, "--ckpt_path", checkpoint))
+    assert "--untrained true contradicts --ckpt_path" in message
+
+
+@pytest.mark.parametrize("epochs", [3, 12])
+@pytest.mark.parametrize("checkpointing", [(), ("--trainer.callbacks", "LearningRateMonitor")])
+def test_last_is_the_last_epoch_however_often_is_validated(saliency, epochs, checkpointing):
+    options = ("--trainer.check_val_every_n_epoch", "10", "--trainer.max_epochs", epochs, *checkpointing)
+    cli = call("fit", *saliency, *popout_arguments(*options))
+    [path] = Path("runs").rglob("*.ckpt")
+    assert path == Path("runs/default/version_0/checkpoints/last.ckpt")
+    stored = torch.load(path, weights_only=True)
+    assert (stored["epoch"], stored["global_step"]) == (epochs - 1, cli.trainer.global_step)
+    for name, tensor in cli.model.decoder.state_dict().items():
+        torch.testing.assert_close(stored["state_dict"][f"decoder.{name}"], tensor, rtol=0, atol=0)
+
+
+def test_no_config_writes_its_last_epoch_by_itself():
+    for path in EXPERIMENTS:
+        assert "filename: last" not in path.read_text(), path
+
+
+def test_a_fit_without_checkpoints(saliency):
+    call("fit", *saliency, *popout_arguments("--trainer.enable_checkpointing", "false"))
+    assert not list(Path("runs").rglob("*.ckpt"))
+
+
+def test_a_checkpoint_is_all_that_test_needs(saliency):
+    extractor = ("--model.extractor", "Rollout", "--model.extractor.start_layer", "1")
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    fitted = call("fit", *saliency, *popout_arguments(*extractor, "--model.center_bias", "true"))
+    [path] = Path("runs").rglob("last.ckpt")
+    typed = call("test", "--ckpt_path", path, *QUIET)
+    assert repr(typed.model.extractor) == repr(fitted.model.extractor)
+    assert len(typed.datamodule.dataset("test")) == 3
+    assert (Path(typed.trainer.log_dir) / "scores.md").is_file()
+    whole = call(
+        "test",
+        *saliency,
+        *extractor,
+        *popout_arguments("--model.center_bias", "true", *scores, "--ckpt_path", path),
+    )
+    assert typed.trainer.callback_metrics == whole.trainer.callback_metrics
+
+
+def test_a_fit_that_is_resumed_keeps_its_hyperparameters(saliency):
+    options = ("--model.lr", "0.25", "--model.loss", "SaliencyLoss", "--model.loss.cc", "0.5")
+    call("fit", *saliency, *popout_arguments(*options))
+    [path] = Path("runs").rglob("last.ckpt")
+    cli = call("fit", "--ckpt_path", path, "--trainer.max_epochs", "2", "--model.weight_decay", "0.5", *QUIET)
+    assert cli.trainer.global_step == 4
+    assert (cli.model.lr, cli.model.weight_decay, cli.model.warmup_epochs) == (0.25, 0.5, 0)
+    assert cli.model.loss.weights == {"kld": 1.0, "cc": 0.5, "nss": 0.0}
+
+
+def test_a_checkpoint_and_a_folder_are_all_that_predict_needs(checkpoint, tmp_path):
+    write_image(tmp_path / "images/a.jpg", (20, 30), 0)
+    cli = call("predict", "--ckpt_path", checkpoint, "--data.root", tmp_path / "images", *QUIET)
+    assert cli.datamodule.image_size == (32, 32)
+    expected = salvit.load_saliency(checkpoint)(Image.open(tmp_path / "images/a.jpg"))
+    np.testing.assert_allclose(np.load("runs/predict/maps/a.npy"), expected, rtol=1e-5)
+
+
+def test_the_size_of_images_is_the_checkpoints_with_other_data(checkpoint, tmp_path):
+    root = make_mit300(tmp_path / "data")
+    mit300 = ("--config", ROOT / "experiments/mit300.yaml", "--data.root", root, "--data.num_workers", "0")
+    assert call("predict", *mit300, "--ckpt_path", checkpoint, *QUIET).datamodule.image_size == (32, 32)
+
+
+def test_an_option_that_contradicts_the_checkpoint(checkpoint, capsys):
+    for option in (("--model.center_bias", "true"), ("--model.extractor", "Rollout")):
+        message = failure(capsys, "test", "--ckpt_path", checkpoint, *option, *QUIET)
+        assert message.startswith("the checkpoint belongs to another model")
+    assert not Path("runs/default/version_1").exists()
+
+
+def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
+    model = ("--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", vit_file())
+    call("fit", *model, *popout_arguments())
+    [path] = Path("runs").rglob("last.ckpt")
+    cli = call("test", "--ckpt_path", path, *QUIET)
+    assert 0 <= float(cli.trainer.callback_metrics["test/accuracy"]) <= 1
+
+
+# What people type wrongly
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),
+        (["--model.extractor", "rollot"], 'no method "rollot"; did you mean "rollout"'),
+        (
+            ["--model.extractor", "rollout:rowz=1"],
+            "rollout has no option rowz.*; its options: start_layer, per_head",
+        ),
+        (
+            ["--model.extractor", "RawAttention", "--model.extractor.blok", "3"],
+            r"^--model.extractor: RawAttention has no option blok; did you mean block\?; known are .*rows",
+        ),
+        (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
+        (["--model.lr", "fast"], "^--model.lr: expected float; got fast$"),
+        (
+            ["--model.profile", "best"],
+            "^--model.profile: expected one of exact, mit, tuebingen; .*got best$",
+        ),
+        (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
+        (
+            ["--trainer.max_epoch", "3"],
+            r"^no option --trainer.max_epoch; did you mean --trainer.max_epochs\?",
+        ),
+        (["--nam", "3"], r"^no option --nam; did you mean --name\?"),
+        (["--data", "NoData"], "there is no NoData; known are .*PopOutDataModule"),
+    ],
+)
+def test_wrong_options(saliency, capsys, arguments, said):
+    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments), status=2)
+    assert re.search(said, message.splitlines()[0]), message
+    assert "--help` lists the options" in message
+
+
+def test_wrong_commands(capsys):
+    assert "'frobnicate'" in failure(capsys, "frobnicate", status=2)
+    assert "required: fit.data, fit.model" in failure(capsys, "fit", status=2)
+    assert "nope.yaml" in failure(capsys, "fit", "--config", "nope.yaml", status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([*SALIENT, "--model.extractor.k", "9", "--model.extractor.rank", "4"], "got k=9, rank=4"),
+        ([*SALIENT, "--model.extractor.k", "2000"], "into 2000 modes"),
+        (["--model.extractor", "RawAttention", "--model.extractor.block", "7"], "no block 7: the model has 2 blocks"),
+        (["--model.loss", "SaliencyLoss", "--model.loss.kld", "0"], "weights must be"),
+        (["--model.vit", "vit_bas_patch16_224"], "did you mean vit_base_patch16_224"),
+        (["--model.vit", "resnet18"], '"resnet18" is not a plain ViT'),
+        (["--model.vit", "nowhere.safetensors"], "no weights file nowhere.safetensors"),
+        (["--model.warmup_epochs", "-1"], "warmup_epochs=-1"),
+        (["--name", "../a"], "^--name '../a' must be a name"),
+        (["--data.num_workers", "-1"], "^num_workers -1 must be at least 0"),
+        (["--trainer.precision", "bf16-true"], "use one of 32-true, 16-mixed, bf16-mixed"),
+        (["--trainer.precision", "64"], "use one of 32-true, 16-mixed, bf16-mixed"),
+        (["--data.image_size", "36"], "sides must be multiples of the patch size 8×8"),
+        (["--data.image_size", "16"], "at least 32 pixels"),
+        (["--data.batch_size", "0"], "batch_size 0 must be at least 1"),
+        (["--trainer.accelerator", "abacus"], "accelerator='abacus'"),
+    ],
+)  # fmt: skip
+def test_values_that_do_not_fit(saliency, capsys, arguments, said):
+    # Some show only when the first image is there.
+    status = 1 if said in ("into 2000 modes", "warmup_epochs=6.0") else 2
+    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments), status=status)
+    assert re.search(said, message), message
+
+
+def test_no_class_token(vit_file, capsys):
+    vit = vit_file(class_token=False, global_pool="avg")
+    message = failure(capsys, "fit", "--model", "SaliencyModule", "--model.vit", vit, *popout_arguments())
+    assert message.splitlines()[0].endswith(
+        'needs a class token, and this VisionTransformer has none: use rows="all"'
+    )
+
+
+# Data that is not as it should be
+
+
+@pytest.fixture
+def salicon(tmp_path):
+    return make_salicon(tmp_path / "salicon", train=3, val=3)
+
+
+def cut(path):
+    """Cut off the end: the header with the size is still there."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(0.9 * len(data))])
+    return path
+
+
+def test_missing_root(saliency, capsys):
+    message = failure(capsys, "fit", *saliency, *salicon_arguments("/no/where"))
+    assert message.startswith("Salicon: cannot find /no/where (no such folder)")
+    assert "images/{train,val,test}/<stem>.jpg" in message
+    assert "http://salicon.net" in message
+
+
+def test_no_root(saliency, capsys):
+    message = failure(capsys, "fit", *saliency, "--data", "SaliconDataModule", *QUIET, *SHORT, *CSV)
+    assert "pass root or set SALVIT_SALICON_ROOT" in message
+
+
+def test_root_from_the_environment(saliency, salicon, monkeypatch):
+    monkeypatch.setenv("SALVIT_SALICON_ROOT", str(salicon))
+    arguments = salicon_arguments(salicon, "--trainer.fast_dev_run", "true")
+    without_root = [value for key, value in enumerate(arguments) if key not in (2, 3)]
+    assert call("test", *saliency, *without_root, *UNTRAINED).trainer.callback_metrics["test/CC"].isfinite()
+
+
+def test_half_a_dataset(saliency, salicon, capsys):
+    path = salicon / f"fixations/val/{stem('val', 2)}.mat"
+    path.unlink()
+    message = failure(capsys, "fit", *saliency, *salicon_arguments(salicon))
+    assert message.startswith(f"Salicon: cannot find {path} (the first of 1 missing)")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_truncated_image(saliency, salicon, capsys, workers):
+    path = cut(salicon / f"images/val/{stem('val', 2)}.jpg")
+    message = failure(
+        capsys,
+        "test",
+        *saliency,
+        *salicon_arguments(salicon, *UNTRAINED, "--data.num_workers", workers),
+        status=1,
+    )
+    assert message.startswith(f"{path}: cannot read the image")
+    assert "on_error='skip'" in message
+
+
+def test_corrupt_mat(saliency, salicon, capsys):
+    path = cut(salicon / f"fixations/val/{stem('val', 2)}.mat")
+    assert failure(capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED), status=1).startswith(
+        f"{path}: cannot read the MATLAB file"
+    )
+
+
+def test_bad_images_are_skipped_and_counted(saliency, salicon):
+    cut(salicon / f"images/val/{stem('val', 2)}.jpg")
+    arguments = salicon_arguments(
+        salicon, "--data.on_error", "skip", "--trainer.callbacks", "salvit.callbacks.scores.Scores"
+    )
+    with pytest.warns(UserWarning, match="left out 1 of 3 images of the val split"):
+        cli = call("test", *saliency, *arguments, *UNTRAINED)
+    assert [item.name for item in cli.datamodule.skipped] == [stem("val", 2)]
+    # A row of the model, two baselines and people for each of two images.
+    assert len((Path(cli.trainer.log_dir) / "per_image.csv").read_text().splitlines()) == 1 + 4 * 2
+
+
+def test_fixations_outside_and_images_without_any(saliency, salicon):
+    outside = [np.array([[1, 1], [64, 48], [65, 48], [0, 3]], dtype=np.int16)]
+    write_gaze(salicon / f"fixations/val/{stem('val', 1)}.mat", outside)
+    write_gaze(salicon / f"fixations/val/{stem('val', 2)}.mat", [])
+    with pytest.warns(UserWarning, match="2 fixations of the val|test split lie outside"):
+        cli = call("test", *saliency, *salicon_arguments(salicon, *UNTRAINED))
+    assert all(value.isfinite() for value in cli.trainer.callback_metrics.values())
+
+
+def test_images_of_every_mode(saliency, tmp_path):
+    for mode in ("L", "RGBA", "CMYK", "P", "LA"):
+        Image.new(mode, (30, 20)).save(tmp_path / f"{mode}.tif")
+    options = (
+        "--data",
+        "ImageFolderDataModule",
+        "--data.root",
+        tmp_path,
+        "--data.image_size",
+        "32",
+        "--data.num_workers",
+        "0",
+    )
+    writer = (
+        "--trainer.callbacks",
+        "salvit.callbacks.predictions.PredictionWriter",
+        "--trainer.callbacks.folder",
+        "maps",
+    )
+    call("predict", *saliency, *options, *QUIET, *writer, *UNTRAINED, "--trainer.logger", "false")
+    assert {path.stem for path in Path("maps").glob("*.npy")} == {"L", "RGBA", "CMYK", "P", "LA"}
+    assert all(np.load(path).shape == (20, 30) for path in Path("maps").glob("*.npy"))
+
+
+def test_only_images_to_predict(saliency, tmp_path, capsys):
+    write_image(tmp_path / "a.jpg", (20, 30))
+    options = ("--data", "ImageFolderDataModule", "--data.root", tmp_path, "--data.image_size", "32")
+    assert "use `salvit predict`" in failure(capsys, "fit", *saliency, *options, *QUIET, *SHORT, *CSV)
+
+
+# Where a run is kept
+
+
+def nothing_is_left():
+    return not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--model.nope", "3"],
+        ["--model.extractor", "RawAttention", "--model.extractor.block", "7"],
+        ["--data.image_size", "36"],
+        ["--trainer.accelerator", "abacus"],
+        ["--ckpt_path", "nowhere.ckpt"],
+        ["--data", "SaliconDataModule", "--data.root", "/no/where"],
+    ],
+)
+def test_what_is_typed_wrong_leaves_no_run(saliency, capsys, monkeypatch, wrong):
+    monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *_: pytest.fail("W&B was told"))
+    failure(capsys, "fit", *saliency, *logged_arguments(*wrong))
+    assert nothing_is_left()
+
+
+@pytest.mark.parametrize("logger", ["false", "lightning.pytorch.loggers.WandbLogger"])
+def test_no_file_of_the_user_is_touched(saliency, capsys, logger):
+    for folder in (Path(), Path("runs"), Path("runs/default")):
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text("mine")
+        (folder / "scores.md").write_text("mine")
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    for version in (0, 1):
+        cli = call("test", *saliency, *popout_arguments("--trainer.logger", logger, *scores))
+        assert Path(cli.trainer.log_dir).samefile(f"runs/default/version_{version}")
+        assert f"run folder: runs/default/version_{version}" in capsys.readouterr().out
+        assert {"config.yaml", "run.json", "scores.md", "per_image.csv", "metrics.csv"} <= {
+            path.name for path in Path(cli.trainer.log_dir).iterdir()
+        }
+    mine = [path for path in Path().rglob("*") if path.is_file() and path.read_bytes() == b"mine"]
+    assert len(mine) == 6
+    assert {path.name for path in Path("runs").iterdir()} - {"wandb"} == {
+        "config.yaml",
+        "scores.md",
+        "default",
+    }
+
+
+def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
+    told = []
+    monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *about: told.append(about))
+    arguments = logged_arguments()
+    call("fit", *saliency, *arguments, "--name", "a/b", "--runs", "results", "--wandb", "mine")
+    assert told == [("mine", "results", "a/b", 0)]
+    printed = capsys.readouterr().out
+    assert "run folder: results/a/b/version_0" in printed
+    [checkpoint] = re.findall(r"checkpoint: (.*)", printed)
+    assert Path(checkpoint).is_file()
+    [command] = re.findall(r"test it: salvit (.*)", printed)
+    assert command.split()[-1] == checkpoint
+    cli = call(*command.split(), "--trainer.logger", "false")
+    assert Path(cli.trainer.log_dir).samefile("results/a/b/version_1")
+    call("test", *saliency, *arguments, "--wandb", "false")
+    assert len(told) == 1
+
+
+def test_the_name_of_the_config_file(saliency, tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed_everything: 1\n")
+    call("test", "--config", tmp_path / "mine.yaml", *saliency, *popout_arguments())
+    assert Path("runs/mine/version_0/config.yaml").is_file()
+
+
+def test_maps_of_two_runs_share_no_folder(saliency, tmp_path):
+    write_image(tmp_path / "images/a.jpg", (20, 30), 0)
+    data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", "--data.image_size", "32")
+    writer = ("--trainer.callbacks", "salvit.callbacks.predictions.PredictionWriter")
+    for _ in range(2):
+        call("predict", *saliency, *data, "--data.num_workers", "0", *QUIET, *CSV, *writer)
+    assert sorted(Path("runs").rglob("*.npy")) == [
+        Path(f"runs/default/version_{version}/maps/a.npy") for version in (0, 1)
+    ]
+
+
+def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        "trainer:\n  logger: {class_path: CSVLogger, init_args: {save_dir: logs}}\n"
+        "  default_root_dir: ${trainer.logger.init_args.save_dir}\n"
+    )
+    message = failure(capsys, "fit", "--config", tmp_path / "a.yaml", *saliency, *popout_arguments())
+    assert "trainer.default_root_dir: " in message
+    assert "logger.init_args.save_dir" in message
+
+
+# A process of its own
+
+
+def test_results_on_stdout_the_rest_on_stderr(saliency, stranger):
+    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores", "--verbose", "false")
+    arguments = (*POPOUT, *FEW, *QUIET, *CSV, *scores)
+    loud, quiet = (
+        in_a_process("-m", "salvit", "test", *flag, *saliency, *arguments, env=stranger)
+        for flag in ([], ["-q"])
+    )
+    assert (loud.returncode, quiet.returncode) == (0, 0), loud.stderr + quiet.stderr
+    assert loud.stdout.splitlines()[:-1] == quiet.stdout.splitlines()[:-1]
+    assert loud.stdout.startswith("PopOut, test split")
+    assert "Seed set" in loud.stderr
+    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize("seconds", [1, 20])
+def test_ctrl_c_ends_with_130(saliency, stranger, seconds):
+    arguments = [
+        str(value) for value in ("fit", *saliency, *popout_arguments("--data.train_size", "9999999"))
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "salvit", *arguments], env=stranger, stderr=subprocess.PIPE
+    ) as run_:
+        with pytest.raises(subprocess.TimeoutExpired):
+            run_.wait(timeout=seconds)
+        run_.send_signal(signal.SIGINT)
+        error = run_.communicate(timeout=100)[1].decode()
+    assert run_.returncode == 130
+    assert error.endswith("salvit: interrupted\n")
+    assert "Traceback" not in error
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """The environment of somebody without a login."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PYTEST"))}
+    return {**kept, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+
+def test_a_newcomer_is_asked_nothing(saliency, stranger):
+    pictures = ("--trainer.callbacks", "salvit.callbacks.pictures.Pictures")
+    arguments = logged_arguments("--model.lr", "0.00321", *pictures)
+    done = in_a_process("-m", "salvit", "fit", *saliency, *arguments, env=stranger)
+    assert done.returncode == 0, done.stderr
+    assert "W&B: no login; logging offline under runs/wandb" in done.stderr
+    assert "run folder: runs/default/version_0" in done.stdout
+    assert "Seed set" not in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert yaml.safe_load(Path("runs/default/version_0/config.yaml").read_text())
+    (record,) = Path("runs/wandb").glob("offline-run-*/*.wandb")
+    assert b"salvit.modules.SaliencyModule" in record.read_bytes()
+    assert b"0.00321" in record.read_bytes()
+    (picture,) = record.parent.glob("files/media/images/val/pictures_*.png")
+    assert picture.read_bytes() == Path("runs/default/version_0/pictures/val.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_process_stay_apart(saliency, stranger, tmp_path):
+    arguments = ("fit", *saliency, *logged_arguments())
+    (tmp_path / "twice.py").write_text(
+        "from salvit.cli.command import run\n"
+        f"for lr in ('0.00321', '0.00654'):\n    run({[str(a) for a in arguments]} + ['--model.lr', lr])\n"
+    )
+    done = in_a_process(tmp_path / "twice.py", env={**stranger, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    records = [path.read_bytes() for path in sorted(Path("runs/wandb").glob("offline-run-*/*.wandb"))]
+    assert sorted((b"0.00321" in record, b"0.00654" in record) for record in records) == [
+        (False, True),
+        (True, False),
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(saliency, salicon, stranger):
+    scores = []
+    for devices in (1, 2):
+        arguments = salicon_arguments(salicon, "--trainer.callbacks", "salvit.callbacks.scores.Scores")
+        done = in_a_process(
+            "-m",
+            "salvit",
+            "test",
+            *saliency,
+            *arguments,
+            *UNTRAINED,
+            "--trainer.devices",
+            devices,
+            env=stranger,
+        )
+        assert done.returncode == 0, done.stderr
+        scores.append(Path(f"runs/default/version_{devices - 1}/scores.md").read_text())
+    assert scores[0] == scores[1]
+    assert torch.distributed.is_available()

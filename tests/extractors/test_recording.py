@@ -1,0 +1,354 @@
+import copy
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import set_fused_attn
+from timm.models.vision_transformer import VisionTransformer
+
+from salvit.extractors import METHODS
+from salvit.extractors.recording import read_attention, record
+from salvit.vit import load_vit, num_heads
+from tests.registry import OPTIONS, nothing_computed, randomize
+
+TINY = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3, "num_classes": 5, "patch_size": 8}
+
+
+@pytest.fixture
+def vit() -> VisionTransformer:
+    torch.manual_seed(0)
+    options = {**TINY, "depth": 3, "dynamic_img_size": True}
+    return randomize(VisionTransformer(**options).requires_grad_(False))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def is_untouched(vit: torch.nn.Module) -> bool:
+    hooks = any(module._forward_hooks or module._forward_pre_hooks for module in vit.modules())
+    return not hooks
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_relpos_small_patch16_224", "beit_base_patch16_224", "vit_tiny_patch16_224"]
+)
+def test_models_without_the_fused_kernel(name, images):
+    fused = randomize(load_vit(name, pretrained=False, **TINY))
+    set_fused_attn(enable=False)
+    try:
+        plain = load_vit(name, pretrained=False, **TINY)
+    finally:
+        set_fused_attn(enable=True)
+    plain.load_state_dict(fused.state_dict())
+    assert not plain.blocks[0].attn.fused_attn
+    expected = plain(images)
+    with record(fused, scores=True) as one, record(plain, scores=True) as other:
+        fused(images)
+        logits = plain(images)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=0)
+    for block in range(2):
+        torch.testing.assert_close(one.attention[block], other.attention[block], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.scores[block], other.scores[block], rtol=1e-4, atol=1e-4)
+
+
+def test_logits_are_unchanged_in_float32(vit, images):
+    expected = vit(images)
+    with record(vit) as recording:
+        logits = vit(images)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
+    assert {attention.dtype for attention in recording.attention.values()} == {torch.float32}
+
+
+def test_attention_is_what_mixes_the_values(vit, images):
+    """The recorded map, applied by hand to the block's values, gives the attention module's own output."""
+    module, seen = vit.blocks[1].attn, {}
+    module.register_forward_hook(lambda module, args, output: seen.update(input=args[0], output=output))
+    with record(vit, [1]) as recording:
+        vit(images)
+    value = module.qkv(seen["input"]).unflatten(-1, (3, 3, 16))[:, :, 2]
+    mixed = torch.einsum("bhqk,bkhd->bqhd", recording.attention[1], value).flatten(2)
+    torch.testing.assert_close(module.proj(mixed), seen["output"], rtol=1e-4, atol=1e-5)
+
+
+def test_only_chosen_blocks_leave_the_fused_kernel(vit, images):
+    calls = []
+
+    class Count(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            calls.append(func is F.scaled_dot_product_attention)
+            return func(*args, **(kwargs or {}))
+
+    with Count(), record(vit, blocks=[-1, 0]) as recording:
+        vit(images)
+    assert sum(calls) == 1
+    assert sorted(recording.attention) == [0, 2]
+    assert recording.attention[-1] is recording.attention[2]
+    with pytest.raises(KeyError, match="block 1 was not recorded"):
+        recording.attention[1]
+
+
+def test_scores_give_attention(vit, images):
+    with record(vit, scores=True) as recording:
+        vit(images)
+    with record(vit, [1], rows="class", scores=True) as rows:
+        vit(images)
+    for block, scores in recording.scores.items():
+        torch.testing.assert_close(scores.softmax(-1), recording.attention[block])
+    torch.testing.assert_close(rows.scores[1], recording.scores[1][:, :, :1])
+    with record(vit) as recording:
+        vit(images)
+    assert not recording.scores
+
+
+def test_maps_are_differentiable(vit, images):
+    """∂logit/∂A of the last block, against central differences of the head applied to a changed map."""
+    vit, images = vit.double(), images.double().requires_grad_()
+    with record(vit) as recording:
+        logits = vit(images)
+    gradient = torch.autograd.grad(logits[:, 2].sum(), recording.attention[-1])[0]
+    direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(2)).double()
+
+    class Shifted(torch.overrides.TorchFunctionMode):
+        step = 0.0
+        count = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            output = func(*args, **(kwargs or {}))
+            if func is F.scaled_dot_product_attention:
+                self.count += 1
+                if self.count == 3:
+                    output = output + self.step * direction @ args[2]
+            return output
+
+    def shifted(step: float) -> torch.Tensor:
+        with Shifted() as mode, torch.no_grad():
+            mode.step = step
+            return vit(images)[:, 2].sum()
+
+    slope = (shifted(1e-5) - shifted(-1e-5)) / 2e-5
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+def test_latest_forward_pass_is_kept(vit, images):
+    with record(vit, [0]) as recording:
+        vit(images)
+        first = recording.attention[0]
+        vit(images + 1)
+    assert not torch.equal(recording.attention[0], first)
+
+
+def test_stop_ends_the_forward_pass(vit, images):
+    ran = []
+    for index, block in enumerate(vit.blocks):
+        block.mlp.register_forward_hook(lambda *_, index=index: ran.append(index))
+    with record(vit) as recording:
+        vit(images)
+    ran.clear()
+    for attention, block in zip(read_attention(vit, images, [1, 0, -2]), [1, 0, 1], strict=True):
+        torch.testing.assert_close(attention, recording.attention[block])
+    assert ran == [0]
+
+
+def test_nested_recordings_stop_separately(vit, images):
+    with record(vit, [1]) as outer:
+        inner = read_attention(vit, images, [0])
+        vit(images)
+    assert len(inner) == 1
+    assert list(outer.attention) == [1]
+    with record(vit, [0], stop=True) as outer:
+        with record(vit, [1], stop=True) as late:
+            vit(images)
+        pytest.fail("the outer recording was complete")
+    assert list(outer.attention) == [0]
+    assert not late.attention
+    assert is_untouched(vit)
+
+
+def test_autocast_keeps_maps_in_float32(vit, images):
+    with record(vit) as exact:
+        vit(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = vit(images)
+        with record(vit) as recording:
+            logits = vit(images)
+    assert logits.dtype == expected.dtype == torch.bfloat16
+    assert torch.corrcoef(torch.stack([logits.flatten(), expected.flatten()]).float())[0, 1] > 0.995
+    for block, attention in recording.attention.items():
+        assert attention.dtype == torch.float32
+        torch.testing.assert_close(attention.sum(-1), torch.ones(attention.shape[:3]))
+        torch.testing.assert_close(attention, exact.attention[block], rtol=0, atol=0.1)
+
+
+def test_under_autocast_values_are_mixed_in_float32(vit, images):
+    mixed = []
+    handle = vit.blocks[1].attn.proj.register_forward_pre_hook(lambda module, args: mixed.append(args[0]))
+    with torch.autocast("cpu", torch.bfloat16), record(vit, [1], values=True) as recording:
+        vit(images)
+    handle.remove()
+    expected = recording.attention[1] @ recording.values[1].float()
+    torch.testing.assert_close(mixed[0], expected.transpose(1, 2).flatten(2).bfloat16(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_leaks_when_the_forward_raises(vit, images, error):
+    expected = vit(images)
+    before = copy.deepcopy(vit.state_dict())
+
+    def fail(*_):
+        raise error
+
+    handle = vit.blocks[1].attn.proj.register_forward_hook(fail)
+    with pytest.raises(error), record(vit):
+        vit(images)
+    handle.remove()
+    assert is_untouched(vit)
+    assert not vit.training
+    assert not any(parameter.requires_grad for parameter in vit.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in vit.state_dict().items())
+    torch.testing.assert_close(vit(images), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", ["rollout", "raw_attention", "unsupervised_map", "salient_attention"])
+def test_an_extractor_inside_a_recording(vit, images, method):
+    """It leaves the recording on, which goes on with what is computed after."""
+    extractor = METHODS[method](**OPTIONS.get(method, {}))
+    alone = extractor(vit, images)
+    with record(vit) as recording:
+        torch.testing.assert_close(extractor(vit, images), alone)
+        vit(images + 1)
+    with record(vit) as other:
+        vit(images + 1)
+    for block, attention in other.attention.items():
+        torch.testing.assert_close(recording.attention[block], attention)
+    assert is_untouched(vit)
+
+
+@pytest.fixture
+def parallel() -> VisionTransformer:
+    """Two attentions side by side in each of two blocks, three heads each."""
+    return randomize(load_vit("vit_small_patch16_18x2_224", pretrained=False, **TINY)).double()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attentions_side_by_side(parallel, images, fused):
+    """Each half of the heads, applied by hand to its attention's values, gives that attention's own output."""
+    images = images.double()
+    attentions = [branch.attn for branch in parallel.blocks[1].attns]
+    seen = []
+    for attention in attentions:
+        attention.fused_attn = fused
+        attention.register_forward_hook(lambda module, args, output: seen.append((args[0], output)))
+    with record(parallel, [1], scores=True, values=fused) as recording:
+        parallel(images)
+    maps = recording.attention[1]
+    assert maps.shape == (2, num_heads(parallel), 17, 17) == (2, 6, 17, 17)
+    torch.testing.assert_close(recording.scores[1].softmax(-1), maps)
+    for index, (attention, (entering, output)) in enumerate(zip(attentions, seen, strict=True)):
+        heads = slice(3 * index, 3 * index + 3)
+        value = attention.qkv(entering).unflatten(-1, (3, 3, 16))[:, :, 2]
+        mixed = torch.einsum("bhqk,bkhd->bqhd", maps[:, heads], value).flatten(2)
+        torch.testing.assert_close(attention.proj(mixed), output)
+        if fused:
+            torch.testing.assert_close(recording.values[1][:, heads], value.transpose(1, 2))
+    [rows] = read_attention(parallel, images, [-1], rows="class")
+    torch.testing.assert_close(rows, maps[:, :, :1])
+
+
+def test_gradients_of_attentions_side_by_side(parallel, images):
+    """∂logit/∂A of the last block, head by head, against central differences of its attentions' outputs."""
+    images = images.double()
+    with record(parallel, gradients=True) as recording:
+        logits = parallel(images)
+    first, last = recording.gradients(logits[:, 2].sum(), [0, -1])
+    assert first.shape == last.shape == recording.attention[-1].shape
+    direction = torch.randn(last.shape, generator=torch.Generator().manual_seed(2)).double()
+
+    class Shifted(torch.overrides.TorchFunctionMode):
+        def __init__(self, step):
+            super().__init__()
+            self.step, self.count = step, 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            output = func(*args, **(kwargs or {}))
+            if func is F.scaled_dot_product_attention:
+                self.count += 1
+                if self.count > 2:
+                    heads = slice(3 * self.count - 9, 3 * self.count - 6)
+                    output = output + self.step * direction[:, heads] @ args[2]
+            return output
+
+    def shifted(step: float) -> torch.Tensor:
+        with Shifted(step), torch.no_grad():
+            return parallel(images)[:, 2].sum()
+
+    slope = (shifted(1e-5) - shifted(-1e-5)) / 2e-5
+    torch.testing.assert_close((last * direction).sum(), slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["vit_dwee_patch16_reg1_gap_256", "vit_dpwee_patch16_reg1_gap_256"])
+def test_differential_attention_is_refused_before_anything_runs(name, fused, images):
+    set_fused_attn(enable=fused)
+    try:
+        vit = load_vit(name, pretrained=False, **TINY)
+    finally:
+        set_fused_attn(enable=True)
+    with nothing_computed(), pytest.raises(ValueError, match=r"block 0 of this VisionTransformer subtracts"):
+        read_attention(vit, images, [0])
+    assert is_untouched(vit)
+
+
+def test_foreign_attention_is_refused(vit, images):
+    """Attention that is not timm's has no map, and neither has a compiled one that no call is seen of."""
+    del vit.blocks[1].attn.fused_attn
+    with pytest.raises(ValueError, match=r"block 1 of this VisionTransformer \(Block\) has none"):
+        read_attention(vit, images, [0])
+    vit.blocks[1].attn.fused_attn = True
+    vit.blocks[1].attn.forward = lambda x, **kwargs: x
+    with pytest.raises(ValueError, match="block 1 of VisionTransformer computed 0 attention maps"):
+        read_attention(vit, images, [1])
+    assert is_untouched(vit)
+
+
+def test_refusals(vit, images):
+    with pytest.raises(IndexError, match="no block -4: the model has 3 blocks"), record(vit, [-4]):
+        pass
+    with pytest.raises(ValueError, match="training mode"), record(copy.deepcopy(vit).train()):
+        pass
+    with pytest.raises(TypeError, match="ResNet"), record(timm.create_model("resnet10t").eval()):
+        pass
+    pooled = load_vit("vit_base_patch16_siglip_224", pretrained=False, **TINY)
+    with pytest.raises(ValueError, match="class token"), record(pooled, rows="class"):
+        pass
+    with pytest.raises(ValueError, match="causal"), record(vit):
+        vit(images, is_causal=True)
+
+
+@pytest.mark.parametrize("mask_dtype", [torch.bool, torch.float32])
+def test_attention_masks_are_kept(vit, images, mask_dtype):
+    allowed = torch.rand(17, 17, generator=torch.Generator().manual_seed(3)) > 0.5
+    allowed.fill_diagonal_(True)
+    mask = allowed if mask_dtype == torch.bool else torch.zeros(17, 17).masked_fill(~allowed, -torch.inf)
+    expected = vit(images, attn_mask=mask)
+    with record(vit) as recording:
+        logits = vit(images, attn_mask=mask)
+    with record(vit, rows="class") as rows:
+        vit(images, attn_mask=mask)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    assert not recording.attention[0][:, :, ~allowed].any()
+    torch.testing.assert_close(rows.attention[0], recording.attention[0][:, :, :1])
+
+
+def test_blocks_and_rows_that_there_are_not(vit):
+    images = torch.rand(1, 3, 32, 32)
+    with torch.enable_grad(), record(vit, [1, 2], gradients=True) as recording:
+        logits = vit(images)
+    for block in (-5, 0, 3):
+        with pytest.raises(KeyError, match=rf"block {block} was not recorded; recorded blocks: \[1, 2\]"):
+            recording.gradients(logits.sum(), [block])
+    assert [one.shape for one in recording.gradients(logits.sum(), [-1])] == [recording.attention[-1].shape]
+    with pytest.raises(ValueError, match='rows must be "class" or "all"'), record(vit, rows="patches"):
+        pass
