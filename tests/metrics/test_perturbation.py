@@ -9,7 +9,7 @@ from salvit.metrics.functional import perturbation_curves
 from salvit.metrics.functional.fills import filled
 from salvit.metrics.functional.perturbation import removed_counts
 from salvit.metrics.functional.removal import ranks
-from tests.extractors.golden_vit import FOLDER, _load
+from tests.extractors.golden_vit import load_golden
 from tests.metrics.models import TARGETS, forward_counter, images_and_heatmaps, tiny_vit
 
 few = settings(deadline=None, max_examples=8)
@@ -192,14 +192,10 @@ GOLDEN = [(name, method) for name in ("square", "rect") for method in ("agcam", 
 
 
 def golden_case(name, method):
-    path = FOLDER / f"vit_{name}.npz"
-    if not path.exists():
-        pytest.skip("golden outputs are not beside this checkout")
-    golden = np.load(path)
-    images, targets = torch.tensor(golden["images"]).double(), torch.tensor(golden["targets"])
+    vit, images, targets, golden = load_golden(f"vit_{name}")
     heatmaps = torch.tensor(golden[f"expected/abpc_{method}_heatmap"])
     curves = np.stack([golden[f"expected/abpc_{method}_{curve}"] for curve in ("lerf", "morf")])
-    return _load(golden), images, heatmaps, targets, curves
+    return vit.double(), images.double(), heatmaps, targets, curves
 
 
 @pytest.mark.parametrize(("name", "method"), GOLDEN)
