@@ -145,9 +145,9 @@ def short_reason(extractor: Extractor, error: Exception) -> str:
         error: what its `check` raised.
 
     Example:
-        >>> from salvit.extractors import AGCAM
-        >>> short_reason(AGCAM(), ValueError("AGCAM() needs a class token, and this Beit has none"))
-        'needs a class token, and this model has none'
+        >>> from salvit.extractors import LeGrad
+        >>> short_reason(LeGrad(), ValueError("LeGrad() needs attention maps, and this Beit has none"))
+        'needs attention maps, and this model has none'
     """
     reason = str(error).removeprefix(f"{extractor!r} ")
     return re.sub(r"(?:this |(?<=of ))(?:VisionTransformer|Beit|Eva|NaFlexVit)\w*", "this model", reason)

@@ -142,6 +142,7 @@ _MOVED = {F.dropout, torch.functional.split} | _named(
     *("split", "squeeze", "stack", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view"),
     "__getitem__",
 )
+_SPLITS = {torch.functional.split} | _named("chunk", "split", "unbind")
 _ADDITIONS = _named("add", "__add__", "__radd__", "__iadd__")
 _PRODUCTS = _named("mul", "__mul__", "__rmul__", "div", "__truediv__")
 _MATMULS = _named("matmul", "__matmul__")
@@ -292,9 +293,16 @@ class _Tape(TorchFunctionMode):
             result = func(*map(leaf, args), **{name: leaf(value) for name, value in kwargs.items()})
         results = result if isinstance(result, list | tuple) else [result]
         outputs = [one.detach() for one in results]
-        values = (outputs[0], [one.detach() for one in leaves]) if share else None
+        values = [outputs[0], *(one.detach() for one in leaves)]
 
         def pull(flows: list[Tensor | None]) -> Sequence[Tensor | None]:
+            if (
+                func in _SPLITS
+            ):  # into one tensor of the input's strides, so that what was permuted is not copied again
+                whole = torch.empty_like(leaves[0], dtype=self.dtype, requires_grad=False)
+                for part, flow in zip(func(whole, *args[1:], **kwargs), flows, strict=True):
+                    part.zero_() if flow is None else part.copy_(flow)
+                return [whole]
             reached = [
                 (one, flow.to(one.dtype))
                 for one, flow in zip(results, flows, strict=True)
@@ -305,15 +313,15 @@ class _Tape(TorchFunctionMode):
             return [None if one is None else one.to(self.dtype) for one in found]
 
         def back(flows: list[_Flow | None]) -> Sequence[_Flow | None]:
-            if values is None or share is None:
+            relevance: Sequence[Tensor | None]
+            if share is None:
                 relevance = pull([flow and flow.relevance for flow in flows])
             else:
                 [flow] = flows
                 assert flow is not None
-                output, entered = values
-                relevance = share(
-                    output.to(self.dtype), [one.to(self.dtype) for one in entered], flow.relevance
-                )
+                output, *entered = (one.to(self.dtype) for one in values)
+                shared = share(output, entered, flow.relevance)
+                relevance = [part.sum_to_size(x.shape) for part, x in zip(shared, entered, strict=True)]
             gradients: Sequence[Tensor | None] = [None] * len(leaves)
             if self.gradients:
                 gradients = pull([flow and flow.gradient for flow in flows])

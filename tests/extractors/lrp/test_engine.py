@@ -337,3 +337,10 @@ def test_several_results_and_changes_in_place_are_refused(images, module, name):
     vit.blocks[1].mlp = nn.Sequential(vit.blocks[1].mlp, module).eval()
     with pytest.raises(ValueError, match=f"no relevance rule for {name}"):
         RelevanceLRP()(vit, images)
+
+
+def test_a_summand_of_every_token_takes_the_sum_of_its_shares():
+    x = torch.tensor([[[1.0], [3.0]]])
+    # Of 1 + 1 the first token has both parts; of 3 + 1 it has the quarter, the second token the rest.
+    found = relevance(lambda x: x + x[:, :1], x, torch.ones_like)
+    torch.testing.assert_close(found, torch.tensor([[[1.25], [0.75]]]))
