@@ -31,7 +31,7 @@ class Scores(Callback):
     scored at each image's native size like the model, under the module's profiles. Where the dataset says whose
     fixations are whose, a last row says how well people predict people (`salvit.results.observers`). An image without
     fixations or with an empty density counts in no column of any row, and the title says how many there are.
-    Written to the log folder: `scores.md`, the table; `per_image.csv`, one row per image and model, empty where an image
+    Written to the log folder: `scores.md`, the table; `per_image.csv`, a row per image and model, empty where an image
     could not be scored; where images have categories `categories.md`, the model's scores in each; for another profile
     than `exact`, `scores_PROFILE.md` and so on; and `scores.json`, which names dataset, split, profile and columns.
 
