@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from tests.extractors.test_lrp import build, close
+from tests.extractors.lrp.test_methods import build, close
 from timm.layers import GluMlp, SwiGLU
 from timm.models.eva import Eva
 from timm.models.vision_transformer import (
