@@ -44,8 +44,8 @@ What a method does around the tensors (it looks at the model before, and starts 
 forward pass does) costs the same however large they are. It shows where they are small, or a GPU is so fast that it
 waits for Python: {explained} at 32×32, batch 1, of which it is nearly all. Larger batches hide it. On a
 GPU the host waits for numbers twice a call, to check the images and the maps (AG-CAM three times, LRP up to twelve,
-salient attention also once a sweep of the decomposition, random once an image), and nowhere in between: counted on a
-device that the tests pretend to have (`tests/pretend_gpu.py`).
+salient attention also once a sweep of the decomposition, random once an image), and nowhere in between:
+counted on a device that the tests pretend to have (`tests/pretend_gpu.py`).
 
 {bookkeeping}
 
