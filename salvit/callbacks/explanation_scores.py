@@ -14,7 +14,7 @@ from datamodules.base import SaliencyDataModule
 from salvit import results
 from salvit.metrics import ABPC, ImageMetric
 from salvit.metrics.base import columns_of
-from salvit.metrics.functional.perturbation import FRACTIONS
+from salvit.metrics.functional.faithfulness import FRACTIONS
 from salvit.modules.explanation import IRRELEVANT, ExplanationModule
 from salvit.report.curves import draw_perturbation
 from salvit.report.published import published_rows, sources

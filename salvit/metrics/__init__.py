@@ -1,18 +1,16 @@
 """Metrics of saliency maps and of explanations: torchmetrics classes over `salvit.metrics.functional`.
 
-A saliency result names its profile, that is which of these metrics it is made of and by which definitions; see
-`saliency_metrics`. An explanation is scored by any of them that can do with the dataset; see `ImageMetric`.
+A profile says which of these metrics a saliency result is made of, and by which definitions; see `saliency_metrics`.
 """
 
-from salvit.metrics.auc import AUC, AUCBorji, AUCJudd
+from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
 from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
-from salvit.metrics.functional.other_images import OtherImages
+from salvit.metrics.functional.fixations import OtherImages
 from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing
 from salvit.metrics.popout import PopOut
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
-from salvit.metrics.shuffled_auc import SampledShuffledAUC, ShuffledAUC
 
 __all__ = [
     "ABPC",
@@ -50,7 +48,7 @@ __all__ = [
 
 
 def default_scores() -> list[ImageMetric]:
-    """What explanations are scored by unless said otherwise, as far as the dataset has what it takes.
+    """The scores of explanations by default, as far as the dataset has what they need.
 
     Example:
         >>> [type(score).__name__ for score in default_scores()]

@@ -1,24 +1,29 @@
-"""Areas under ROC curves of fixations against other pixels of their image; see also `salvit.metrics.shuffled_auc`."""
+"""Areas under ROC curves of fixations against other pixels of their image, or fixations on other images."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import Tensor
 
+from salvit.errors import InvalidValueError
 from salvit.metrics import functional
-from salvit.metrics.base import AreaUnderCurve
+from salvit.metrics.base import AreaUnderCurve, concatenated
+from salvit.metrics.functional.auc import float32_order
+from salvit.metrics.functional.fixations import OtherImages, Size, check_pool, fixation_indices
+from salvit.metrics.functional.maps import check_maps
+
+if TYPE_CHECKING:
+    from datamodules.base import SaliencyDataModule
 
 
 class AUC(AreaUnderCurve):
-    r"""Exact AUC: the mean over images of the chance that a fixation outranks a random pixel.
+    """Exact AUC: the mean over images of `functional.auc`.
 
-    .. math:: \mathrm{AUC} = \frac{1}{n H W} \sum_{i=1}^{n} \sum_{j=1}^{HW} [S_i > S_j] + \tfrac12 [S_i = S_j]
-
-    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without
-    fixations are skipped. See `salvit.metrics.functional.auc` for edge cases and errors.
+    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without fixations
+    are skipped.
 
     Example:
-        >>> import torch
         >>> metric = AUC()
         >>> metric.update(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), [torch.tensor([[1.0, 1.0]])])
         >>> metric.compute()
@@ -33,19 +38,11 @@ class AUC(AreaUnderCurve):
 
 
 class AUCBorji(AreaUnderCurve):
-    """AUC-Borji: the mean over images of the area under the ROC curve against random pixels.
+    """AUC-Borji: the mean over images of `functional.auc_borji`, which says what the options are.
 
-    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images with fewer
-    than two fixated pixels are skipped. See `salvit.metrics.functional.auc_borji` for the definition, the source,
-    edge cases and errors.
-
-    Args:
-        splits: number of draws of random pixels.
-        step: between thresholds.
-        seed: of the draws.
+    `update` takes what that of `AUC` takes. Images with fewer than two fixated pixels are skipped.
 
     Example:
-        >>> import torch
         >>> metric = AUCBorji()
         >>> metric.update(torch.zeros(1, 2, 2), [torch.tensor([[0.0, 1.0], [0.0, 0.0]])])
         >>> metric.compute()
@@ -66,18 +63,11 @@ class AUCBorji(AreaUnderCurve):
 
 
 class AUCJudd(AreaUnderCurve):
-    """AUC-Judd: the mean over images of the area under the ROC curve with a threshold at each fixated pixel.
+    """AUC-Judd: the mean over images of `functional.auc_judd`, which says what the options are.
 
-    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without
-    fixations are skipped. See `salvit.metrics.functional.auc_judd` for the definition, the source, edge cases and
-    errors.
-
-    Args:
-        jitter: whether ties are broken by noise.
-        seed: of the noise.
+    `update` takes what that of `AUC` takes. Images without fixations are skipped.
 
     Example:
-        >>> import torch
         >>> metric = AUCJudd()
         >>> metric.update(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), [torch.tensor([[0.0, 1.0]])])
         >>> metric.compute()
@@ -94,3 +84,139 @@ class AUCJudd(AreaUnderCurve):
     def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
         """Score a batch."""
         self.record(functional.auc_judd(pred, fixations, self.jitter, self.seed))
+
+
+class ShuffledAUC(AreaUnderCurve):
+    """Exact shuffled AUC: the mean over images of `functional.shuffled_auc`.
+
+    `update` takes what that of `AUC` takes. Images without fixations, or without any fixation on other images, are
+    skipped.
+
+    Give the pool where you can: each batch is then scored at once and only scores are kept. Without it every
+    prediction is kept until `compute`, in float32 on the device of the metric (1.2 MB for 480×640;
+    `compute_on_cpu=True` keeps them in host memory), and all of them go to every process in a sync.
+
+    Args:
+        pool: [H, W] count map of the fixations of all images, those scored included (`functional.fixation_counts`);
+            None for the fixations of the images seen.
+
+    Example:
+        >>> pred = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]).repeat(2, 1, 1)
+        >>> metric = ShuffledAUC()
+        >>> metric.update(pred, [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]])])
+        >>> metric.per_image()
+        tensor([0.7500, 0.2500])
+    """
+
+    columns = {"sAUC": "↑"}
+    maps: list[Tensor]
+    points: list[Tensor]
+    shapes: list[Tensor]
+
+    def __init__(self, pool: Tensor | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pool = None if pool is None else check_pool(pool)
+        if self.pool is None:
+            # All one-dimensional and float: that is what a process without images contributes to a sync.
+            self.add_state("maps", [], dist_reduce_fx="cat")
+            self.add_state("points", [], dist_reduce_fx="cat")
+            self.add_state("shapes", [], dist_reduce_fx="cat")
+
+    def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ShuffledAUC":
+        """The metric with the fixations of a whole split as its pool."""
+        return ShuffledAUC(data.fixation_counts(split, data.dataset(split).size(0)))
+
+    def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
+        """Score a batch, or keep it until the pool is known.
+
+        Raises:
+            ValueError: `own` is given, see `shuffled_auc`, and there is no pool.
+        """
+        if self.pool is None:
+            if own is not None:
+                raise InvalidValueError(
+                    "own is for fixations of single observers, which need a pool: ShuffledAUC(pool)"
+                )
+            self._keep(pred, fixations)
+        else:
+            self.record(functional.shuffled_auc(pred, fixations, self.pool, own))
+
+    def rows(self) -> Tensor:
+        """See `ImageMetric`."""
+        return super().rows() if self.pool is not None else self._kept_scores()[:, None]
+
+    def _keep(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
+        maps = check_maps(pred, "pred")
+        fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
+        for image, points in zip(maps, fixations, strict=True):
+            self._append(self.maps, float32_order(image))
+            self._append(self.points, points.flatten())
+            self._append(self.shapes, torch.tensor([*image.shape, len(points)]))
+
+    def _append(self, state: list[Tensor], values: Tensor) -> None:
+        # A copy: the caller may reuse its tensors before the scores are computed.
+        state.append(values.detach().clone().to(self.dtype).to(self.device))
+
+    def _kept_scores(self) -> Tensor:
+        maps, fixations, sizes = self._kept()
+        scores = torch.empty(len(maps), dtype=self.dtype)
+        for size in set(sizes):
+            pool = functional.fixation_counts(fixations, sizes, size)
+            for image in (i for i, other in enumerate(sizes) if other == size):
+                score = functional.shuffled_auc(maps[image].reshape(1, *size), [fixations[image]], pool)
+                scores[image] = score[0]
+        return scores.to(self.device)
+
+    def _kept(self) -> tuple[Sequence[Tensor], Sequence[Tensor], list[Size]]:
+        """The kept images: maps, flattened, fixations [n, 2], and sizes."""
+        shapes = concatenated(self.shapes).long().reshape(-1, 3).tolist()
+        sizes = [(height, width) for height, width, _ in shapes]
+        points = concatenated(self.points).reshape(-1, 2).split([n for _, _, n in shapes])
+        if isinstance(self.maps, Tensor):  # after a sync
+            return self.maps.split([height * width for height, width in sizes]), points, sizes
+        return self.maps, points, sizes
+
+
+class SampledShuffledAUC(AreaUnderCurve):
+    """Shuffled AUC of the MIT benchmark: the mean over images of `functional.sampled_shuffled_auc`.
+
+    `update` takes what that of `AUC` takes, `pred` at the native size of the images. Images without fixations, or
+    without any fixation on other images, are skipped.
+
+    Args:
+        others: the fixations of all images, those scored included.
+        images: how many other images make up the pool of an image.
+        splits: number of draws from it.
+        step: between thresholds.
+        seed: of the draws.
+
+    Example:
+        >>> fixations = [torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])]
+        >>> metric = SampledShuffledAUC(OtherImages(fixations, [(2, 2), (2, 2)]))
+        >>> metric.update(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]).repeat(2, 1, 1), fixations)
+        >>> metric.per_image()
+        tensor([1., 0.])
+    """
+
+    columns = {"sAUC": "↑"}
+
+    def __init__(
+        self,
+        others: OtherImages,
+        images: int = 10,
+        splits: int = 100,
+        step: float = 0.1,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.others = others
+        self.images = images
+        self.splits = splits
+        self.step = step
+        self.seed = seed
+
+    def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
+        """Score a batch; for `own` see `sampled_shuffled_auc`."""
+        options = (self.images, self.splits, self.step, self.seed, own)
+        self.record(functional.sampled_shuffled_auc(pred, fixations, self.others, *options))

@@ -1,4 +1,4 @@
-"""What all metrics share: a row of numbers per image, averaged at the end, and what a table has to know of it."""
+"""What all metrics share: a row of numbers per image, averaged at the end, and what a table needs to know."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """Heatmaps of a batch by one method, and what they can be compared with.
+    """Heatmaps of a batch by one method, and what they are compared with.
 
     Attributes:
         vit: the model explained.
@@ -29,7 +29,7 @@ class Case:
         target: int64 [B], the classes explained; None for a model without a classifier.
         heatmaps: float [B, h, w], the mean over a method's K maps.
         explain: from such images to such heatmaps, for the same classes.
-        batch: the datamodule's.
+        batch: of the datamodule.
     """
 
     vit: "ViT"
@@ -54,12 +54,10 @@ class Case:
 class ImageMetric(HasOptions, Metric):
     """A metric that keeps a row of numbers per image and averages over the images of all processes.
 
-    It takes the options of `torchmetrics.Metric` besides its own, as `**kwargs`.
-
-    A subclass declares `columns` and writes `update`, which hands rows to `record`; where the numbers kept are not
-    the scores themselves it sets `width` and overrides `image_scores`. NaN marks an image that could not be scored
-    and is left out of the mean. To score explanations it declares what it needs of a batch, and overrides `score`
-    where `update` takes more than the heatmaps and that.
+    A subclass declares `columns` and writes `update`, which hands rows to `record`; where these are not the scores
+    themselves it sets `width` and overrides `image_scores`. NaN marks an image that could not be scored; the mean
+    leaves it out. To score explanations it declares what it needs of a batch, and overrides `score` where `update`
+    takes more than the heatmaps and that. `**kwargs` are the options of `torchmetrics.Metric`.
 
     Attributes:
         columns: names of its scores, and which way is better, "↑" or "↓".
@@ -77,10 +75,8 @@ class ImageMetric(HasOptions, Metric):
         ...         self.record(boxes[:, 2:] - boxes[:, :2])
         >>> metric = Extent()
         >>> metric.update(torch.tensor([[0.0, 0.0, 2.0, 1.0], [1.0, 1.0, 5.0, torch.nan]]))
-        >>> metric.compute()
-        {'width': tensor(3.), 'height': tensor(1.)}
-        >>> metric.per_image()["width"], metric.n_skipped
-        (tensor([2., 4.]), 0)
+        >>> metric.compute(), metric.per_image()["width"]
+        ({'width': tensor(3.), 'height': tensor(1.)}, tensor([2., 4.]))
     """
 
     is_differentiable = False
@@ -108,16 +104,12 @@ class ImageMetric(HasOptions, Metric):
         self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
 
     def record(self, rows: Tensor) -> None:
-        """Keep the rows of a batch.
-
-        Args:
-            rows: floats [B, width], or [B], in the batch's order; NaN for an image that could not be scored.
-        """
+        """Keep the rows of a batch: floats [B, width] or [B]; NaN for an image that could not be scored."""
         # Flat: a process without images gathers an empty list, which torchmetrics takes for one axis.
         self.scores.append(rows.flatten().to(self.dtype).to(self.device))
 
     def restore(self, rows: Tensor) -> None:
-        """Take in what an earlier `update` has handed to `record`, in place of an `update`."""
+        """Keep rows that an earlier `update` has handed to `record`, in place of an `update`."""
         self._computed = None
         self._update_count += 1
         self.record(rows)
@@ -147,21 +139,14 @@ class ImageMetric(HasOptions, Metric):
         return dict(zip(self.columns, rows.unbind(1), strict=True))
 
     def compute(self) -> Any:
-        """Means over the images that could be scored, of all processes.
-
-        Returns:
-            Scalar float, by name if there are several columns; NaN if there is no such image.
-        """
+        """Means over the images of all processes that could be scored; by name if there are several columns."""
         self._per_image = self.image_scores(self.rows())
         return self._plain({name: mean(scores).to(self.device) for name, scores in self._per_image.items()})
 
     def per_image(self) -> Any:
-        """Scores of all images in the order of `update`, then of ranks; NaN for skipped ones.
+        """Scores [n] of all images in the order of `update`, then of ranks, by name if there are several columns.
 
-        The first call after an update is collective, as `compute` is: every process has to make it.
-
-        Returns:
-            Float [n], by name if there are several columns.
+        NaN for skipped images. The first call after an update is collective: every process has to make it.
         """
         return self._plain(self.by_column())
 
@@ -182,8 +167,7 @@ class ImageMetric(HasOptions, Metric):
 class SaliencyMetric(ImageMetric):
     """A metric that compares maps at the native size of their images with where people looked.
 
-    Attributes:
-        truth: what `update` compares the prediction with.
+    `truth` says what `update` compares the prediction with.
     """
 
     group = "agreement with people (profile exact)"
@@ -211,8 +195,7 @@ class AreaUnderCurve(SaliencyMetric):
 class HeatmapMetric(ImageMetric):
     """A metric of heatmaps that counts those that are constant, over all processes.
 
-    A constant heatmap is scored as each metric says, so it stays in the mean; the count tells a method that failed
-    from one that scores badly.
+    A constant heatmap stays in the mean; the count tells a method that failed from one that scores badly.
     """
 
     constant: list[Tensor]
@@ -245,20 +228,13 @@ def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:
 
 
 def looked_at(batch: Mapping[str, Any]) -> list[bool]:
-    """Whether each image of a batch has a fixation and a density: without both no column of a table counts it.
-
-    Example:
-        >>> once, never = torch.ones(1, 2), torch.ones(0, 2)
-        >>> density = torch.tensor([1.0, 1.0, 0.0])[:, None, None].expand(3, 4, 5)
-        >>> looked_at({"density": density, "fixations": [once, never, once]})
-        [True, False, False]
-    """
+    """Whether each image of a batch has a fixation and a density: without both no column of a table counts it."""
     truth = zip(batch["density"], batch["fixations"], strict=True)
     return [len(fixations) > 0 and bool(density.any()) for density, fixations in truth]
 
 
 def scored_images(pred: Tensor, batch: Mapping[str, Any]) -> Iterator[tuple[Tensor, dict[str, Any] | None]]:
-    """Maps [1, H0, W0] at native size, each with its density and fixations; None of an image that does not count."""
+    """Maps [1, H0, W0] at native size, each with its density and fixations; None for an image that does not count."""
     images = zip(at_native_size(pred, batch["size"]), looked_at(batch), strict=True)
     for index, (image, counts) in enumerate(images):
         truth = {"density": batch["density"][index][None], "fixations": [batch["fixations"][index]]}
@@ -266,38 +242,20 @@ def scored_images(pred: Tensor, batch: Mapping[str, Any]) -> Iterator[tuple[Tens
 
 
 def at_native_size(pred: Tensor, sizes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-    """Resize predictions to their stimuli.
-
-    Args:
-        pred: [B, H, W].
-        sizes: native (H0, W0) of each image in pixels.
-
-    Yields:
-        [H0, W0] per image; bilinear, pixel centres at integers.
-    """
+    """Resize predictions [B, H, W] to the native sizes (H0, W0) of their stimuli, bilinear, one by one."""
     for image, size in zip(pred, sizes, strict=True):
         resized = F.interpolate(image[None, None], tuple(size), mode="bilinear", align_corners=False)
         yield resized[0, 0]
 
 
 def mean(scores: Tensor) -> Tensor:
-    """Mean over the first axis of the scores that are not NaN, on the CPU.
-
-    Example:
-        >>> mean(torch.tensor([1.0, torch.nan, 2.0]))
-        tensor(1.5000)
-    """
+    """Mean over the first axis of the scores that are not NaN, on the CPU."""
     # In float64, so that the order in which processes are gathered does not show.
     return scores.cpu().double().nanmean(0).to(scores.dtype)
 
 
 def concatenated(state: list[Tensor] | Tensor) -> Tensor:
-    """A list state as one tensor [n], also before the first update and after a sync.
-
-    Example:
-        >>> concatenated([torch.ones(1), torch.zeros(2)]), concatenated([])
-        (tensor([1., 0., 0.]), tensor([]))
-    """
+    """A list state as one tensor [n], also before the first update and after a sync."""
     return torch.empty(0) if isinstance(state, list) and not state else dim_zero_cat(state)
 
 

@@ -1,4 +1,4 @@
-"""Metrics that ask whether a heatmap says what the model used."""
+"""Metrics of whether a heatmap shows what the model used."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,8 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import Case, ImageMetric, mean
-from salvit.metrics.functional.fills import Fill
-from salvit.metrics.functional.perturbation import FRACTIONS
-from salvit.metrics.functional.removal import BATCH_SIZE
+from salvit.metrics.functional.faithfulness import FRACTIONS
+from salvit.metrics.functional.removal import BATCH_SIZE, Fill
 
 
 class CurvePair(ImageMetric):
@@ -32,11 +31,7 @@ class CurvePair(ImageMetric):
         self.width = 2 * steps
 
     def record_pair(self, first: Tensor, second: Tensor) -> None:
-        """Keep the curves of a batch.
-
-        Args:
-            first: [B, F] floats; NaN for an image that could not be scored.
-            second: [B, F].
+        """Keep the curves of a batch, both [B, F]; NaN for an image that could not be scored.
 
         Raises:
             ValueError: The shapes are not both [B, F].
@@ -65,17 +60,15 @@ class ABPC(CurvePair):
 
     .. math:: \mathrm{ABPC} = \frac{1}{F} \sum_{k=1}^{F} p^{\mathrm{LeRF}}_k - p^{\mathrm{MoRF}}_k
 
-    `update` takes both curves [B, F] of `salvit.metrics.functional.perturbation_curves`; `compute` returns
-    LeRF and MoRF, the areas under the curves as means over their points, and ABPC; `curves` the mean curves.
-    Images whose curves are NaN, from a heatmap that was not finite, are skipped; those whose two curves are equal, as
-    a constant heatmap's are (and any of a model of one class), are counted in `n_constant`. `score` computes the
-    curves by 20 forward passes per image.
-    Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
+    `update` takes both curves [B, F] of `functional.perturbation_curves`; `compute` returns LeRF and MoRF, the means
+    over the points of the curves, and ABPC; `curves` the mean curves. Images whose heatmap is not finite are skipped;
+    those whose two curves are equal, as for a constant heatmap, are counted in `n_constant`. `score` costs 20 forward
+    passes per image. Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
 
     Args:
         steps: F, the number of fractions.
         fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur" or "noise".
-        reference: whether equal pixels fall as in the authors' script.
+        reference: whether equal pixels are taken as in the authors' script.
         batch_size: perturbed images per forward pass.
 
     Example:
@@ -83,8 +76,6 @@ class ABPC(CurvePair):
         >>> metric.update(torch.tensor([[0.9, 0.9, 0.0]]), torch.tensor([[0.9, 0.3, 0.0]]))
         >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
         {'LeRF': 0.6, 'MoRF': 0.4, 'ABPC': 0.2}
-        >>> metric.curves()[1]
-        tensor([0.9000, 0.3000, 0.0000])
     """
 
     columns = {"LeRF": "↑", "MoRF": "↓", "ABPC": "↑"}
@@ -138,9 +129,9 @@ class DeletionInsertion(CurvePair):
     .. math:: \mathrm{AUC} = \frac{1}{F - 1} \sum_{k=1}^{F-1} \frac{p_k + p_{k+1}}{2}
 
     Lower is better for deletion, higher for insertion. `update` takes both curves [B, F] of
-    `salvit.metrics.functional.deletion_insertion`, at evenly spaced fractions from 0 to 1. Images whose curves
-    are NaN, from a heatmap that was not finite, are skipped. `score` computes the curves by 22 forward passes per
-    image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its public evaluator.
+    `functional.deletion_insertion`, at evenly spaced fractions from 0 to 1. Images whose heatmap is not finite are
+    skipped. `score` costs 22 forward passes per image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its
+    public evaluator.
 
     Args:
         steps: F ≥ 2, the number of fractions.
@@ -192,16 +183,13 @@ class DeletionInsertion(CurvePair):
 
 
 class SaCo(ImageMetric):
-    r"""Salience-guided faithfulness coefficient: the mean over images.
+    """Salience-guided faithfulness coefficient: the mean over images of `functional.saco`.
 
-    .. math:: F = \frac{\sum_{i<j} w_{ij}}{\sum_{i<j} |w_{ij}|}
-
-    `update` takes `salience` and `drops` [B, K] of `salvit.metrics.functional.group_effects`. Images whose
-    heatmap is constant, for which it is not defined, or not finite are skipped. See `salvit.metrics.functional.saco`
-    for the weights, the source and errors.
+    `update` takes `salience` and `drops` [B, K] of `functional.group_effects`. Images whose heatmap is constant or not
+    finite are skipped.
 
     Args:
-        groups: K, of equal size; `score` costs one forward pass each, and one.
+        groups: K, of equal size; `score` costs K + 1 forward passes per image.
         fill: what removed pixels become.
 
     Example:
@@ -232,16 +220,14 @@ class SaCo(ImageMetric):
 
 
 class MaxSensitivity(ImageMetric):
-    r"""Max-sensitivity: the mean over images of the explanation's largest relative change nearby.
-
-    .. math:: \max_{\|\delta\|_\infty \le r} \frac{\|\Phi(x + \delta) - \Phi(x)\|_2}{\|\Phi(x)\|_2}
+    """Max-sensitivity: the mean over images of `functional.max_sensitivity`.
 
     `update` takes `explain`, from images [B, 3, H, W] to maps [B, ...], and the images. Images whose map is 0
-    everywhere or not finite are skipped. See `salvit.metrics.functional.max_sensitivity` for the source and errors.
+    everywhere or not finite are skipped.
 
     Args:
-        radius: r > 0, in the images' units.
-        samples: number of δ drawn; an image costs as many extractions, and one.
+        radius: r > 0, in the units of the images.
+        samples: number of δ drawn; an image costs samples + 1 extractions.
         seed: of the draws.
 
     Example:

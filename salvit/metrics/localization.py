@@ -8,15 +8,14 @@ from torch import Tensor
 
 from salvit.metrics import functional
 from salvit.metrics.base import Case, HeatmapMetric, mean
-from salvit.metrics.functional.box_localization import LOCALIZATION_SCORES
-from salvit.metrics.functional.box_sweep import THRESHOLDS
 from salvit.metrics.functional.fixations import Size
+from salvit.metrics.functional.localization import LOCALIZATION_SCORES, THRESHOLDS
 
 _V2_IOUS = (0.3, 0.5, 0.7)
 
 
 class _Localization(HeatmapMetric):
-    """In a table, misclassified images are left out: their heatmap explains a class that the model does not see."""
+    """In a table of explanations, images that the model classifies wrongly are left out."""
 
     correct_only = True
     plot_lower_bound = 0.0
@@ -32,14 +31,11 @@ class _Boxes(_Localization):
 
 
 class BoxLocalization(_Boxes):
-    r"""Pixel accuracy, IoU, Dice, precision and recall of boxes around a heatmap: the means over images.
+    """Scores of boxes around a heatmap: the means over images of `functional.box_localization`.
 
-    .. math:: \mathrm{IoU} = \frac{|P \cap G|}{|P \cup G|}
-
-    `update` takes heatmaps [B, h, w] of any size, `boxes`, B tensors [n, 4] of (x0, y0, x1, y1) in pixels of
-    the input with exclusive edges, and the input's `size` (H, W). Images without a box, or whose heatmap is
-    not finite, are skipped; a constant heatmap is an empty prediction and counted in `n_constant`. See
-    `salvit.metrics.functional.box_localization` for the other formulas, the source, edge cases and errors.
+    `update` takes heatmaps [B, h, w] of any size, `boxes`, B tensors [n, 4] of (x0, y0, x1, y1) in pixels of the input
+    with exclusive edges, and the `size` (H, W) of the input. Images without a box, or whose heatmap is not finite, are
+    skipped; a constant heatmap is an empty prediction and counted in `n_constant`.
 
     Args:
         threshold: in [0, 1); a pixel is in a region if its value is above. AG-CAM's tables take 0.5.
@@ -70,27 +66,25 @@ class BoxLocalization(_Boxes):
 
 
 class BoxSweep(_Boxes):
-    r"""Best IoU and MaxBoxAcc: localisation when the threshold suits the method, one for all images.
+    r"""Best IoU and MaxBoxAcc: localisation at the threshold that suits the method best, one for all images.
 
     .. math:: \mathrm{MaxBoxAcc} = \max_t \frac{1}{n} \sum_{i=1}^{n} [\mathrm{IoU}_i(t) \ge 0.5]
 
-    where the IoU is that of the largest region's box with the ground-truth box it fits best. `MaxBoxAccV2`
-    takes the best pair of any region's and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7
-    instead of 0.5, each at its own best threshold. `best_iou` is the largest mean IoU of the unions of boxes,
-    reached first at `best_threshold`. `compute` returns these four; `per_image` all but the threshold, each image's
-    at the threshold that is best for all.
+    where the IoU is that of the box of the largest region with the ground-truth box it fits best. `MaxBoxAccV2` takes
+    the best pair of any region and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7, each at its best
+    threshold. `best_iou` is the largest mean IoU of the unions of boxes, reached first at `best_threshold`. `compute`
+    returns these four; `per_image` all but the threshold, at the threshold that is best for all images.
 
-    `update` takes the arguments of `BoxLocalization`, and images are skipped and counted as there. See
-    `salvit.metrics.functional.box_sweep` for the source, edge cases and errors. The public evaluator takes
-    100 or 1000 thresholds: `thresholds=[k / 100 for k in range(100)]`.
+    `update` takes the arguments of `BoxLocalization`, and images are skipped and counted as there. Source: see
+    `functional.box_sweep`. The public evaluator takes 100 or 1000 thresholds: `thresholds=[k / 100 for k in
+    range(100)]`.
 
     Args:
         thresholds: T values in [0, 1); an image costs T times the time of `BoxLocalization`.
 
     Example:
         >>> metric = BoxSweep()
-        >>> heatmaps = torch.tensor([[[0.3, 1.0], [0.3, 0.0]]])
-        >>> metric.update(heatmaps, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], size=(2, 2))
+        >>> metric.update(torch.tensor([[[0.3, 1.0], [0.3, 0.0]]]), [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], size=(2, 2))
         >>> {name: round(score.item(), 2) for name, score in metric.compute().items()}
         {'best_iou': 1.0, 'MaxBoxAcc': 1.0, 'MaxBoxAccV2': 1.0, 'best_threshold': 0.0}
     """
@@ -132,14 +126,11 @@ class BoxSweep(_Boxes):
 
 
 class EnergyPointing(_Localization):
-    r"""Energy-based pointing game: the mean over images of the share of positive energy on the object.
-
-    .. math:: \frac{\sum_{i \in G} \max(S_i, 0)}{\sum_i \max(S_i, 0)}
+    """Energy-based pointing game: the mean over images of `functional.energy_pointing`.
 
     `update` takes heatmaps [B, h, w] of any size and `masks`, B masks [H, W] or None; for boxes, give
-    `salvit.metrics.functional.box_masks(boxes, size)`. Images without a mask, or whose heatmap is not finite,
-    are skipped; constant heatmaps are counted in `n_constant`. See `salvit.metrics.functional.energy_pointing` for
-    the source, edge cases and errors.
+    `functional.box_masks(boxes, size)`. Images without a mask, or whose heatmap is not finite, are skipped; constant
+    heatmaps are counted in `n_constant`.
 
     Example:
         >>> metric = EnergyPointing()
@@ -165,13 +156,9 @@ class EnergyPointing(_Localization):
 
 
 class SMM(_Localization):
-    r"""Saliency-map mask metric: the mean over images of the thresholded heatmap's overlap with a mask.
+    """Saliency-map mask metric: the mean over images of `functional.smm`.
 
-    .. math:: \mathrm{SMM} = \frac{|P \cap G|}{|P \cup G|}
-
-    `update` takes heatmaps [B, h, w] of any size and `masks`, B masks [H, W] or None. Images without a mask,
-    or whose heatmap is not finite, are skipped; a constant heatmap is an empty prediction and counted in
-    `n_constant`. See `salvit.metrics.functional.smm` for the source, edge cases and errors.
+    `update` takes what that of `EnergyPointing` takes, and images are skipped and counted as there.
 
     Args:
         threshold: in [0, 1); a pixel counts if its value is above.

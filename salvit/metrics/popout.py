@@ -11,18 +11,12 @@ from salvit.metrics.functional.popout import COLUMNS
 
 
 class PopOut(ImageMetric):
-    r"""How a map treats the odd item of displays: MSR_targ, MSR_bg, GSI and a search, as means over images.
+    """How a map treats the odd item of displays: the means over images of the columns of `functional.popout`.
 
-    .. math::
-        \mathrm{MSR_{targ}} = \frac{\max_T S}{\max_D S}, \quad
-        \mathrm{MSR_{bg}} = \frac{\max_B S}{\max_T S}, \quad
-        \mathrm{GSI} = \frac{\bar S_T - \bar S_D}{\bar S_T + \bar S_D}
-
-    `update` takes `pred` [B, h, w] of any size, and `targets` and `distractors`, B masks [H, W] each. `fixations`
-    is the mean number of fixations until the target is found, the limit where it was not, and `found` the share
-    of images in which it was. Images without target or distractors, or whose map is not finite, are skipped; a ratio
-    whose denominator is 0 is left out of its mean alone. See `salvit.metrics.functional.popout` for the source, edge
-    cases and errors.
+    `update` takes `pred` [B, h, w] of any size, and `targets` and `distractors`, B masks [H, W] each. `fixations` is
+    the mean number of fixations until the target is found, the limit where it was not, and `found` the share of images
+    in which it was. Images without target or distractors, or whose map is not finite, are skipped; a ratio whose
+    denominator is 0 is left out of its mean alone.
 
     Args:
         limit: number of fixations after which the target counts as not found.

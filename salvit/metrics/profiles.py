@@ -10,11 +10,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from salvit.errors import InvalidValueError
-from salvit.metrics.auc import AUC, AUCBorji, AUCJudd
+from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import SaliencyMetric, scored_images
-from salvit.metrics.functional.other_images import OtherImages
+from salvit.metrics.functional.fixations import OtherImages
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
-from salvit.metrics.shuffled_auc import SampledShuffledAUC, ShuffledAUC
 
 if TYPE_CHECKING:
     from datamodules.base import SaliencyDataModule
@@ -34,28 +33,26 @@ def saliency_metrics(
 ) -> MetricCollection:
     """The metrics of a profile, in the order of a table.
 
-    - `exact`: ties count one half, every fixation counts, nothing is sampled.
-    - `mit`: the MIT saliency benchmark's scripts: binary fixation maps, AUC-Judd with jitter, AUC-Borji and shuffled
-      AUC from 100 seeded draws with thresholds 0.1 apart, EMD of maps 32 times smaller with matched histograms.
-    - `tuebingen`: what the MIT/Tübingen benchmark computes by pysaliency from a saliency map, as it is: AUC against
-      all pixels, sAUC against all other images' fixations, every fixation counts, NSS by the population's standard
-      deviation, SIM without min-max. The benchmark scores IG for models of probabilities alone; here the map divided
-      by its sum is read as one.
+    - `exact`: ties count one half, every fixation counts, nothing is sampled: CC, NSS, SIM, KLD, sAUC and AUC.
+    - `mit`: the scripts of the MIT saliency benchmark: AUC-Judd with jitter, SIM, EMD of maps 32 times smaller with
+    matched
+      histograms, AUC-Borji and sAUC from 100 seeded draws with thresholds 0.1 apart, CC, NSS of binary fixation maps,
+      KLD. Without POT, EMD is left out with a warning.
+    - `tuebingen`: what the MIT/Tübingen benchmark computes by pysaliency from a saliency map: IG, AUC against all
+    pixels,
+      sAUC against all other images' fixations, NSS by the standard deviation of the population, CC, KLD, SIM without
+      min-max. The benchmark scores IG for models of probabilities alone; here the map divided by its sum is read as
+      one.
 
-    The ground-truth density is the dataset's in all of them.
+    The ground-truth density is that of the dataset in all of them.
 
     Args:
-        pool: [H, W] count map of the fixations of all images, for the shuffled AUC of `exact` and `tuebingen`; see
-            `ShuffledAUC`.
+        pool: [H, W] count map of the fixations of all images, for the shuffled AUC of `exact` and `tuebingen`.
         prefix: of the names under which the scores are logged.
         profile: by which definitions.
         others: the fixations of all images, for the shuffled AUC of `mit`.
-        baseline: [H, W] density for the information gain of `tuebingen`; see `InformationGain`.
+        baseline: [H, W] density for the information gain of `tuebingen`.
         seed: of the draws of `mit`.
-
-    Returns:
-        `exact`: CC, NSS, SIM, KLD, sAUC and AUC. `mit`: AUC-Judd, SIM, EMD, AUC-Borji, sAUC, CC, NSS and KLD; a
-        warning says that EMD is left out where POT is not installed. `tuebingen`: IG, AUC, sAUC, NSS, CC, KLD, SIM.
 
     Raises:
         ValueError: There is no such profile, or it needs `others` or a `baseline`.
@@ -81,17 +78,10 @@ def saliency_metrics(
 
 
 def check_profiles(profile: Profile | Sequence[Profile]) -> tuple[Profile, ...]:
-    """The profiles to score by, each once, in order.
-
-    Args:
-        profile: one, or several.
+    """The profiles to score by, one or several, each once, in order.
 
     Raises:
-        ValueError: if there is none, or one that is not known.
-
-    Example:
-        >>> check_profiles("mit"), check_profiles(["exact", "mit"])
-        (('mit',), ('exact', 'mit'))
+        ValueError: There is none, or one that is not known.
     """
     profiles = [profile] if isinstance(profile, str) else list(profile)
     if not profiles or set(profiles) - set(PROFILES):
@@ -107,14 +97,8 @@ def split_metrics(
 ) -> MetricCollection:
     """Metrics that score the images of a split, under one or several profiles.
 
-    Args:
-        data: gives the fixations of all images and, as the baseline of the information gain, the center prior.
-        split: whose images are scored.
-        profiles: by which definitions.
-        prefix: of the names under which the scores are logged.
-
-    Returns:
-        Metrics by name; a name starts with "PROFILE/" unless the profile is `exact`.
+    Names start with "PROFILE/" unless the profile is `exact`. The datamodule gives the fixations of all images and, as
+    the baseline of the information gain, the center prior.
     """
     dataset = data.dataset(split)
     size, images = dataset.size(0), range(len(dataset))
@@ -143,7 +127,7 @@ def update_metrics(metrics: MetricCollection, pred: Tensor, batch: Mapping[str, 
     Args:
         metrics: from `saliency_metrics`.
         pred: [B, H, W] on any grid; resized (bilinear), the ground truth never is.
-        batch: `size`, `density` and `fixations` of a saliency datamodule's batch.
+        batch: `size`, `density` and `fixations` of the batch of a saliency datamodule.
     """
     for image, truth in scored_images(pred, batch):
         for metric in metrics.values():
@@ -155,12 +139,7 @@ def update_metrics(metrics: MetricCollection, pred: Tensor, batch: Mapping[str, 
 
 
 def by_profile(metrics: MetricCollection) -> dict[str, list[SaliencyMetric]]:
-    """The metrics of each profile, from those of `split_metrics`.
-
-    Example:
-        >>> [len(several) for several in by_profile(saliency_metrics(prefix="test/")).values()]
-        [6]
-    """
+    """The metrics of each profile, from those of `split_metrics`."""
     profiles: dict[str, list[SaliencyMetric]] = {}
     for name, metric in metrics.items(keep_base=True):
         assert isinstance(metric, SaliencyMetric)

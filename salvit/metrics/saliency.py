@@ -1,4 +1,4 @@
-"""Metrics of a saliency map against the density, or the fixations, of its image; see also `salvit.metrics.auc`."""
+"""Metrics of a saliency map against the density, or the fixations, of its image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +7,13 @@ from torch import Tensor
 
 from salvit.metrics import functional
 from salvit.metrics.base import SaliencyMetric
-from salvit.metrics.functional.emd import FACTOR, check_pot
-from salvit.metrics.functional.information_gain import check_baseline, density_of
+from salvit.metrics.functional.saliency import FACTOR, check_baseline, check_pot, density_of
 
 
 class CC(SaliencyMetric):
-    r"""Correlation coefficient: the mean over images of the Pearson correlation of prediction and density.
+    """Correlation coefficient: the mean over images of `functional.cc`.
 
-    .. math:: \mathrm{CC} = \frac{\mathrm{cov}(S, G)}{\mathrm{std}(S)\,\mathrm{std}(G)}
-
-    `update` takes `pred` and `density`, both [B, H, W]. A constant map scores 0. See `salvit.metrics.functional.cc`
-    for the source, edge cases and errors.
+    `update` takes `pred` and `density`, both [B, H, W]. A constant map scores 0.
 
     Example:
         >>> import torch
@@ -38,16 +34,14 @@ class CC(SaliencyMetric):
 
 
 class NSS(SaliencyMetric):
-    r"""Normalized scanpath saliency: the mean over images of the standardised prediction at their fixations.
+    """Normalized scanpath saliency: the mean over images of `functional.nss`.
 
-    .. math:: \mathrm{NSS} = \frac{1}{n} \sum_{i=1}^{n} \frac{S(x_i, y_i) - \bar S}{\mathrm{std}(S)}
-
-    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without
-    fixations are skipped. See `salvit.metrics.functional.nss` for the source, edge cases and errors.
+    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without fixations
+    are skipped.
 
     Args:
         duplicates: whether a pixel fixated k times counts k times; False scores the binary fixation map (MIT).
-        ddof: 1 for the sample's standard deviation, 0 for the population's (pysaliency).
+        ddof: 1 for the standard deviation of the sample, 0 for that of the population (pysaliency).
 
     Example:
         >>> import torch
@@ -71,15 +65,12 @@ class NSS(SaliencyMetric):
 
 
 class SIM(SaliencyMetric):
-    r"""Similarity: the mean over images of the histogram intersection of prediction and density.
+    """Similarity: the mean over images of `functional.sim`.
 
-    .. math:: \mathrm{SIM} = \sum_i \min(p_i, g_i)
-
-    `update` takes `pred` and `density`, both [B, H, W]. A constant map is the uniform distribution. See
-    `salvit.metrics.functional.sim` for the source, edge cases and errors.
+    `update` takes `pred` and `density`, both [B, H, W].
 
     Args:
-        minmax: whether to min-max the maps first; False is pysaliency's variant.
+        minmax: whether to bring the maps to [0, 1] first; False is pysaliency's variant.
 
     Example:
         >>> import torch
@@ -104,12 +95,9 @@ class SIM(SaliencyMetric):
 
 
 class KLD(SaliencyMetric):
-    r"""Kullback–Leibler divergence: the mean over images of that of the density from the prediction, in nats.
+    """Kullback–Leibler divergence in nats: the mean over images of `functional.kld`.
 
-    .. math:: \mathrm{KLD} = \sum_i g_i \ln\left(\varepsilon + \frac{g_i}{p_i + \varepsilon}\right)
-
-    `update` takes `pred` and `density`, both [B, H, W]. An all-zero map is the uniform distribution. See
-    `salvit.metrics.functional.kld` for the source, edge cases and errors.
+    `update` takes `pred` and `density`, both [B, H, W].
 
     Example:
         >>> import torch
@@ -129,14 +117,13 @@ class KLD(SaliencyMetric):
 
 
 class EMD(SaliencyMetric):
-    """Earth mover's distance: the mean over images of how far the prediction's mass has to be moved.
+    """Earth mover's distance: the mean over images of `functional.emd`. Needs POT, the extra `emd`.
 
-    `update` takes `pred` and `density`, both [B, H, W]. An all-zero map is the uniform distribution. Needs POT, the
-    extra `emd`. See `salvit.metrics.functional.emd` for the definition, the source, edge cases and errors.
+    `update` takes `pred` and `density`, both [B, H, W].
 
     Args:
         factor: by how much smaller the maps are made first; the distance is in pixels of the small maps.
-        match_histogram: whether the prediction first gets the density's values (MIT).
+        match_histogram: whether the prediction first gets the values of the density (MIT).
 
     Raises:
         ModuleNotFoundError: POT is not installed.
@@ -145,8 +132,6 @@ class EMD(SaliencyMetric):
         >>> import torch
         >>> metric = EMD(factor=1)  # doctest: +SKIP
         >>> metric.update(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]]))  # doctest: +SKIP
-        >>> metric.compute()  # doctest: +SKIP
-        tensor(1.)
     """
 
     columns = {"EMD": "↓"}
@@ -165,13 +150,9 @@ class EMD(SaliencyMetric):
 
 
 class InformationGain(SaliencyMetric):
-    r"""Information gain: the mean over images of that of the prediction over a baseline, in bits per fixation.
+    """Information gain over a baseline, in bits per fixation: the mean over images of `functional.information_gain`.
 
-    .. math:: \mathrm{IG} = \frac{1}{n} \sum_{i=1}^{n} \log_2(\varepsilon + p(x_i, y_i))
-              - \log_2(\varepsilon + b(x_i, y_i))
-
-    `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without
-    fixations are skipped. See `salvit.metrics.functional.information_gain` for the source, edge cases and errors.
+    `update` takes what that of `NSS` takes. Images without fixations are skipped.
 
     Args:
         baseline: [H, W] density, such as the center prior of the training set; None for the uniform one.

@@ -97,7 +97,8 @@ def draw_perturbation(curves: pd.DataFrame) -> Figure:
         curves: a row per method and curve, "LeRF" and "MoRF"; a column per share of pixels removed.
 
     Returns:
-        The figure: LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the legend.
+        The figure: LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the
+        legend.
     """
     lerf, morf = curves.xs("LeRF", level=1), curves.xs("MoRF", level=1)
     by_area = list((morf - lerf).mean(axis=1).sort_values(kind="stable").index)

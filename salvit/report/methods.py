@@ -104,8 +104,8 @@ before it computes anything.
 
 `target` is the class that class-specific methods explain, one index for all images or a tensor with one for each; the
 predicted class by default. `per_head=True` gives a map for each head of the block (of several composed, the last).
-Their mean is the map without it, but for `attention_gradient`, which adds the heads up, and `attn_gradcam`, which drops
-what is negative head by head.
+Their mean is the map without it, but for `attention_gradient`, which adds the heads up, and `attn_gradcam`, which
+drops what is negative head by head.
 
 `rows` says whose row of the attention is taken. By default ("auto") it is that of the class token where the model
 classifies from it, else the mean over the rows of the tokens that the classifier averages or attends over; "class" and

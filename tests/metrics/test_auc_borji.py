@@ -4,8 +4,7 @@ import torch
 
 from salvit.metrics import AUCBorji
 from salvit.metrics.functional import auc, auc_borji
-from salvit.metrics.functional.draws import generator, image_key
-from salvit.metrics.functional.fixations import fixation_indices
+from salvit.metrics.functional.fixations import fixation_indices, generator, image_key
 from tests.metrics import mit_reference, reference
 from tests.metrics.cases import batch
 

@@ -5,9 +5,8 @@ from hypothesis import given
 
 from salvit.metrics import AUCJudd
 from salvit.metrics.functional import auc, auc_judd
-from salvit.metrics.functional.draws import generator, image_key
-from salvit.metrics.functional.fixations import fixation_indices
-from salvit.metrics.functional.ranking import mann_whitney_auc
+from salvit.metrics.functional.auc import mann_whitney_auc
+from salvit.metrics.functional.fixations import fixation_indices, generator, image_key
 from tests.metrics import mit_reference
 from tests.metrics.cases import batch, batches, examples
 

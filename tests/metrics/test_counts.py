@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvit.metrics.functional import fixation_counts
-from salvit.metrics.functional.counts import check_pool, resized_pixels
-from salvit.metrics.functional.fixations import fixation_indices
+from salvit.metrics.functional.fixations import check_pool, fixation_indices, resized_pixels
 from tests.metrics import reference
 from tests.metrics.cases import examples, points_in
 

@@ -4,7 +4,7 @@ import torch
 
 from salvit.metrics import DeletionInsertion
 from salvit.metrics.functional import deletion_insertion
-from salvit.metrics.functional.fills import filled
+from salvit.metrics.functional.removal import filled
 from tests.metrics.models import TARGETS, forward_counter, images_and_heatmaps, tiny_vit
 
 

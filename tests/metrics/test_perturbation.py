@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from salvit.metrics import ABPC
 from salvit.metrics.functional import perturbation_curves
-from salvit.metrics.functional.fills import filled
-from salvit.metrics.functional.perturbation import removed_counts
-from salvit.metrics.functional.removal import ranks
+from salvit.metrics.functional.faithfulness import removed_counts
+from salvit.metrics.functional.removal import filled, ranks
 from tests.extractors.golden_vit import load_golden
 from tests.metrics.models import TARGETS, forward_counter, images_and_heatmaps, tiny_vit
 

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from salvit.metrics import PopOut
 from salvit.metrics.functional import popout
-from salvit.metrics.functional.find_target import fixations_to_find, item_side
-from salvit.metrics.functional.popout import COLUMNS
+from salvit.metrics.functional.popout import COLUMNS, fixations_to_find, item_side
 
 SIZE = (24, 30)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvit.metrics.functional.ranking import float32_order, mann_whitney_auc, rankable
+from salvit.metrics.functional.auc import float32_order, mann_whitney_auc, rankable
 from tests.metrics import reference
 from tests.metrics.cases import examples
 

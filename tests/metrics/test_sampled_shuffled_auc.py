@@ -4,9 +4,7 @@ import torch
 
 from salvit.metrics import OtherImages, SampledShuffledAUC
 from salvit.metrics.functional import sampled_shuffled_auc, shuffled_auc
-from salvit.metrics.functional.counts import fixation_counts
-from salvit.metrics.functional.draws import generator, image_key
-from salvit.metrics.functional.fixations import fixation_indices
+from salvit.metrics.functional.fixations import fixation_counts, fixation_indices, generator, image_key
 from tests.metrics import mit_reference, reference
 from tests.metrics.cases import batch, points_in
 

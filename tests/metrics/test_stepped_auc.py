@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvit.metrics.functional.stepped_auc import stepped_auc, thresholds
+from salvit.metrics.functional.auc import stepped_auc, thresholds
 from tests.metrics import mit_reference
 from tests.metrics.cases import examples
 

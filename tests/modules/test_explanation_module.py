@@ -27,7 +27,7 @@ from salvit.metrics import (
     functional,
 )
 from salvit.metrics.functional import bootstrap_interval
-from salvit.metrics.functional.boxes import box_masks
+from salvit.metrics.functional.localization import box_masks
 from salvit.modules import ExplanationModule
 from salvit.results import source
 from salvit.vit import normalize

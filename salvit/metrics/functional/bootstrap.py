@@ -1,10 +1,14 @@
-"""Confidence intervals of means over images, and of their differences."""
+"""Confidence intervals of means over images, and of their differences, by `scipy.stats.bootstrap`."""
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
+
+_BATCH = 10
+"""Resamples at once: all of a large set would take gigabytes."""
 
 
 def bootstrap_interval(
@@ -27,7 +31,6 @@ def bootstrap_interval(
         ValueError: The scores are not one per image.
 
     Example:
-        >>> import torch
         >>> low, high = bootstrap_interval(torch.linspace(0, 1, 101))
         >>> round(low, 2), round(high, 2)
         (0.44, 0.56)
@@ -39,11 +42,16 @@ def bootstrap_interval(
     values = np.sort(values[~np.isnan(values)])
     if len(values) < 2:
         return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    # One by one: all resamples of a large set at once would take gigabytes.
-    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        batch=_BATCH,
+        random_state=np.random.default_rng(seed),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def bootstrap_differences(
@@ -51,11 +59,9 @@ def bootstrap_differences(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Differences between methods that were scored on the same images, with percentile bootstrap intervals.
 
-    Methods are compared on the same resampled images, so what makes an image easy or hard for all of them does not
-    widen the interval: methods whose own intervals overlap may still differ for certain.
-
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; paired as in Koehn, "Statistical
-    Significance Tests for Machine Translation Evaluation", EMNLP 2004.
+    All methods are compared on the same resampled images, so what makes an image easy or hard for all of them does not
+    widen the interval. Source: Efron and Tibshirani, 1993; paired as in Koehn, "Statistical Significance Tests for
+    Machine Translation Evaluation", EMNLP 2004.
 
     Args:
         scores: [m, n], of m methods on n images; an image that was skipped for one of them, NaN, is left out.
@@ -64,14 +70,13 @@ def bootstrap_differences(
         seed: of the resampling.
 
     Returns:
-        Three float64 tensors [m, m]: the mean of method i minus that of method j, and its interval's lower and upper
-        end; the ends are NaN with fewer than two images.
+        Three float64 tensors [m, m]: the mean of method i minus that of method j, and the lower and upper end of its
+        interval; the ends are NaN with fewer than two images.
 
     Raises:
         ValueError: The scores are not one per method and image.
 
     Example:
-        >>> import torch
         >>> hard = torch.linspace(0, 1, 101)
         >>> means, low, high = bootstrap_differences(torch.stack([hard + 0.1, hard]))
         >>> [round(float(part[0, 1]), 3) for part in (means, low, high)]
@@ -86,13 +91,19 @@ def bootstrap_differences(
     methods, images = values.shape
     means = values.mean(axis=1) if images else np.full(methods, np.nan)
     low = high = np.full((methods, methods), np.nan)
+
+    def differences(indices: np.ndarray, axis: int = -1) -> np.ndarray:
+        resampled = values[:, indices].mean(axis=axis)
+        return resampled[:, None] - resampled
+
     if images > 1:
-        generator = np.random.default_rng(seed)
-        drawn = (generator.integers(images, size=images) for _ in range(resamples))
-        resampled = np.stack([values[:, indices].mean(axis=1) for indices in drawn])
-        ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-        # A method at a time: all pairs of all resamples at once would take gigabytes of many methods.
-        low, high = np.stack(
-            [np.quantile(resampled[:, [i]] - resampled, ends, axis=0) for i in range(methods)], axis=1
-        )
+        low, high = stats.bootstrap(
+            (np.arange(images),),
+            differences,
+            n_resamples=resamples,
+            confidence_level=confidence,
+            method="percentile",
+            batch=_BATCH,
+            random_state=np.random.default_rng(seed),
+        ).confidence_interval
     return torch.from_numpy(means[:, None] - means), torch.from_numpy(low), torch.from_numpy(high)

@@ -1,7 +1,10 @@
-"""From fixation coordinates to pixels."""
+"""Fixations as pixels, count maps and pools; random numbers of metrics that sample them."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,19 +17,15 @@ Size = tuple[int, int]
 def fixation_indices(
     fixations: Sequence[Tensor], sizes: Sequence[Size], shape: Size | None = None
 ) -> tuple[Tensor, ...]:
-    """Row-major index of the pixel under every fixation.
+    """Row-major index of the pixel under every fixation: one int64 [n] per image, on the CPU.
 
-    Pixel centres lie at integers, so the pixel of a point is floor(x + 0.5). With `shape`, points are first
-    rescaled as coordinates, x' = (x + 0.5) · W'/W − 0.5. Coordinates are read in float32, the precision of
-    the datasets.
+    Pixel centres lie at integers, so the pixel of a point is floor(x + 0.5). With `shape`, points are first rescaled
+    as coordinates, x' = (x + 0.5) · W'/W − 0.5. Coordinates are read in float32, the precision of the datasets.
 
     Args:
         fixations: One [n, 2] of (x, y) per image, in pixels of that image.
         sizes: (H, W) of each image.
-        shape: (H', W') of the map to index; None for each image's own size.
-
-    Returns:
-        One int64 [n] per image, on the CPU, each in [0, H'·W').
+        shape: (H', W') of the map to index; None for the size of each image.
 
     Raises:
         ValueError: There is not one [n, 2] per image, or a point lies outside its image.
@@ -34,8 +33,6 @@ def fixation_indices(
     Example:
         >>> fixation_indices([torch.tensor([[1.4, 0.0], [0.0, 1.0]])], [(2, 3)])
         (tensor([1, 3]),)
-        >>> fixation_indices([torch.tensor([[1.0, 0.0]])], [(2, 3)], shape=(4, 6))
-        (tensor([9]),)
     """
     counts = _check_points(fixations, len(sizes))
     points = torch.cat([torch.empty(0, 2), *(points.detach().cpu().float() for points in fixations)])
@@ -82,3 +79,150 @@ def _check_inside(points: Tensor, inside: Tensor, extent: Tensor, counts: list[i
         f"x in [-0.5, {width - 0.5}) and y in [-0.5, {height - 0.5}): drop the point, or rescale the "
         "fixations to the map's size with x' = (x + 0.5) · W'/W − 0.5"
     )
+
+
+def fixation_counts(fixations: Sequence[Tensor], sizes: Sequence[Size], shape: Size) -> Tensor:
+    """Count map of the fixations of many images, the pool of shuffled AUC.
+
+    Points are rescaled as coordinates from the size of their image to `shape`. Counts of parts of a dataset add up to
+    those of the whole.
+
+    Args:
+        fixations: One [n, 2] of (x, y) per image, in pixels of that image.
+        sizes: (H, W) of each image.
+        shape: (H', W') of the count map; the most frequent image size is a good choice.
+
+    Returns:
+        int64 [H', W'] whose sum is the number of fixations.
+
+    Raises:
+        ValueError: There is not one [n, 2] per image, or a point lies outside its image.
+
+    Example:
+        >>> fixations = [torch.tensor([[0.0, 0.0], [2.0, 1.0]]), torch.tensor([[5.0, 3.0]])]
+        >>> fixation_counts(fixations, sizes=[(2, 3), (4, 6)], shape=(2, 3))
+        tensor([[1, 0, 0],
+                [0, 0, 2]])
+    """
+    indices = fixation_indices(fixations, sizes, shape)
+    pixels = shape[0] * shape[1]
+    return torch.cat([torch.empty(0, dtype=torch.int64), *indices]).bincount(minlength=pixels).reshape(shape)
+
+
+def check_pool(pool: Tensor) -> Tensor:
+    """Return a count map as int64 [H, W] on the CPU, so that no cast to half precision can round it.
+
+    Raises:
+        ValueError: The shape is not [H, W], or a value is negative, fractional or not finite.
+    """
+    if pool.ndim != 2 or 0 in pool.shape:
+        raise InvalidValueError(
+            f"pool has shape {tuple(pool.shape)}; expected one count map [H, W] (see fixation_counts)"
+        )
+    counts = pool.detach().cpu()
+    whole = counts.long()
+    if not ((counts == whole) & (whole >= 0)).all():
+        raise InvalidValueError(
+            "pool holds negative, fractional or non-finite values; expected the number of fixations of every "
+            "pixel, as fixation_counts gives it, not a density"
+        )
+    return whole
+
+
+def resized_pixels(shape: Size, target: Size) -> np.ndarray:
+    """For every pixel of a map, the pixel of another map that its centre falls into: int64 [H·W], row-major."""
+    rows = (2 * np.arange(shape[0]) + 1) * target[0] // (2 * shape[0])
+    columns = (2 * np.arange(shape[1]) + 1) * target[1] // (2 * shape[1])
+    return (rows[:, None] * target[1] + columns).ravel()
+
+
+def image_key(pixels: np.ndarray, size: Size) -> int:
+    """A 64-bit number that stands for an image: a hash of its size and of its fixated pixels, int64 [n], in any order.
+
+    So a score is the same whatever else is in the batch, in any order, on any number of processes.
+    """
+    numbers = np.concatenate([np.asarray(size), np.sort(pixels)]).astype("<i8")
+    return int.from_bytes(hashlib.blake2b(numbers.tobytes(), digest_size=8).digest(), "little")
+
+
+def generator(seed: int, key: int) -> np.random.Generator:
+    """Random numbers of one image, from the seed (ValueError if negative) and the image's key."""
+    if seed < 0:
+        raise InvalidValueError(f"seed is {seed}; expected a whole number ≥ 0")
+    return np.random.default_rng([seed, key])
+
+
+def check_sampling(splits: int, step: float) -> None:
+    """Raise ValueError unless there is a split and the step between thresholds is in (0, 1]."""
+    if splits < 1:
+        raise InvalidValueError(f"splits is {splits}; expected at least 1")
+    if not 0 < step <= 1:
+        raise InvalidValueError(
+            f"step is {step}; expected a distance of thresholds in (0, 1], as maps run from 0 to 1"
+        )
+
+
+def distinct(indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Pixels of the binary fixation map: each fixated pixel once, in order."""
+    return np.unique(np.asarray(indices, dtype=np.int64))
+
+
+class OtherImages:
+    """Fixations of all images of a set, from which a metric draws those on other images.
+
+    Images are recognised by their fixations; images with the very same fixations are never each other's others. The
+    tensors given are kept, not copied.
+
+    Args:
+        fixations: One [n, 2] of (x, y) per image, in pixels of that image, those to be scored included.
+        sizes: (H, W) of each image.
+
+    Raises:
+        ValueError: There is not one [n, 2] per image, or a point lies outside its image.
+
+    Example:
+        >>> others = OtherImages([torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 1.0]])], [(2, 3), (2, 3)])
+        >>> others.pixels(np.array([0]), (2, 3), 10, np.random.default_rng(0)).tolist()
+        [5]
+    """
+
+    def __init__(self, fixations: Sequence[Tensor], sizes: Sequence[Size]) -> None:
+        indices = fixation_indices(fixations, sizes)
+        looked_at = [image for image, index in enumerate(indices) if len(index)]
+        self._fixations = [fixations[image] for image in looked_at]
+        self._sizes = [sizes[image] for image in looked_at]
+        self._keys = np.array(
+            [image_key(indices[image].numpy(), sizes[image]) for image in looked_at], dtype=np.uint64
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OtherImages":
+        # Nothing changes it, and every metric of a table is copied once per row.
+        return self
+
+    def pixels(self, own: np.ndarray, size: Size, images: int, random: np.random.Generator) -> np.ndarray:
+        """Pixels fixated on other images, drawn without replacement: the union of their fixation maps.
+
+        Args:
+            own: int64 [n], pixels under the fixations of the image scored.
+            size: (H, W) of that image; points of images of other sizes are rescaled as coordinates.
+            images: how many to draw of those that have fixations; all if there are fewer.
+            random: to draw with.
+
+        Returns:
+            int64 [m], distinct and rising; empty if no other image has a fixation.
+
+        Raises:
+            ValueError: None of the images has the fixations of the one scored.
+        """
+        mine = self._keys == image_key(own, size)
+        if not mine.any():
+            raise InvalidValueError(
+                f"the other images lack the one scored, of {size[0]}×{size[1]} (H×W) with {len(own)} fixations; "
+                "expected OtherImages of the fixations of all images at their native sizes, this image's included"
+            )
+        rest = np.flatnonzero(~mine)
+        drawn = random.choice(rest, min(images, len(rest)), replace=False)
+        points = fixation_indices(
+            [self._fixations[image] for image in drawn], [self._sizes[image] for image in drawn], size
+        )
+        return distinct(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())

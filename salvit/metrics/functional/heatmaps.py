@@ -1,4 +1,4 @@
-"""Heatmaps of any size on the input's pixel grid."""
+"""Heatmaps and masks on the pixel grid of the input."""
 
 import torch
 from torch import Tensor
@@ -10,20 +10,10 @@ from salvit.metrics.functional.maps import minmax_normalize
 
 
 def check_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Return a batch of heatmaps, or say what is wrong with its shape.
-
-    Args:
-        heatmaps: [B, h, w], any real dtype.
-
-    Returns:
-        The same values, detached; float32, or float64 if they were.
+    """Return heatmaps [B, h, w] detached, in float32, or float64 if they were.
 
     Raises:
         ValueError: The shape is not [B, h, w] with h, w ≥ 1.
-
-    Example:
-        >>> check_heatmaps(torch.zeros(2, 14, 14, dtype=torch.float16)).dtype
-        torch.float32
     """
     if heatmaps.ndim != 3 or 0 in heatmaps.shape[1:]:
         raise InvalidValueError(
@@ -34,48 +24,18 @@ def check_heatmaps(heatmaps: Tensor) -> Tensor:
 
 
 def finite_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Which heatmaps can be scored: those without NaN or infinity.
-
-    Args:
-        heatmaps: [B, h, w].
-
-    Returns:
-        Bool [B].
-
-    Example:
-        >>> finite_heatmaps(torch.tensor([[[0.0, 1.0]], [[0.0, torch.nan]]]))
-        tensor([ True, False])
-    """
+    """Which heatmaps [B, h, w] have neither NaN nor infinity: bool [B]."""
     return heatmaps.isfinite().flatten(1).all(1)
 
 
 def constant_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Which heatmaps hold the same finite value everywhere.
-
-    Args:
-        heatmaps: [B, h, w].
-
-    Returns:
-        Bool [B].
-
-    Example:
-        >>> constant_heatmaps(torch.tensor([[[0.0, 1.0]], [[2.0, 2.0]], [[torch.nan, torch.nan]]]))
-        tensor([False,  True, False])
-    """
+    """Which heatmaps [B, h, w] hold the same finite value everywhere: bool [B]."""
     flat = heatmaps.flatten(1)
     return (flat == flat[:, :1]).all(1)
 
 
 def upsampled(heatmaps: Tensor, size: Size) -> Tensor:
-    """Bring heatmaps to the input's size.
-
-    Args:
-        heatmaps: [B, h, w] floats.
-        size: (H, W) of the input in pixels.
-
-    Returns:
-        [B, H, W]; bilinear, pixel centres at integers (align_corners=False). A constant map stays exactly
-        constant.
+    """Bring heatmaps [B, h, w] to the size (H, W) of the input, bilinear; a constant map stays exactly constant.
 
     Example:
         >>> upsampled(torch.tensor([[[0.0, 1.0]]]), (1, 4))
@@ -90,26 +50,31 @@ def upsampled(heatmaps: Tensor, size: Size) -> Tensor:
 
 
 def normalized(heatmaps: Tensor, size: Size) -> Tensor:
-    """Heatmaps at the input's size, each brought to [0, 1].
-
-    Args:
-        heatmaps: [B, h, w] on any scale.
-        size: (H, W) of the input in pixels.
+    """Heatmaps [B, h, w] at the size (H, W) of the input, each brought to [0, 1].
 
     Returns:
-        float64 [B, H, W] on the CPU, rounded to nine digits; 0 everywhere for a constant heatmap, NaN for one
-        that is not finite.
+        float64 [B, H, W] on the CPU, rounded to nine digits; 0 for a constant heatmap, NaN for one that is not finite.
 
     Raises:
         ValueError: The shape is not [B, h, w].
-
-    Example:
-        >>> normalized(torch.tensor([[[1.0, 3.0]], [[2.0, 2.0]]]), (1, 4))
-        tensor([[[0.0000, 0.2500, 0.7500, 1.0000]],
-        <BLANKLINE>
-                [[0.0000, 0.0000, 0.0000, 0.0000]]], dtype=torch.float64)
     """
     maps = upsampled(check_heatmaps(heatmaps).cpu().double(), size)
     # Interpolation leaves rounding errors on a plateau, which a threshold at its level would make peaks of.
     scaled = minmax_normalize(maps.flatten(1)).round(decimals=9).unflatten(1, tuple(size))
     return torch.where(finite_heatmaps(heatmaps).cpu()[:, None, None], scaled, torch.nan)
+
+
+def bool_mask(mask: Tensor | None, image: int) -> Tensor | None:
+    """Return a mask, positive on the object, as bool [H, W] on the CPU; None stays None.
+
+    Raises:
+        ValueError: The shape is not [H, W] with H, W ≥ 1; the message names the image's index.
+    """
+    if mask is None:
+        return None
+    if mask.ndim != 2 or 0 in mask.shape:
+        raise InvalidValueError(
+            f"mask of image {image} has shape {tuple(mask.shape)}; expected [H, W], or None for an image "
+            "without one"
+        )
+    return mask.detach().cpu() > 0

@@ -10,22 +10,11 @@ EPS = 2.2204e-16
 
 
 def check_maps(maps: Tensor, name: str) -> Tensor:
-    """Return a batch of maps that can be scored, or say which one cannot.
-
-    Args:
-        maps: [B, H, W], any real dtype.
-        name: The argument's name, for the message.
-
-    Returns:
-        The same values, detached, on a device that can compute in float64.
+    """Return maps [B, H, W] detached, on a device that can compute in float64; `name` is for the message.
 
     Raises:
-        ValueError: The shape is not [B, H, W] with H, W ≥ 1, or a map holds NaN, infinity, or values
-            further apart than float64 can say.
-
-    Example:
-        >>> check_maps(torch.rand(2, 4, 5), "pred").shape
-        torch.Size([2, 4, 5])
+        ValueError: The shape is not [B, H, W] with H, W ≥ 1, or a map holds NaN, infinity, or values further apart
+            than float64 can say.
     """
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise InvalidValueError(
@@ -44,22 +33,10 @@ def check_maps(maps: Tensor, name: str) -> Tensor:
 
 
 def check_map_pair(pred: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
-    """Check predictions and ground-truth densities that are to be compared pixel by pixel.
-
-    Args:
-        pred: [B, H, W].
-        density: [B, H, W].
-
-    Returns:
-        Both as float64 on `pred`'s device, pixels flattened: two [B, H·W].
+    """Return predictions and densities, both [B, H, W], as float64 [B, H·W] on `pred`'s device.
 
     Raises:
-        ValueError: Either cannot be scored (see `check_maps`), or their shapes differ.
-
-    Example:
-        >>> pred, density = check_map_pair(torch.rand(2, 4, 5), torch.rand(2, 4, 5))
-        >>> pred.shape, density.dtype
-        (torch.Size([2, 20]), torch.float64)
+        ValueError: Either is wrong (see `check_maps`), or their shapes differ.
     """
     if pred.shape != density.shape:
         raise InvalidValueError(
@@ -71,13 +48,7 @@ def check_map_pair(pred: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def minmax_normalize(maps: Tensor) -> Tensor:
-    """Bring each map to the range [0, 1]; a constant map becomes exactly 0.
-
-    Args:
-        maps: [B, N] floats, finite.
-
-    Returns:
-        [B, N], each row spanning [0, 1].
+    """Bring each map [B, N] to the range [0, 1]; a constant map becomes exactly 0.
 
     Example:
         >>> minmax_normalize(torch.tensor([[1.0, 2.0, 3.0], [0.1, 0.1, 0.1]]))
@@ -90,15 +61,9 @@ def minmax_normalize(maps: Tensor) -> Tensor:
 
 
 def sum_normalize(maps: Tensor) -> Tensor:
-    """Turn each map into a probability distribution over its pixels.
+    """Turn each map [B, N] into a probability distribution over its pixels.
 
     A map that goes below 0 is first shifted so that its minimum is 0; a map without mass becomes uniform.
-
-    Args:
-        maps: [B, N] floats, finite.
-
-    Returns:
-        [B, N], each row non-negative with sum 1.
 
     Example:
         >>> sum_normalize(torch.tensor([[1.0, 3.0], [-1.0, 1.0], [0.0, 0.0]]))

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.metrics.functional.boxes import check_count
-from salvit.metrics.functional.find_target import fixations_to_find, item_side
-from salvit.metrics.functional.heatmaps import check_heatmaps, normalized
-from salvit.metrics.functional.masks import bool_mask
+from salvit.metrics.functional.heatmaps import bool_mask, check_heatmaps, normalized
+from salvit.metrics.functional.localization import check_count
 
 COLUMNS = ("MSR_targ", "MSR_bg", "GSI", "fixations", "found")
 """What a row of `popout` says."""
@@ -25,18 +25,15 @@ def popout(
         \mathrm{MSR_{bg}} = \frac{\max_B S}{\max_T S}, \quad
         \mathrm{GSI} = \frac{\bar S_T - \bar S_D}{\bar S_T + \bar S_D}
 
-    with S the map at the masks' size (bilinear) and min-max scaled to [0, 1], T the target's pixels, D the
-    distractors' and B all others. A target that stands out has a high MSR_targ, a low MSR_bg and a GSI near 1.
-    `fixations` is the number of fixations until the target is found, and `found` whether it is within the limit:
-    see `salvit.metrics.functional.find_target.fixations_to_find`; the region inhibited is a square as large as a
-    distractor.
+    with S the map at the size of the masks (bilinear) and min-max scaled to [0, 1], T the pixels of the target, D
+    those of the distractors and B all others. `fixations` is the number of fixations until the target is found, and
+    `found` whether it is within the limit: see `fixations_to_find`; the inhibited square is as large as a distractor.
 
-    Source: Kotseruba, Wloka, Rasouli and Tsotsos, "Do saliency models detect odd-one-out targets?", BMVC 2019,
-    as their published code computes it (GSI after Soltani and Koch 2010). There maps are 8-bit pictures and so
-    begin near 0, which the scaling to [0, 1] stands for; where a denominator is 0 their code gives −1, which
-    is kept for GSI, the worst there is, but a ratio is left out (NaN) instead. Not verified: what their tables
-    make of the −1, their dilation of the masks (none here), and the scores on their data. Their demonstration
-    searches with a circle around the target in place of its mask.
+    Source: Kotseruba, Wloka, Rasouli and Tsotsos, "Do saliency models detect odd-one-out targets?", BMVC 2019, and
+    their published code (GSI after Soltani and Koch 2010). Their maps are 8-bit pictures, which begin near 0; here the
+    scaling to [0, 1] does that. Where a denominator is 0 their code gives −1; here GSI is −1, and a ratio is NaN. Not
+    verified: how their tables treat the −1, their dilation of the masks (none here), and the scores on their data.
+    Their demonstration searches with a circle around the target in place of its mask.
 
     Args:
         pred: [B, h, w] on any grid and scale.
@@ -45,11 +42,11 @@ def popout(
         limit: number of fixations after which the target counts as not found.
 
     Returns:
-        float64 [B, 5], in the order of `COLUMNS`, on the CPU; 1, 1 and 0 in the first three for a constant map;
-        NaN throughout for an image without target or distractors or whose map is not finite.
+        float64 [B, 5], in the order of `COLUMNS`, on the CPU; 1, 1 and 0 in the first three for a constant map; NaN
+        throughout for an image without target or distractors or whose map is not finite.
 
     Raises:
-        ValueError: A shape does not fit, or the limit is below 1.
+        ValueError: A shape is wrong, or the limit is below 1.
 
     Example:
         >>> pred = torch.tensor([[[4.0, 2.0, 1.0, 0.0]]])
@@ -99,3 +96,54 @@ def _row(image: Tensor, target: Tensor, distractors: Tensor, limit: int) -> Tens
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return numerator / denominator if denominator > 0 else denominator.new_tensor(torch.nan)
+
+
+def fixations_to_find(saliency: Tensor, target: Tensor, side: int, limit: int = 100) -> tuple[int, bool]:
+    """Count the fixations of a search that fixates the highest peak, inhibits a square around it, and goes on.
+
+    Source: the published code of Kotseruba et al., BMVC 2019: a square that begins at floor(peak − side/2) or the edge
+    and ends before floor(peak + side/2) is set to 0. Their search goes on fixating the first pixel of a map that is 0
+    throughout; this one gives up then, with the same result unless that pixel is on the target.
+
+    Args:
+        saliency: [H, W], non-negative and finite.
+        target: bool [H, W], True on the target.
+        side: of the inhibited square in pixels.
+        limit: number of fixations after which the search is given up.
+
+    Returns:
+        The number of fixations, the one that found the target included, and True; (limit, False) if it was not found.
+
+    Raises:
+        ValueError: The side or the limit is below 1.
+
+    Example:
+        >>> saliency = torch.tensor([[3.0, 2.0, 0.0, 0.0, 1.0]])
+        >>> fixations_to_find(saliency, saliency == 1, side=4)
+        (2, True)
+    """
+    if side < 1 or limit < 1:
+        raise InvalidValueError(f"side {side} and limit {limit} must be at least 1")
+    left, (height, width) = saliency.clone(), saliency.shape
+    for fixation in range(1, limit + 1):
+        peak = int(left.argmax())
+        row, column = divmod(peak, width)
+        if left[row, column] <= 0:
+            break
+        if target[row, column]:
+            return fixation, True
+        rows = slice(max(0, int(row - side / 2)), min(height, int(row + side / 2)))
+        columns = slice(max(0, int(column - side / 2)), min(width, int(column + side / 2)))
+        left[rows, columns] = 0
+        left[row, column] = 0  # at a side of 1 the square is empty
+    return limit, False
+
+
+def item_side(distractors: Tensor) -> int:
+    """Size of an item in pixels: the median over the distractors of the longer side of their boxes, rounded down.
+
+    Items are the regions of the mask, bool [H, W], that are connected by their edges.
+    """
+    regions, _ = label(distractors.numpy())
+    sides = [max(part.stop - part.start for part in box) for box in find_objects(regions)]
+    return int(np.median(sides))

@@ -1,11 +1,12 @@
-"""The target's probability as pixels are removed in the order of a heatmap."""
+"""The probability of the target as pixels are removed in the order of a heatmap."""
 
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_target
@@ -13,6 +14,8 @@ from salvit.metrics.functional.heatmaps import check_heatmaps, upsampled
 from salvit.vit import ViT, require_frozen_vit
 
 BATCH_SIZE = 64
+Fill = Literal["zero", "mean", "blur", "noise"]
+_BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 
 
 class Span(NamedTuple):
@@ -26,20 +29,11 @@ class Span(NamedTuple):
 def check_perturbation(
     vit: ViT, images: Tensor, heatmaps: Tensor, target: int | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the heatmaps at pixel resolution and the target classes, or say what does not fit.
-
-    Args:
-        vit: a plain timm ViT in eval mode.
-        images: [B, 3, H, W], normalised for the model.
-        heatmaps: [B, h, w].
-        target: a class index, or int64 [B].
-
-    Returns:
-        Heatmaps [B, H·W] and classes [B], on the images' device.
+    """Return the heatmaps at pixel resolution [B, H·W] and the classes [B], on the device of the images.
 
     Raises:
-        TypeError: if the model is not a plain timm ViT, or the images are not floats.
-        ValueError: if a shape, dtype or device does not fit, or a target is no class of the model.
+        TypeError: The model is not a plain timm ViT, or the images are not floats.
+        ValueError: A shape, dtype or device is wrong, or a target is no class of the model.
     """
     require_frozen_vit(vit)
     check_images(vit, images)
@@ -54,18 +48,9 @@ def check_perturbation(
 
 
 def ranks(heatmaps: Tensor, descending: bool) -> Tensor:
-    """Position of each pixel in the order of its heatmap; equal pixels in reading order.
-
-    Args:
-        heatmaps: [B, N].
-        descending: Whether the largest value comes first.
-
-    Returns:
-        int32 [B, N], each row a permutation of 0 … N − 1.
+    """Position of each pixel in the order of its heatmap [B, N]; equal pixels in reading order: int32 [B, N].
 
     Example:
-        >>> ranks(torch.tensor([[5.0, 7.0, 5.0]]), descending=False)
-        tensor([[0, 2, 1]], dtype=torch.int32)
         >>> ranks(torch.tensor([[5.0, 7.0, 5.0]]), descending=True)
         tensor([[1, 0, 2]], dtype=torch.int32)
     """
@@ -107,10 +92,10 @@ def target_probabilities(
         batch_size: perturbed images per forward pass, which bounds the memory.
 
     Returns:
-        [B, S], float32 or the model's dtype if wider.
+        [B, S], float32 or the dtype of the model if wider.
 
     Raises:
-        ValueError: if `batch_size` is below 1.
+        ValueError: `batch_size` is below 1.
     """
     if batch_size < 1:
         raise InvalidValueError(f"batch_size must be at least 1; got {batch_size}")
@@ -135,20 +120,47 @@ def _probabilities(
 
 
 def scored_rows(scores: Tensor, scored: Tensor) -> Tensor:
-    """Put rows back among those of images that could not be scored.
-
-    Args:
-        scores: [n, ...] floats of the images that could.
-        scored: bool [B] with n True.
-
-    Returns:
-        [B, ...], NaN for the others.
-
-    Example:
-        >>> scored_rows(torch.tensor([[1.0]]), torch.tensor([False, True]))
-        tensor([[nan],
-                [1.]])
-    """
+    """Rows [B, ...] of all images, from rows [n, ...] of those in `scored`, bool [B]; NaN for the others."""
     rows = scores.new_full((len(scored), *scores.shape[1:]), torch.nan)
     rows[scored] = scores
     return rows
+
+
+def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
+    """What the pixels of images become when they are removed.
+
+    Args:
+        images: [B, 3, H, W], normalised for the model.
+        fill: "zero" is the mean colour of the training set, "mean" that of each image, "blur" the image under a
+            Gaussian of σ = 5 pixels (11 × 11), "noise" standard normal noise.
+        seed: of the noise, which is the same for all images.
+
+    Returns:
+        [B, 3, H, W], with axes of length 1 where all values along them are equal.
+
+    Raises:
+        ValueError: There is no such fill, or the image is too small to be blurred.
+
+    Example:
+        >>> filled(torch.tensor([[[[1.0, 3.0]]]]), "mean")
+        tensor([[[[2.]]]])
+    """
+    if fill == "zero":
+        return images.new_zeros(len(images), 1, 1, 1)
+    if fill == "mean":
+        return images.mean((2, 3), keepdim=True)
+    if fill == "blur":
+        return _blurred(images)
+    if fill == "noise":
+        noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed))
+        return noise.to(images.device, images.dtype).expand_as(images)
+    raise InvalidValueError(f'there is no fill "{fill}"; expected one of {", ".join(get_args(Fill))}')
+
+
+def _blurred(images: Tensor) -> Tensor:
+    if min(images.shape[2:]) <= _BLUR_KERNEL // 2:
+        raise InvalidValueError(
+            f"images of {images.shape[2]}×{images.shape[3]} pixels cannot be blurred over {_BLUR_KERNEL} "
+            "pixels: take another fill"
+        )
+    return gaussian_blur(images, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2)

@@ -1,4 +1,4 @@
-"""Area under the ROC curve against the fixations of other images."""
+"""Areas under ROC curves: fixations against those on other images."""
 
 from collections.abc import Sequence
 
@@ -7,43 +7,50 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.metrics.functional.counts import check_pool, resized_pixels
-from salvit.metrics.functional.fixations import fixation_indices
-from salvit.metrics.functional.maps import check_maps
-from salvit.metrics.functional.ranking import mann_whitney_auc, rankable
+from salvit.metrics.functional.auc import mann_whitney_auc, rankable, stepped_auc
+from salvit.metrics.functional.fixations import (
+    OtherImages,
+    Size,
+    check_pool,
+    check_sampling,
+    distinct,
+    fixation_indices,
+    generator,
+    image_key,
+    resized_pixels,
+)
+from salvit.metrics.functional.maps import check_maps, minmax_normalize
 
 
 def shuffled_auc(
     pred: Tensor, fixations: Sequence[Tensor], pool: Tensor, own: Sequence[Tensor] | None = None
 ) -> Tensor:
-    r"""Exact shuffled AUC of each image: its fixations against other images', so center bias earns nothing.
+    r"""Exact shuffled AUC of each image: its fixations against those on other images, so center bias earns nothing.
 
     .. math:: \mathrm{sAUC} = \frac{1}{n m} \sum_{i=1}^{n} \sum_{j=1}^{m} [S_i > S_j] + \tfrac12 [S_i = S_j]
 
-    where i runs over this image's n fixations and j over the m fixations of all other images, each as often
-    as it occurs. Sources: Tatler et al., "Visual correlates of fixation selection", Vision Research 2005;
-    Zhang et al., "SUN", Journal of Vision 2008; the exact form is pysaliency's.
+    where i runs over the n fixations on this image and j over the m fixations on all other images, each as often as it
+    occurs. Sources: Tatler et al., "Visual correlates of fixation selection", Vision Research 2005; Zhang et al.,
+    "SUN", Journal of Vision 2008; the exact form is pysaliency's.
 
     Args:
-        pred: [B, H, W] saliency maps; only their order matters, which is taken in their own dtype.
+        pred: [B, H, W] saliency maps; only their order matters.
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
-        pool: [H', W'] count map of the fixations of all images, these included (see `fixation_counts`). Where
-            its size is not the prediction's, its points are rescaled as coordinates,
-            x' = (x + 0.5) · W/W' − 0.5.
-        own: all fixations on these images, where `fixations` are those of some observers only: what the pool is
-            freed of. None: `fixations` are all.
+        pool: [H', W'] count map of the fixations of all images, these included (see `fixation_counts`). Points of a
+            pool of another size are rescaled as coordinates, x' = (x + 0.5) · W/W' − 0.5.
+        own: all fixations on these images, where `fixations` are those of some observers only: what is taken out of
+            the pool. None: `fixations` are all.
 
     Returns:
-        float64 [B] in [0, 1]; 0.5 for a constant map, NaN for an image without fixations or with an empty
-        pool, that is where no other image has a fixation.
+        float64 [B] in [0, 1]; 0.5 for a constant map, NaN for an image without fixations or where no other image has
+        any.
 
     Raises:
-        ValueError: A shape does not fit, a map is not finite, a fixation lies outside its map, `pool` is no
-            count map, or it lacks one of the images' own fixations.
+        ValueError: A shape is wrong, a map is not finite, a fixation lies outside its map, `pool` is no count map, or
+            it lacks a fixation of these images.
 
     Example:
-        >>> pred = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
-        >>> pool = torch.tensor([[1, 2], [0, 1]])
+        >>> pred, pool = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), torch.tensor([[1, 2], [0, 1]])
         >>> shuffled_auc(pred, [torch.tensor([[1.0, 0.0]])], pool)  # one of the two at (1, 0) is its own
         tensor([0.5000], dtype=torch.float64)
     """
@@ -54,11 +61,11 @@ def shuffled_auc(
     moved = resized_pixels(shape, size)
     everyone = np.bincount(moved, weights=counts.flatten(), minlength=size[0] * size[1]).astype(int)
     rows = zip(rankable(maps), fixation_indices(fixations, [size] * len(maps)), everyones, strict=True)
-    scores = [_score(values, index.numpy(), everyone, moved[mine.numpy()]) for values, index, mine in rows]
+    scores = [_exact(values, index.numpy(), everyone, moved[mine.numpy()]) for values, index, mine in rows]
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
 
 
-def _score(values: np.ndarray, index: np.ndarray, everyone: np.ndarray, own: np.ndarray) -> float:
+def _exact(values: np.ndarray, index: np.ndarray, everyone: np.ndarray, own: np.ndarray) -> float:
     """Shuffled AUC of one map with fixations at `index`, which everyone's counts hold at `own`."""
     others = everyone - np.bincount(own, minlength=len(everyone))
     fixated = np.flatnonzero(others)
@@ -76,3 +83,83 @@ def _check_own(own: Sequence[Tensor], counts: Tensor) -> None:
                 "the count map of all images' fixations, this image's included: build it with "
                 "fixation_counts from the same data"
             )
+
+
+def sampled_shuffled_auc(
+    pred: Tensor,
+    fixations: Sequence[Tensor],
+    others: OtherImages,
+    images: int = 10,
+    splits: int = 100,
+    step: float = 0.1,
+    seed: int = 0,
+    own: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Shuffled AUC of each image as the MIT benchmark samples it; `shuffled_auc` is the exact one.
+
+    The map is brought to [0, 1]. The pool is the union of the binary fixation maps of some other images, drawn once
+    for each image. Each split draws as many of its pixels as are fixated, or all if it has fewer, without replacement;
+    the score is the mean area over the splits. A pixel fixated twice counts once. Source: the MIT benchmark's
+    AUC_shuffled.m.
+
+    Args:
+        pred: [B, H, W] saliency maps on any scale, at the native size of their images.
+        fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
+        others: the fixations of all images, these included.
+        images: how many other images make up the pool; all if there are fewer.
+        splits: number of draws.
+        step: between thresholds, of a map in [0, 1].
+        seed: of the draws, which also depend on the image, not on its batch.
+        own: all fixations on these images, where `fixations` are those of some observers only.
+
+    Returns:
+        float64 [B] in [0, 1]; 0.5 for a constant map (the script gives NaN), NaN for an image without fixations or
+        where no other image has any.
+
+    Raises:
+        ValueError: A shape is wrong, a map is not finite, a fixation lies outside its map, `others` lacks the image,
+            or `images`, `splits`, `step` or `seed` is out of range.
+
+    Example:
+        >>> fixations = [torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])]
+        >>> others = OtherImages(fixations, [(2, 2), (2, 2)])
+        >>> sampled_shuffled_auc(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]).repeat(2, 1, 1), fixations, others)
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    check_sampling(splits, step)
+    if images < 1:
+        raise InvalidValueError(f"images is {images}; expected at least 1 other image to draw")
+    maps = check_maps(pred, "pred")
+    size = (maps.shape[1], maps.shape[2])
+    rows = minmax_normalize(maps.double().flatten(1)).cpu().numpy()
+    indices, everyones = (
+        fixation_indices(points, [size] * len(maps))
+        for points in (fixations, fixations if own is None else own)
+    )
+    scores = [
+        _sampled(values, index.numpy(), everyone.numpy(), size, others, images, splits, step, seed)
+        for values, index, everyone in zip(rows, indices, everyones, strict=True)
+    ]
+    return torch.tensor(scores, dtype=torch.float64, device=maps.device)
+
+
+def _sampled(
+    values: np.ndarray,
+    index: np.ndarray,
+    everyone: np.ndarray,
+    size: Size,
+    others: OtherImages,
+    images: int,
+    splits: int,
+    step: float,
+    seed: int,
+) -> float:
+    if len(index) == 0:
+        return float("nan")
+    random = generator(seed, image_key(everyone, size))
+    pool = others.pixels(everyone, size, images, random)
+    if len(pool) == 0:
+        return float("nan")
+    fixated = distinct(index)
+    drawn = [random.choice(pool, min(len(fixated), len(pool)), replace=False) for _ in range(splits)]
+    return stepped_auc(values[fixated], values[np.stack(drawn)], step)
