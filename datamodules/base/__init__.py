@@ -1,4 +1,4 @@
-"""What all datasets share: a file for each question, from the pixels up to the datamodule."""
+"""The parts that all datasets share."""
 
 from datamodules.base.annotations import (
     Objects,
@@ -9,14 +9,16 @@ from datamodules.base.annotations import (
     read_objects,
     read_picture_map,
 )
-from datamodules.base.collate import Batch, collate, collate_none
 from datamodules.base.datamodule import PREDICT_ONLY, TEST_IS_VAL, SaliencyDataModule, Split, Splits
 from datamodules.base.dataset import (
+    Batch,
     CorruptFileError,
     DatasetNotFoundError,
     SaliencyDataset,
     Sample,
     Size,
+    collate,
+    collate_none,
     track,
 )
 from datamodules.base.files import ExplanationDataModule, FilesDataModule, Skipped

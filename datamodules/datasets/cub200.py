@@ -22,10 +22,10 @@ from datamodules.base import (
 
 
 class CUB200DataModule(ExplanationDataModule):
-    """CUB-200-2011: 5,994 train and 5,794 test images of 200 bird species, one bird and box in each.
+    """CUB-200-2011: 5,994 train and 5,794 test images of 200 bird species, with one bird and one box each.
 
-    ``val`` and ``predict`` are the test split. Where the separate archive of segmentations is there, a sample
-    has a ``mask``: the pixels whose grey level, the annotators' agreement, is above 127.
+    ``val`` and ``predict`` are the test split. With the separate archive of segmentations, a sample has a ``mask``:
+    the pixels whose grey level, the annotators' agreement, is above 127.
 
     Args:
         root: folder with ``CUB_200_2011``; by default the environment variable ``SALVIT_CUB200_ROOT``.
@@ -43,7 +43,7 @@ class CUB200DataModule(ExplanationDataModule):
 
     @property
     def folder(self) -> Path:
-        """Where the tables and images are."""
+        """Folder of the tables and images."""
         return self.locate("CUB_200_2011") or self.root
 
     @property
@@ -95,10 +95,10 @@ def _read_agreement(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """Read lines of "number value" in their order.
+    """Read lines of "number value", in order.
 
     Raises:
-        CorruptFileError: if a line is of another form or a number occurs twice; names the path.
+        CorruptFileError: if a line has another form or a number occurs twice.
     """
     try:
         rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -113,10 +113,10 @@ def read_table(path: Path) -> dict[str, str]:
 def read_numbers(
     table: Mapping[str, str], images: Collection[str], columns: int, path: Path
 ) -> NDArray[np.float64]:
-    """Numbers of every image, float64 [n, columns], in the order of the images.
+    """Numbers of every image, float64 [n, columns], in the order of ``images``.
 
     Raises:
-        CorruptFileError: if the table is not of these images, or a row not of so many numbers; names the path.
+        CorruptFileError: if the table lists other images, or a row does not have ``columns`` numbers.
     """
     if table.keys() != set(images):
         raise CorruptFileError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from timm.data import ImageNetInfo
 
 from datamodules.base import (
     Annotation,
@@ -31,14 +32,14 @@ _DATA = "ILSVRC2012_devkit_t12/data"
 class ImageNetValDataModule(ExplanationDataModule):
     """ILSVRC 2012 val: 50,000 images of 1000 classes, with boxes; there is no train split.
 
-    The label is the class' index among the sorted wnids, the order of every model's 1000 outputs. It is that
-    of the image's folder, or is read from ``LOC_val_solution.csv`` or from the development kit, whose own
-    numbers are in another order. Without a folder of boxes they are the csv's; without either there are none.
+    A label is the index of the class among the sorted wnids, as in every model's 1000 outputs. It is read from the
+    image's folder, else ``LOC_val_solution.csv``, else the development kit, whose class numbers are translated. Boxes
+    come from the XML files, else from the csv; without either there are none.
 
     Args:
         root: folder of the dataset; by default the environment variable ``SALVIT_IMAGENET_ROOT``.
-        limit: only so many images, drawn at random; None: all.
-        seed: which ones.
+        limit: number of images, drawn at random; None: all.
+        seed: seed of the draw.
         **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
 
     Raises:
@@ -67,7 +68,7 @@ class ImageNetValDataModule(ExplanationDataModule):
     @property
     def class_names(self) -> list[str]:
         """Names of the 1000 classes, in the order of their labels."""
-        return class_names()
+        return list(ImageNetInfo().label_descriptions())
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of val."""
@@ -84,7 +85,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         )
 
     def _annotations(self, images: dict[str, Path], folder: Path) -> dict[str, AnnotationReader]:
-        """How to read label and boxes of each image."""
+        """Readers of the label and the boxes of each image."""
         boxes, csv = self._locate("Annotations/CLS-LOC/val"), self._locate("LOC_val_solution.csv")
         solution = read_solution(csv) if csv else {}
         if boxes:
@@ -110,7 +111,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         }
 
     def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
-        """The wnids of images by the number at the end of their names, which is that of a line."""
+        """Wnids of images by the number at the end of their names, the line in the ground truth."""
         data = self.root / _DATA
         for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
             if not (data / name).is_file():
@@ -126,7 +127,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         return {stem: truth[number - 1] for stem, number in numbers.items()}
 
     def _locate(self, *places: str) -> Path | None:
-        """Also in the ``ILSVRC`` folder of the archive at Kaggle."""
+        """Also look in the ``ILSVRC`` folder of Kaggle's archive."""
         return self.locate(*(prefix + place for place in places for prefix in ("", "ILSVRC/")))
 
 
@@ -138,28 +139,14 @@ def class_indices() -> Mapping[str, int]:
         >>> class_indices()["n01440764"], class_indices()["n15075141"]
         (0, 999)
     """
-    from timm.data import ImageNetInfo
-
     return {wnid: index for index, wnid in enumerate(ImageNetInfo().label_names())}
 
 
-def class_names() -> list[str]:
-    """Names of the 1000 classes for people, in the order of their indices.
-
-    Example:
-        >>> class_names()[0]
-        'tench, Tinca tinca'
-    """
-    from timm.data import ImageNetInfo
-
-    return list(ImageNetInfo().label_descriptions())
-
-
 def read_solution(path: Path) -> dict[str, str]:
-    """Read ``LOC_val_solution.csv``: for each image's stem its objects, "wnid x0 y0 x1 y1 wnid …".
+    """Read ``LOC_val_solution.csv``: the objects of each image's stem, "wnid x0 y0 x1 y1 wnid …".
 
     Raises:
-        CorruptFileError: if the file cannot be read or has other columns; names its path.
+        CorruptFileError: if the file cannot be read or has other columns.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -172,14 +159,12 @@ def read_solution(path: Path) -> dict[str, str]:
 
 
 def read_ground_truth(folder: Path) -> list[str]:
-    """Read the wnid of each validation image from the development kit, the first image's first.
+    """Read the wnid of each validation image, in order, from a folder of the development kit.
 
-    Args:
-        folder: with ``ILSVRC2012_validation_ground_truth.txt``, a number of the kit's own for each image, and
-            ``meta.mat``, which says what wnid each number stands for. The numbers are not sorted by wnid.
+    ``meta.mat`` maps the numbers in ``ILSVRC2012_validation_ground_truth.txt``, which are not sorted by wnid.
 
     Raises:
-        CorruptFileError: if a file cannot be read, or a line is not such a number; names its path.
+        CorruptFileError: if a file cannot be read, or a line is not such a number.
     """
     meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
     synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
@@ -198,16 +183,16 @@ def read_ground_truth(folder: Path) -> list[str]:
 
 
 def read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
-    """Put together what an image shows.
+    """Combine the label and the boxes of an image.
 
     Args:
-        wnid: of the image's class; empty if its source does not mention the image.
-        source: file or folder that says so, for the error.
-        xml: file of the boxes, or None to take those of ``solution``.
-        solution: the image's objects, as in :func:`read_solution`; perhaps none.
+        wnid: the image's class; empty if its source does not mention the image.
+        source: file or folder of the label, for the error.
+        xml: file of the boxes; None: use those of ``solution``.
+        solution: the image's objects, as in :func:`read_solution`; may be empty.
 
     Raises:
-        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read; names the file.
+        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read.
     """
     if wnid not in class_indices():
         raise CorruptFileError(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import CorruptFileError, CUB200DataModule, DatasetNotFoundError
+from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub, write_table
 from tests.datamodules.data.images import truncate
 
@@ -88,20 +88,6 @@ def test_bad_boxes_are_counted(root):
     assert [len(data.dataset("test")[index]["boxes"]) for index in range(2)] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "table", ["images", "image_class_labels", "classes", "bounding_boxes", "train_test_split"]
-)
-def test_a_table_is_missing(root, table):
-    path = root / f"CUB_200_2011/{table}.txt"
-    path.unlink()
-    with pytest.raises(DatasetNotFoundError) as error:
-        datamodule(root).setup("test")
-    message = str(error.value)
-    assert all(
-        word in message for word in (str(path), "segmentations", "SALVIT_CUB200_ROOT", "data.caltech.edu")
-    )
-
-
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 @pytest.mark.parametrize(
     ("table", "contents", "problem"),
@@ -134,9 +120,3 @@ def test_an_image_or_mask_that_cannot_be_read(root):
     assert [item.name for item in data.skipped] == [NAMES[2], NAMES[1]]
     with pytest.raises(CorruptFileError, match=NAMES[2]):
         datamodule(root).dataset("train")[1]
-
-
-def test_an_image_is_missing(root):
-    (root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg").unlink()
-    with pytest.raises(DatasetNotFoundError, match=f"{NAMES[1]}.jpg.*the first of 1 missing"):
-        datamodule(root).setup("test")

@@ -192,36 +192,6 @@ def test_no_such_images(root):
         data.setup("fit")
 
 
-@pytest.mark.parametrize("where", ["nowhere", "VOCdevkit/VOC2012/JPEGImages"])
-def test_no_dataset(root, where):
-    with pytest.raises(DatasetNotFoundError) as error:
-        datamodule(root / where).setup("test")
-    message = str(error.value)
-    assert all(
-        word in message for word in (where, "ImageSets/Main", "SALVIT_VOC2012_ROOT", "host.robots.ox.ac.uk")
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"classes": "some"}, "classes must"),
-        ({"resize": "pad"}, "resize must"),
-        ({"crop_pct": 0}, "crop_pct must"),
-    ],
-)
-def test_unknown_options(root, options, problem):
-    with pytest.raises(ValueError, match=problem):
-        datamodule(root, **options)
-
-
-def test_there_are_no_fixations(root):
-    with pytest.raises(ValueError, match="has no fixations"):
-        datamodule(root).fixation_counts("val", (8, 8))
-    with pytest.raises(ValueError, match="has no fixations"):
-        datamodule(root).center_prior((8, 8))
-
-
 def test_pixels_stay_where_the_boxes_were_drawn(root):
     """An EXIF orientation is not applied: who drew the boxes did not see it."""
     from PIL import Image
@@ -234,9 +204,3 @@ def test_pixels_stay_where_the_boxes_were_drawn(root):
     sample = datamodule(root, image_size=(40, 60)).dataset("val")[0]
     assert sample["size"] == (40, 60)
     assert sample["image"][:, 8:22, 13:27].min() > 0.9
-
-
-def test_workers_read_the_same(root):
-    (expected,), (batch,) = (datamodule(root, num_workers=n).val_dataloader() for n in (0, 1))
-    assert all(torch.equal(a, b) for a, b in zip(expected["boxes"], batch["boxes"], strict=True))
-    assert torch.equal(expected["image"], batch["image"])
