@@ -3,7 +3,6 @@
 from datamodules.base.annotations import (
     Objects,
     as_points,
-    points_of,
     read_mat,
     read_mat_map,
     read_objects,
@@ -18,12 +17,11 @@ from datamodules.base.dataset import (
     Sample,
     Size,
     collate,
-    collate_none,
     track,
 )
-from datamodules.base.files import ExplanationDataModule, FilesDataModule, Skipped
-from datamodules.base.fixations import fixation_counts, fixation_density, inside, mean_density
-from datamodules.base.folders import divided, drawn, list_images, picture_suffixes, unique_names
+from datamodules.base.files import ExplanationDataModule, FilesDataModule
+from datamodules.base.fixations import fixation_counts, fixation_density, inside
+from datamodules.base.folders import divided, drawn, list_images, unique_names
 from datamodules.base.images import (
     as_rgb,
     read_bright,
@@ -37,7 +35,6 @@ from datamodules.base.stimuli import MaskReader, Stimulus, StimulusDataset
 from datamodules.base.view import (
     Annotation,
     AnnotationReader,
-    View,
     center_crop,
     mirrored,
     see_boxes,

@@ -87,7 +87,7 @@ class ImageNetValDataModule(ExplanationDataModule):
     def _annotations(self, images: dict[str, Path], folder: Path) -> dict[str, AnnotationReader]:
         """Readers of the label and the boxes of each image."""
         boxes, csv = self._locate("Annotations/CLS-LOC/val"), self._locate("LOC_val_solution.csv")
-        solution = read_solution(csv) if csv else {}
+        solution = _read_solution(csv) if csv else {}
         if boxes:
             self.require(boxes / f"{stem}.xml" for stem in images)
         sources = {stem: path.parent for stem, path in images.items() if path.parent != folder}
@@ -101,7 +101,7 @@ class ImageNetValDataModule(ExplanationDataModule):
             wnids |= self._from_devkit(flat)
         return {
             stem: partial(
-                read_annotation,
+                _read_annotation,
                 wnids[stem],
                 sources[stem],
                 boxes and boxes / f"{stem}.xml",
@@ -116,7 +116,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
             if not (data / name).is_file():
                 raise self.not_found(data / name, "nor a folder per class or LOC_val_solution.csv")
-        truth = read_ground_truth(data)
+        truth = _read_ground_truth(data)
         numbers = {stem: int(re.sub(r".*?(\d*)$", r"\1", stem) or 0) for stem in images}
         for stem, number in numbers.items():
             if not 1 <= number <= len(truth):
@@ -142,12 +142,8 @@ def class_indices() -> Mapping[str, int]:
     return {wnid: index for index, wnid in enumerate(ImageNetInfo().label_names())}
 
 
-def read_solution(path: Path) -> dict[str, str]:
-    """Read ``LOC_val_solution.csv``: the objects of each image's stem, "wnid x0 y0 x1 y1 wnid …".
-
-    Raises:
-        CorruptFileError: if the file cannot be read or has other columns.
-    """
+def _read_solution(path: Path) -> dict[str, str]:
+    """The objects of each image's stem in ``LOC_val_solution.csv``, "wnid x0 y0 x1 y1 wnid …"."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {row["ImageId"]: row["PredictionString"] or "" for row in csv.DictReader(file)}
@@ -158,14 +154,8 @@ def read_solution(path: Path) -> dict[str, str]:
         ) from error
 
 
-def read_ground_truth(folder: Path) -> list[str]:
-    """Read the wnid of each validation image, in order, from a folder of the development kit.
-
-    ``meta.mat`` maps the numbers in ``ILSVRC2012_validation_ground_truth.txt``, which are not sorted by wnid.
-
-    Raises:
-        CorruptFileError: if a file cannot be read, or a line is not such a number.
-    """
+def _read_ground_truth(folder: Path) -> list[str]:
+    """Wnids of the validation images in order; ``meta.mat`` maps the class numbers, which are not sorted by wnid."""
     meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
     synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
     try:
@@ -182,18 +172,8 @@ def read_ground_truth(folder: Path) -> list[str]:
         ) from error
 
 
-def read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
-    """Combine the label and the boxes of an image.
-
-    Args:
-        wnid: the image's class; empty if its source does not mention the image.
-        source: file or folder of the label, for the error.
-        xml: file of the boxes; None: use those of ``solution``.
-        solution: the image's objects, as in :func:`read_solution`; may be empty.
-
-    Raises:
-        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read.
-    """
+def _read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
+    """Label of an image, and boxes of the XML file, else of the csv; ``source`` of the label is for the error."""
     if wnid not in class_indices():
         raise CorruptFileError(
             f"{source}: {wnid or 'nothing'} is no wnid of the 1000 classes of ILSVRC 2012."

@@ -86,18 +86,14 @@ class VOC2012DataModule(ExplanationDataModule):
 
 
 def _stimulus(folder: Path, stem: str) -> Stimulus:
-    read: AnnotationReader = partial(read_annotation, folder / f"Annotations/{stem}.xml")
+    read: AnnotationReader = partial(_read_annotation, folder / f"Annotations/{stem}.xml")
     png = folder / f"SegmentationClass/{stem}.png"
     mask = partial(_read_class_mask, png, read) if png.is_file() else None
     return Stimulus(stem, folder / f"JPEGImages/{stem}.jpg", annotation=read, mask=mask)
 
 
-def read_annotation(path: Path) -> Annotation:
-    """Read the label and the boxes of an image.
-
-    Raises:
-        CorruptFileError: if the file cannot be read or has no object, and so no label.
-    """
+def _read_annotation(path: Path) -> Annotation:
+    """The label and the boxes of an image; an image without objects has no label."""
     boxes, labels, size = read_objects(path, _INDEX, first=1)
     if not len(labels):
         raise CorruptFileError(f"{path}: names no object, so that its image has no label.")

@@ -9,6 +9,7 @@ from datamodules.base import SaliencyDataModule, SaliencyDataset, Sample, Size, 
 from datamodules.popout.observer import draw_fixations, observer_density
 from datamodules.popout.render import render
 from datamodules.popout.scene import SHAPES, SINGLETONS, Scenes, draw_scenes
+from salvit.errors import InvalidValueError
 
 __all__ = ["SHAPES", "SINGLETONS", "PopOutDataModule", "PopOutDataset"]
 
@@ -147,7 +148,9 @@ class PopOutDataModule(SaliencyDataModule):
     ) -> None:
         super().__init__(image_size=image_size, batch_size=batch_size, num_workers=num_workers)
         if min(self.image_size) < 32:
-            raise ValueError(f"image_size {image_size}: items of a display need at least 32 pixels a side.")
+            raise InvalidValueError(
+                f"image_size {image_size}: items of a display need at least 32 pixels a side."
+            )
         self.seed = seed
         self.lengths = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
 

@@ -7,6 +7,7 @@ import torch
 from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub, write_table
 from tests.datamodules.data.images import truncate
+from tests.datamodules.data.rectangle import assert_boxes_enclose
 
 NAMES = [name.rpartition("/")[2] for name in IMAGES]
 
@@ -43,11 +44,7 @@ def test_splits(root):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_boxes_enclose_what_is_drawn(root, resize, split):
     dataset = datamodule(root, resize=resize).dataset(split)
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        bright = (sample["image"].mean(0) > 0.5).nonzero()
-        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
-        assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+    assert_boxes_enclose(dataset)
 
 
 def test_the_mask_is_what_most_annotators_say(root):
