@@ -1,7 +1,4 @@
-"""Lightning datamodules, one per dataset.
-
-``datasets`` has them, a file each, and ``popout`` the generated one; ``base`` has what they share.
-"""
+"""Lightning datamodules: ``datasets`` has one file per dataset, ``popout`` generates displays, ``base`` is shared."""
 
 from datamodules.base import (
     CorruptFileError,

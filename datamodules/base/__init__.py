@@ -1,27 +1,27 @@
-"""What all datasets share: a file for each question, from the pixels up to the datamodule."""
+"""The parts that all datasets share."""
 
 from datamodules.base.annotations import (
     Objects,
     as_points,
-    points_of,
     read_mat,
     read_mat_map,
     read_objects,
     read_picture_map,
 )
-from datamodules.base.collate import Batch, collate, collate_none
 from datamodules.base.datamodule import PREDICT_ONLY, TEST_IS_VAL, SaliencyDataModule, Split, Splits
 from datamodules.base.dataset import (
+    Batch,
     CorruptFileError,
     DatasetNotFoundError,
     SaliencyDataset,
     Sample,
     Size,
+    collate,
     track,
 )
-from datamodules.base.files import ExplanationDataModule, FilesDataModule, Skipped
-from datamodules.base.fixations import fixation_counts, fixation_density, inside, mean_density
-from datamodules.base.folders import divided, drawn, list_images, picture_suffixes, unique_names
+from datamodules.base.files import ExplanationDataModule, FilesDataModule
+from datamodules.base.fixations import fixation_counts, fixation_density, inside
+from datamodules.base.folders import divided, drawn, list_images, unique_names
 from datamodules.base.images import (
     as_rgb,
     read_bright,
@@ -35,7 +35,6 @@ from datamodules.base.stimuli import MaskReader, Stimulus, StimulusDataset
 from datamodules.base.view import (
     Annotation,
     AnnotationReader,
-    View,
     center_crop,
     mirrored,
     see_boxes,

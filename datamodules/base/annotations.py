@@ -1,4 +1,4 @@
-"""Files that say what belongs to an image: MATLAB, binary maps, and Pascal VOC's XML; any fault names the file."""
+"""Readers of annotation files (MATLAB, binary maps, Pascal VOC's XML). Every error names the file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,21 +20,12 @@ Objects = tuple[NDArray[np.float64], NDArray[np.int64], Size | None]
 
 
 def read_mat(path: Path, variable: str, simplify_cells: bool = False) -> dict[str, Any]:
-    """Read a MATLAB file (up to version 7).
+    """Read the variables of a MATLAB file up to version 7; the file must have ``variable``.
 
-    MATLAB compresses what it saves, and the checksums show any damage. scipy's reader is not hardened against
-    damage inside an uncompressed file, which may end the process.
-
-    Args:
-        path: of the ``.mat`` file.
-        variable: one that the file must have.
-        simplify_cells: structs as dicts and cells as lists instead of nested arrays.
-
-    Returns:
-        The variables by name.
+    With ``simplify_cells``, structs become dicts and cells become lists.
 
     Raises:
-        CorruptFileError: if the file is missing, damaged, of version 7.3 or without the variable; names its path.
+        CorruptFileError: if the file is missing, damaged, of version 7.3, or lacks the variable.
     """
     from scipy.io import loadmat
 
@@ -56,17 +47,10 @@ def read_mat(path: Path, variable: str, simplify_cells: bool = False) -> dict[st
 
 
 def as_points(values: Any, path: Path) -> NDArray[np.float64]:
-    """Rows of two coordinates from what MATLAB or JSON made of them.
-
-    Args:
-        values: [n, 2], or [2] for a single point, or anything empty; of any real dtype.
-        path: named by the error.
-
-    Returns:
-        float64 [n, 2], so that 1 can be subtracted from what was unsigned.
+    """Rows of two coordinates, float64 [n, 2], from values of any real dtype: [n, 2], [2] for one point, or empty.
 
     Raises:
-        CorruptFileError: for any other shape, or values that are no numbers; names the path.
+        CorruptFileError: if the values have another shape or are not numbers; the message names ``path``.
 
     Example:
         >>> as_points(np.array([3, 1], dtype=np.uint8), Path("a.mat")) - 4
@@ -88,24 +72,14 @@ def as_points(values: Any, path: Path) -> NDArray[np.float64]:
 def annotated_points(
     annotations: Mapping[str, NDArray[np.float64]], stem: str, path: Path, size: Size
 ) -> NDArray[np.float64]:
-    """Look up one image's points, float64 [n, 2] of (x, y), in what was read from an annotation file.
-
-    Raises:
-        CorruptFileError: if the file does not mention the image.
-    """
+    """Points [n, 2] of one image, or an error if the annotation file ``path`` does not mention it."""
     if stem not in annotations:
         raise CorruptFileError(f"{path}: does not mention the image {stem}.")
     return annotations[stem]
 
 
 def points_of(fixated: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Points of a binary map; how often a pixel was fixated, the map does not say.
-
-    Args:
-        fixated: [H, W].
-
-    Returns:
-        float64 [n, 2] of (x, y), 0-based, by row.
+    """Points (x, y) of a binary map [H, W], row by row: float64 [n, 2], 0-based. Each pixel counts once.
 
     Example:
         >>> points_of(np.array([[False, False, True], [True, False, False]]))
@@ -116,18 +90,10 @@ def points_of(fixated: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def read_mat_map(variable: str, path: Path, size: Size) -> NDArray[np.float64]:
-    """Read fixations from a matrix in a MATLAB file, full or sparse, not zero where somebody looked.
-
-    Args:
-        variable: the matrix's name.
-        path: of the ``.mat`` file.
-        size: (height, width) of the image, and so of the matrix.
-
-    Returns:
-        float64 [n, 2] of (x, y), 0-based.
+    """Read fixations from a full or sparse matrix of a MATLAB file: the non-zero pixels, as in :func:`points_of`.
 
     Raises:
-        CorruptFileError: if the file cannot be read or the matrix is none of that size or has NaN; names the path.
+        CorruptFileError: if the file cannot be read, or the matrix is not of the image's ``size`` or has NaN.
     """
     from scipy.sparse import issparse
 
@@ -146,17 +112,10 @@ def read_mat_map(variable: str, path: Path, size: Size) -> NDArray[np.float64]:
 
 
 def read_picture_map(path: Path, size: Size) -> NDArray[np.float64]:
-    """Read fixations from a picture, white where somebody looked.
-
-    Args:
-        path: of the picture; see :func:`datamodules.base.images.read_bright`.
-        size: (height, width) of the image, and so of the picture.
-
-    Returns:
-        float64 [n, 2] of (x, y), 0-based.
+    """Read fixations from a picture: its white pixels, as in :func:`points_of`.
 
     Raises:
-        CorruptFileError: if the picture cannot be read or is of another size; names the path.
+        CorruptFileError: as :func:`datamodules.base.images.read_bright`.
     """
     return points_of(read_bright(path, size))
 
@@ -164,22 +123,18 @@ def read_picture_map(path: Path, size: Size) -> NDArray[np.float64]:
 def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
     """Read the objects of an image: ``object/{name, bndbox/{xmin, ymin, xmax, ymax}}`` and ``size``.
 
-    Coordinates may be fractional; what else an object has (parts with boxes of their own, an empty
-    ``difficult``) is not looked at.
-
     Args:
-        path: of the XML file.
+        path: the XML file. Coordinates may be fractional. Other elements are ignored.
         classes: index of each class by name.
-        first: 1 if pixels are counted from 1 and a box includes its last one, as in Pascal VOC: the left and
-            upper edge are then one less; 0 if the file has edges.
+        first: 1 if pixels count from 1 and a box includes its last pixel, as in Pascal VOC; 0 if the file has edges.
 
     Returns:
-        Boxes float64 [n, 4] of edges (x0, y0, x1, y1), the indices of their classes int64 [n], and the
-        (height, width) that the file gives, None if it gives none.
+        Boxes float64 [n, 4] of edges (x0, y0, x1, y1), class indices int64 [n], and the (height, width) that the
+        file gives, or None.
 
     Raises:
-        CorruptFileError: if the file is missing, is not XML of this form, declares a document type (whose
-            entities could swell to any size), or names an unknown class; names its path.
+        CorruptFileError: if the file is missing, is not such XML, declares a document type (whose entities could
+            expand without limit), or names an unknown class.
     """
     root = _parse(path)
     try:

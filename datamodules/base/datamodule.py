@@ -1,10 +1,8 @@
-"""What all datamodules share: splits, loaders, and statistics of a split.
+"""Base of all datamodules: splits, loaders, and statistics of a split.
 
-Across processes training is left to Lightning: with its default ``use_distributed_sampler=True`` it replaces
-the shuffling sampler of the train loader by its own ``DistributedSampler``. The val, test and predict loaders
-bring an ``UnrepeatedDistributedSampler``, which Lightning keeps, so that every image is scored exactly once. A
-process that gets no image has one batch of none: without any batch, Lightning would skip its loop and with it the
-collective calls (a metric's sync, a logger's folder), for which the others would wait for ever.
+Lightning distributes the training images. The other loaders bring an ``UnrepeatedDistributedSampler``, which
+Lightning keeps, so that every image is scored exactly once. A process without images gets one batch of no images:
+otherwise Lightning would skip its loop and its collective calls, and the other processes would wait forever.
 """
 
 import os
@@ -19,44 +17,33 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.base.collate import Batch, collate, collate_none
-from datamodules.base.dataset import SaliencyDataset, Sample, Size
+from datamodules.base.dataset import Batch, SaliencyDataset, Sample, Size, collate, collate_none
 from datamodules.base.fixations import fixation_counts, mean_density
 from salvit.errors import InvalidValueError
 
 Split: TypeAlias = Literal["train", "val", "test", "predict"]
 Splits: TypeAlias = Mapping[Split, Split]
-"""Which split's images each split has; one that is not named, the dataset does not have."""
-
+"""For each split of a dataset, the split whose images it uses."""
 TEST_IS_VAL: Splits = {"train": "train", "val": "val", "test": "val", "predict": "val"}
-"""Of a dataset whose val split is all that can be scored."""
 PREDICT_ONLY: Splits = {"predict": "predict"}
 _COMMANDS: dict[Split, str] = {"train": "fit", "val": "validate", "test": "test", "predict": "predict"}
 
-_SPLITS_OF_STAGE: dict[str | None, tuple[Split, ...]] = {
-    None: ("train", "val"),
-    "fit": ("train", "val"),
-    "validate": ("val",),
-    "test": ("test",),
-    "predict": ("predict",),
-}
-
 
 def _default_workers() -> int:
-    """One worker per usable core, at most 8: more only compete for memory bandwidth while decoding."""
+    """One worker per usable core, at most 8: more workers only compete for memory bandwidth."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, cores)
 
 
 class SaliencyDataModule(LightningDataModule, ABC):
-    """Base of all datamodules: a subclass says which dataset makes up each split.
+    """Base of all datamodules; a subclass makes the dataset of each split.
 
-    Datasets on disk build on :class:`datamodules.base.files.FilesDataModule`, generated ones directly on this.
+    Datasets on disk extend :class:`datamodules.base.files.FilesDataModule`.
 
     Args:
         image_size: side, or (height, width), of the images in a batch.
         batch_size: images per batch and process.
-        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: load in the main process.
 
     Raises:
         ValueError: if a size is not positive or ``num_workers`` is negative.
@@ -85,20 +72,20 @@ class SaliencyDataModule(LightningDataModule, ABC):
 
     @property
     def splits(self) -> Splits:
-        """Which split's images each split has; a subclass may assign a mapping."""
+        """For each split, the split whose images it uses; a subclass may assign a mapping."""
         return {"train": "train", "val": "val", "test": "test", "predict": "predict"}
 
     @abstractmethod
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of a split; called once for each of the values of ``splits`` that is needed.
+        """Build the dataset of a split; called once for each value of ``splits`` that is needed.
 
         Raises:
-            DatasetNotFoundError: if files of the split are not there, or an image lacks what belongs to it.
-            CorruptFileError: if a file that is read at once, as a table of labels, cannot be used.
+            DatasetNotFoundError: if files are missing.
+            CorruptFileError: if a file that is read at once, such as a table of labels, cannot be used.
         """
 
     def split_name(self, split: Split) -> Split:
-        """The split that another one's images really are: of many datasets, test is all that is labelled, val.
+        """The split whose images a split uses: for many datasets, "test" uses the labelled "val".
 
         Raises:
             ValueError: if the dataset has no such split.
@@ -113,47 +100,36 @@ class SaliencyDataModule(LightningDataModule, ABC):
         return splits[split]
 
     def dataset(self, split: Split) -> SaliencyDataset:
-        """The dataset of a split, built when first asked for.
-
-        Raises:
-            ValueError: if the dataset has no such split.
-        """
+        """The dataset of a split, built on first use; errors as :meth:`split_name` and :meth:`make_dataset`."""
         name = self.split_name(split)
         if name not in self._datasets:
             self._datasets[name] = self.make_dataset(name)
         return self._datasets[name]
 
     def setup(self, stage: str | None = None) -> None:
-        """Build the datasets that a stage needs, so that what is missing shows before anything runs."""
-        for split in _SPLITS_OF_STAGE[stage]:
-            self.dataset(split)
+        """Build the datasets that a stage needs, so that missing files are found before anything runs."""
+        for split, command in _COMMANDS.items():
+            if command == stage or (stage in ("fit", None) and split in ("train", "val")):
+                self.dataset(split)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled batches of the train split."""
         return self._loader(self.dataset("train"), shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the val split in order, each image on exactly one process."""
+        """Batches of the val split in order; each image is on exactly one process."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the test split in order, each image on exactly one process."""
+        """Batches of the test split, as :meth:`val_dataloader`."""
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        """Batches of the images to predict in order, each image on exactly one process."""
+        """Batches of the predict split, as :meth:`val_dataloader`."""
         return self._evaluation_loader("predict")
 
     def fixation_counts(self, split: Split, shape: Size) -> Tensor:
-        """Count map of all fixations of a split, the pool of exact shuffled AUC; no image is decoded.
-
-        Args:
-            split: whose fixations to count.
-            shape: (height, width) of the map; points are rescaled to it as coordinates.
-
-        Returns:
-            int64 [H, W]; its sum is the number of fixations.
-        """
+        """Count map of all fixations of a split, the pool of exact shuffled AUC; see :func:`fixation_counts`."""
         counts = fixation_counts(self.dataset(split), shape)
         if dropped := self.dropped_fixations(split):
             warnings.warn(
@@ -164,20 +140,13 @@ class SaliencyDataModule(LightningDataModule, ABC):
         return counts
 
     def center_prior(self, shape: Size) -> Tensor:
-        """Mean density of the train split, the baseline that needs no image; computed once per shape.
-
-        Args:
-            shape: (height, width) of the map.
-
-        Returns:
-            float32 [H, W], non-negative, sums to 1.
-        """
+        """Mean density of the train split, float32 [H, W], sums to 1; computed once per shape."""
         if shape not in self._center_priors:
             self._center_priors[shape] = mean_density(self.dataset("train"), shape)
         return self._center_priors[shape]
 
     def dropped_fixations(self, split: Split) -> int:
-        """Number of fixations of a split left out because they lie outside their image."""
+        """Number of fixations of a split outside their images; these are left out."""
         dataset = self.dataset(split)
         return sum(dataset.dropped_fixations(index) for index in range(len(dataset)))
 

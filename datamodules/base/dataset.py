@@ -1,48 +1,47 @@
-"""What every dataset answers, read from disk or generated, and the two ways in which one can be unusable."""
+"""The interface of every dataset, its samples and batches, and the errors of a dataset that cannot be used."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from salvit.errors import SalvitError
+from salvit.errors import InvalidValueError, SalvitError
 
 Sample: TypeAlias = dict[str, Any]
+Batch: TypeAlias = dict[str, Any]
 Size: TypeAlias = tuple[int, int]
 T = TypeVar("T")
 
 
 class DatasetNotFoundError(SalvitError, FileNotFoundError):
-    """The dataset, or a part of it, is not where it was looked for.
-
-    The message names the file looked for, the layout expected and where the dataset is obtained.
-    """
+    """A part of the dataset is missing; the message has its path, the expected layout and the source."""
 
 
 class CorruptFileError(SalvitError, ValueError):
-    """A file of the dataset is there but cannot be used; the message begins with its path."""
+    """A file of the dataset exists but cannot be used; the message begins with its path."""
 
 
 class SaliencyDataset(Dataset[Sample], ABC):
-    """A map-style dataset of images with where people looked, or with what the images show.
+    """A map-style dataset of images with fixations, labels or objects.
 
-    A sample is a dict. Always there: ``image`` float32 [3, H, W], RGB in [0, 1], not normalised; ``size``
-    (H0, W0), the stimulus' native size; ``name``, unique, used for output files; ``index``. Where the dataset
-    has them: ``mirrored``, whether augmentation has mirrored it; ``density`` float32 [H0, W0], non-negative,
-    sums to 1 (all-zero if there is none); ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based
-    with pixel centres at integers, with multiplicity; ``label`` int, the index of
-    the class; ``labels`` float32 [C] in {0, 1}, of all classes that are there; and in pixels of ``image``:
-    ``boxes`` float32 [n, 4] of edges (x0, y0, x1, y1), inside it and not empty, (0, 0, W, H) being all of it;
-    ``box_labels`` int64 [n]; ``mask`` float32 [H, W] in {0, 1}, or None for an image without one. ``category`` is a
-    name for the kind of image; ``target`` and ``distractors`` bool [H0, W0] are the odd item and the others, in
-    native pixels.
+    A sample is a dict. Its keys are ``image`` float32 [3, H, W], RGB in [0, 1], not normalised; ``size``, the native
+    (H0, W0); ``name``, unique, used for output files; ``index``; and, where the dataset has them:
 
-    The methods below answer without decoding or rendering the image, so that statistics of a whole split
-    (the count map of shuffled AUC, the center prior) are cheap.
+    - ``mirrored``: whether augmentation mirrored the sample;
+    - ``density`` float32 [H0, W0], non-negative, sums to 1 (all zero without fixations);
+    - ``fixations`` float32 [n, 2] of (x, y) in native pixels, 0-based with pixel centres at integers, with repetitions;
+    - ``label`` int, the class index; ``labels`` float32 [C] in {0, 1}, all classes in the image;
+    - ``boxes`` float32 [n, 4] of edges (x0, y0, x1, y1) in pixels of ``image``, inside it and not empty, (0, 0, W, H)
+      being the whole image; ``box_labels`` int64 [n];
+    - ``mask`` float32 [H, W] in {0, 1}, or None for an image without one;
+    - ``category``, the kind of image; ``target`` and ``distractors`` bool [H0, W0], the odd item and the others.
+
+    The methods below do not decode or render the image, so that statistics of a whole split are cheap.
     """
 
     @abstractmethod
@@ -59,37 +58,89 @@ class SaliencyDataset(Dataset[Sample], ABC):
 
     @abstractmethod
     def size(self, index: int) -> Size:
-        """Native (height, width) of the stimulus in pixels."""
+        """Native (height, width) of the image in pixels."""
 
     @abstractmethod
     def fixations(self, index: int) -> Tensor:
-        """Fixations inside the image: float32 [n, 2] of (x, y), as in the sample but never flipped."""
+        """Fixations inside the image, as in the sample but never mirrored."""
 
     @abstractmethod
     def density(self, index: int) -> Tensor:
-        """Density of the fixations: float32 [H0, W0], as in the sample but never flipped."""
+        """Density of the fixations, as in the sample but never mirrored."""
 
     def observers(self, index: int) -> list[Tensor] | None:
-        """Fixations inside the image, one float32 [n_i, 2] per observer; None if nothing says whose they are."""
+        """Fixations of each observer inside the image, float32 [n_i, 2]; None if observers are not known."""
         return None
 
     def fingerprint(self) -> str:
-        """What tells this dataset's images from others of the same names, beyond the datamodule's options."""
+        """Distinguishes images that have the same names under the same options of the datamodule."""
         return str(len(self))
 
     def dropped_fixations(self, index: int) -> int:
-        """Number of recorded fixations left out because they lie outside the image."""
+        """Number of recorded fixations outside the image, which are left out."""
         return 0
 
 
-def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) -> Iterable[T]:
-    """Loop over items with a progress bar on stderr, which appears once the loop is slow.
+def _stack_if_equal(tensors: list[Tensor]) -> Tensor | list[Tensor]:
+    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
+    return torch.stack(tensors) if same else tensors
 
-    Args:
-        items: what to loop over.
-        description: shown beside the bar.
-        total: number of items.
-        delay: seconds before the bar appears; only the first process of a run shows it.
+
+def _stack_if_all(tensors: list[Tensor | None]) -> Tensor | list[Tensor | None]:
+    present = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(present) if len(present) == len(tensors) else tensors
+
+
+_COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
+    **dict.fromkeys(("image", "labels", "items"), torch.stack),
+    **dict.fromkeys(("density", "target", "distractors"), _stack_if_equal),
+    **dict.fromkeys(("index", "label"), torch.tensor),
+    "mask": _stack_if_all,
+}
+"""How values are collated; those of all other keys stay lists."""
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Collate samples of a :class:`SaliencyDataset` into a batch; ground truth is never resized.
+
+    Returns:
+        ``image`` [B, 3, H, W] and ``labels`` [B, C] stacked; ``density``, ``target`` and ``distractors``
+        [B, H0, W0] if all native sizes agree, else lists; ``mask`` [B, H, W] if all images have one, else a
+        list with None; ``index`` and ``label`` int64 [B]; every other key a list of B.
+
+    Raises:
+        ValueError: if there are no samples or their keys differ.
+
+    Example:
+        >>> batch = collate([{"fixations": torch.zeros(n, 2), "index": n} for n in (0, 5)])
+        >>> [len(points) for points in batch["fixations"]], batch["index"]
+        ([0, 5], tensor([0, 5]))
+    """
+    if not samples:
+        raise InvalidValueError("cannot collate an empty list of samples.")
+    keys = samples[0].keys()
+    for sample in samples:
+        if sample.keys() != keys:
+            raise InvalidValueError(
+                f"cannot collate samples with different keys: {sorted(keys)} and {sorted(sample.keys())}; "
+                "a dataset must give the same keys for every image."
+            )
+    return {key: _COLLATE.get(key, list)([sample[key] for sample in samples]) for key in keys}
+
+
+def collate_none(samples: Sequence[Sample]) -> Batch:
+    """A batch of no images, B = 0, with the keys of the samples: for a process that has no image.
+
+    Example:
+        >>> batch = collate_none([{"image": torch.zeros(3, 8, 8), "name": "a"}])
+        >>> batch["image"].shape, batch["name"]
+        (torch.Size([0, 3, 8, 8]), [])
+    """
+    return {key: values[:0] for key, values in collate(samples).items()}
+
+
+def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) -> Iterable[T]:
+    """Loop over items with a progress bar on stderr, shown by the first process after ``delay`` seconds.
 
     Example:
         >>> list(track("abc", "spelling", total=3))

@@ -1,4 +1,4 @@
-"""What the datamodules of datasets on disk share: where the files are, and what is done about bad ones."""
+"""Base of the datamodules that read a dataset from disk: they find files and handle bad ones."""
 
 import os
 import warnings
@@ -32,19 +32,19 @@ class FilesDataModule(SaliencyDataModule):
     """Base of the datamodules that read a dataset from disk.
 
     Args:
-        root: folder of the dataset; by default the environment variable named by the class attribute ``env``.
+        root: folder of the dataset; by default the environment variable named by ``env``.
         image_size: side, or (height, width), that images are squashed to (antialiased bilinear).
         batch_size: images per batch and process.
-        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
-        on_error: what to do about a corrupt or missing file: raise an error that names it, or look through
-            each split once, leave such images out, warn with their number and list them in ``skipped``.
-        hflip: mirror half of the training samples, chosen at random: the image and all that lies in it.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: load in the main process.
+        on_error: "raise" stops at a corrupt or missing file; "skip" reads each split once, leaves such images
+            out, warns with their number and lists them in ``skipped``.
+        hflip: mirror half of the training samples, chosen at random, with all their annotations.
 
     Attributes:
-        skipped: what ``on_error="skip"`` has left out so far, with the reasons.
+        skipped: the images left out so far, with the reasons.
 
     Raises:
-        ValueError: if a size is not positive or ``on_error`` is neither "raise" nor "skip".
+        ValueError: if a size is not positive or ``on_error`` is unknown.
     """
 
     env: ClassVar[str]
@@ -79,10 +79,10 @@ class FilesDataModule(SaliencyDataModule):
 
     @property
     def root(self) -> Path:
-        """Folder of the dataset, from the argument or from the environment.
+        """Folder of the dataset.
 
         Raises:
-            DatasetNotFoundError: if neither names a folder that exists.
+            DatasetNotFoundError: if neither the argument nor the environment names an existing folder.
         """
         named = self._root or os.environ.get(self.env)
         if not named:
@@ -93,7 +93,7 @@ class FilesDataModule(SaliencyDataModule):
         return root
 
     def not_found(self, wanted: Path | str, detail: str) -> DatasetNotFoundError:
-        """The error for something that is not there: what was looked for, the layout, where to get it."""
+        """The error for a missing file: what is missing, the expected layout, and where to get the dataset."""
         dataset = type(self).__name__.removesuffix("DataModule")
         return DatasetNotFoundError(
             f"{dataset}: cannot find {wanted} ({detail}).\n"
@@ -102,7 +102,7 @@ class FilesDataModule(SaliencyDataModule):
         )
 
     def stems(self, folder: Path, suffix: str) -> set[str]:
-        """Stems of the files in a folder that end in a suffix; hidden ones are left out.
+        """Stems of the visible files in a folder that end in ``suffix``.
 
         Raises:
             DatasetNotFoundError: if there are none.
@@ -115,14 +115,14 @@ class FilesDataModule(SaliencyDataModule):
         return found
 
     def locate(self, *places: str) -> Path | None:
-        """The first of some places under the root at which there is a file or a folder."""
+        """The first of these paths under the root that exists, or None."""
         return next((self.root / place for place in places if (self.root / place).exists()), None)
 
     def require(self, paths: Iterable[Path]) -> None:
-        """Check that files are there; with ``on_error="skip"`` that is left to the reading of each image.
+        """Check that files exist. With ``on_error="skip"`` reading each image finds the missing ones instead.
 
         Raises:
-            DatasetNotFoundError: that names the first missing file and how many there are.
+            DatasetNotFoundError: names the first missing file and the number of missing files.
         """
         missing = [] if self.on_error == "skip" else [path for path in paths if not path.is_file()]
         if missing:
@@ -131,10 +131,10 @@ class FilesDataModule(SaliencyDataModule):
     def annotated(
         self, folder: Path, annotations: Mapping[str, NDArray[np.float64]], path: Path
     ) -> dict[str, Stimulus]:
-        """Stimuli by stem of a folder whose fixations are all in one file, ``path``.
+        """Stimuli by stem, for a folder of images whose fixations are all in one file, ``path``.
 
         Raises:
-            DatasetNotFoundError: if an image has no annotation or the reverse, unless bad ones are skipped.
+            DatasetNotFoundError: if an image or its annotation is missing and bad images are not skipped.
         """
         stems = sorted(self.stems(folder, ".jpg") | annotations.keys())
         self.require(folder / f"{stem}.jpg" for stem in stems)
@@ -153,17 +153,16 @@ class FilesDataModule(SaliencyDataModule):
         sigma: float | None = None,
         classes: int | None = None,
     ) -> StimulusDataset:
-        """Dataset of stimuli with this datamodule's options; bad ones are left out where configured.
+        """Dataset of stimuli with this datamodule's options, without bad stimuli if ``on_error`` is "skip".
 
         Args:
-            stimuli: the images of the split and what belongs to each.
-            split: only "train" is augmented.
-            sigma: standard deviation in native pixels of the Gaussian that turns fixations into a density,
-                for stimuli without a density map.
-            classes: number of classes of the boxes, for datasets with several classes in an image.
+            stimuli: the images of the split.
+            split: only "train" is mirrored.
+            sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
+            classes: number of classes, for datasets with several classes in an image.
 
         Raises:
-            CorruptFileError: if all would be left out.
+            CorruptFileError: if no stimulus can be used.
         """
         make = partial(
             StimulusDataset, image_size=self.image_size, sigma=sigma, resize=self.resize, classes=classes
@@ -174,25 +173,30 @@ class FilesDataModule(SaliencyDataModule):
                 raise CorruptFileError(
                     f"no image of the {split} split can be used; the first: {skipped[0].reason}"
                 )
-            _warn_skipped(skipped, len(skipped) + len(stimuli), split)
+            if skipped:
+                first = "\n".join(f"  {item.reason}" for item in skipped[:3])
+                more = f"\n  … and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+                total = len(skipped) + len(stimuli)
+                warnings.warn(
+                    f"left out {len(skipped)} of {total} images of the {split} split:\n{first}{more}",
+                    stacklevel=2,
+                )
             self.skipped += skipped
         return make(stimuli, hflip=self.hflip and split == "train")
 
 
 class ExplanationDataModule(FilesDataModule):
-    """Base of the datamodules of labelled images with boxes; a subclass says what lies where.
-
-    Boxes and masks follow their image into the input of the ViT. There are no fixations.
+    """Base of the datamodules of labelled images with boxes and masks, without fixations.
 
     Args:
-        root: folder of the dataset; by default the environment variable named by the class attribute ``env``.
-        resize: "squash" shows the whole image, whatever its proportions, as the authors of AG-CAM do; "crop"
-            keeps the proportions and shows the middle, as timm's models were evaluated.
-        crop_pct: with "crop", the share of the shorter side that is seen.
+        root: folder of the dataset; by default the environment variable named by ``env``.
+        resize: "squash" shows the whole image and ignores its proportions, as the authors of AG-CAM do; "crop"
+            keeps the proportions and shows the middle, as timm evaluates its models.
+        crop_pct: with "crop", the visible fraction of the shorter side.
         **kwargs: as for :class:`datamodules.base.FilesDataModule`.
 
     Raises:
-        ValueError: if ``resize`` is neither, or ``crop_pct`` not in (0, 1].
+        ValueError: if ``resize`` is unknown, or ``crop_pct`` is not in (0, 1].
     """
 
     def __init__(
@@ -212,7 +216,7 @@ class ExplanationDataModule(FilesDataModule):
     @property
     @abstractmethod
     def class_names(self) -> Sequence[str]:
-        """Names of the classes for people, in the order of their labels."""
+        """Readable names of the classes, in the order of their labels."""
 
     def stimulus_dataset(
         self,
@@ -221,52 +225,25 @@ class ExplanationDataModule(FilesDataModule):
         sigma: float | None = None,
         classes: int | None = None,
     ) -> StimulusDataset:
-        """Dataset of stimuli, whose boxes have been looked through: one warning says what is wrong with them.
-
-        Raises:
-            CorruptFileError: if an annotation cannot be read, or all are left out for that.
-        """
+        """As the base class; also reads all boxes once and gives one warning about problems with them."""
         dataset = super().stimulus_dataset(stimuli, split, sigma, classes)
         warn_boxes(dataset.box_counts(), len(dataset), split)
         return dataset
 
 
-def _reason(dataset: StimulusDataset, index: int) -> str | None:
-    try:
-        dataset.load(index)
-    except CorruptFileError as error:
-        return str(error)
-    return None
-
-
 def _skip_bad(dataset: StimulusDataset, num_workers: int) -> tuple[list[Stimulus], list[Skipped]]:
-    """Read every stimulus once and tell the good from the bad.
+    """Read every stimulus in ``num_workers`` threads; return the usable ones, and the others with the reason."""
 
-    Args:
-        dataset: whose stimuli to read; in order, so that every process finds the same.
-        num_workers: threads that read.
+    def reason(index: int) -> str | None:
+        try:
+            dataset.load(index)
+        except CorruptFileError as error:
+            return str(error)
+        return None
 
-    Returns:
-        The usable stimuli, and the others with the reason.
-    """
-    good: list[Stimulus] = []
-    bad: list[Skipped] = []
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
-        reasons = pool.map(lambda index: _reason(dataset, index), range(len(dataset)))
-        pairs = zip(dataset.stimuli, reasons, strict=True)
-        for stimulus, reason in track(pairs, "checking files", len(dataset)):
-            if reason is None:
-                good.append(stimulus)
-            else:
-                bad.append(Skipped(stimulus.name, stimulus.image, reason))
-    return good, bad
-
-
-def _warn_skipped(skipped: Sequence[Skipped], total: int, split: str, shown: int = 3) -> None:
-    """Warn of the number of stimuli left out, with the reasons for the first few."""
-    if skipped:
-        reasons = "\n".join(f"  {item.reason}" for item in skipped[:shown])
-        more = f"\n  … and {len(skipped) - shown} more" if len(skipped) > shown else ""
-        warnings.warn(
-            f"left out {len(skipped)} of {total} images of the {split} split:\n{reasons}{more}", stacklevel=2
-        )
+        checks = pool.map(reason, range(len(dataset)))
+        reasons = list(track(checks, "checking files", len(dataset)))
+    pairs = list(zip(dataset.stimuli, reasons, strict=True))
+    bad = [Skipped(stimulus.name, stimulus.image, why) for stimulus, why in pairs if why is not None]
+    return [stimulus for stimulus, why in pairs if why is None], bad

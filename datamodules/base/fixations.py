@@ -1,4 +1,4 @@
-"""Fixation points: which lie inside an image, their density, and statistics over a whole split."""
+"""Fixation points: which lie inside an image, their density, and statistics of a split."""
 
 from functools import lru_cache
 
@@ -14,14 +14,9 @@ from salvit.resize import resize_antialiased
 
 
 def inside(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
-    """Keep the points whose pixel, floor(x + 0.5), lies in an image; points that are not finite do not.
+    """Keep the points [n, 2] of (x, y) whose pixel, floor(x + 0.5), lies in an image of (height, width).
 
-    Args:
-        points: [n, 2] of (x, y), 0-based, pixel centres at integers.
-        size: (height, width) of the image.
-
-    Returns:
-        [m, 2], in order.
+    Points are 0-based with pixel centres at integers. Points that are not finite are dropped.
 
     Example:
         >>> inside(np.array([[0.0, 0.0], [3.6, 0.0], [-0.5, 2.4]]), (3, 4))
@@ -37,7 +32,7 @@ def inside(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _gaussian_operator(length: int, sigma: float) -> Tensor:
-    """Matrix [length, length] that blurs a column by a Gaussian cut at 4 σ, with reflected borders."""
+    """Matrix [length, length] that blurs a column with a Gaussian cut at 4 σ and reflected borders."""
     from scipy.ndimage import gaussian_filter1d
 
     blurred = gaussian_filter1d(np.eye(length), sigma, axis=0, mode="reflect", truncate=4.0)
@@ -45,10 +40,10 @@ def _gaussian_operator(length: int, sigma: float) -> Tensor:
 
 
 def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
-    """Density of fixations: a Gaussian of the binary fixation map, as the SALICON toolkit and MIT compute it.
+    """Gaussian blur of the binary fixation map, as the SALICON toolkit and MIT compute it.
 
-    Equal to ``scipy.ndimage.gaussian_filter(binary_map, sigma, mode="reflect")`` divided by its sum, but
-    computed from the fixated pixels only, as a sum of outer products.
+    Equal to ``scipy.ndimage.gaussian_filter(binary_map, sigma, mode="reflect")`` divided by its sum, but computed
+    as a sum of outer products over the fixated pixels.
 
     Args:
         fixations: [n, 2] of (x, y) in pixels, inside the image.
@@ -56,7 +51,7 @@ def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
         sigma: standard deviation in pixels: 19 for SALICON, 24 (1° of visual angle) for OSIE.
 
     Returns:
-        float32 [H, W], non-negative, sums to 1; all-zero if there are no fixations.
+        float32 [H, W], non-negative, sums to 1; all zero without fixations.
 
     Raises:
         ValueError: if ``sigma`` is not positive.
@@ -76,14 +71,9 @@ def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
 
 
 def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:
-    """Count the fixations of all images, rescaled as points, never as maps.
+    """Count the fixations of all images on a map of (height, width), rescaled as points: int64 [H, W].
 
-    Args:
-        dataset: whose fixations to count; no image is decoded.
-        shape: (height, width) of the count map.
-
-    Returns:
-        int64 [H, W], with multiplicity: its sum is the number of fixations of the dataset.
+    No image is decoded. Repeated fixations all count, so that the sum is the number of fixations.
     """
     indices = range(len(dataset))
     fixations = [dataset.fixations(index) for index in track(indices, "counting fixations", len(dataset))]
@@ -97,11 +87,9 @@ def _resized(density: Tensor, shape: Size) -> Tensor:
 
 
 def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:
-    """Average the densities of all images: the center prior of a dataset.
+    """Mean density of all images with fixations: the center prior of a dataset.
 
-    Args:
-        dataset: whose densities to average; no image is decoded. Images without fixations do not count.
-        shape: (height, width) of the result; densities are resized to it (antialiased bilinear).
+    Densities are resized to ``shape`` (antialiased bilinear). No image is decoded.
 
     Returns:
         float32 [H, W], non-negative, sums to 1.

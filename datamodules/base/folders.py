@@ -1,4 +1,4 @@
-"""Which images a folder has, what each is called, and how a dataset is divided into splits."""
+"""Images of a folder, unique names for them, and reproducible splits."""
 
 import os
 from collections import Counter
@@ -20,7 +20,7 @@ _PERHAPS_UNREADABLE = frozenset(
 
 
 def picture_suffixes() -> set[str]:
-    """Suffixes, in lower case, by which a file counts as a picture: Pillow's, and those of pictures it may not read.
+    """Lower-case suffixes of picture files: those that Pillow reads, and some that it may not read.
 
     Example:
         >>> {".jpe", ".tiff", ".heic"} <= picture_suffixes(), {".h5", ".mpg", ".txt"} & picture_suffixes()
@@ -32,7 +32,7 @@ def picture_suffixes() -> set[str]:
 
 
 def _is_picture(name: str) -> bool:
-    """Whether Pillow opens a format, and as more than a stub (HDF5) or a video (MPEG)."""
+    """Whether Pillow decodes the format (HDF5 is a stub) and it is no video (MPEG)."""
     kind = Image.OPEN[name][0] if name in Image.OPEN else None
     is_stub = isinstance(kind, type) and issubclass(kind, ImageFile.StubImageFile)
     return kind is not None and not is_stub and not Image.MIME.get(name, "").startswith("video/")
@@ -41,12 +41,8 @@ def _is_picture(name: str) -> bool:
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the pictures of a folder in natural order (``i2.jpg`` before ``i10.jpg``), without hidden files and folders.
 
-    What looks like a picture is listed also if it cannot be read, so that reading it says so: HEIC files without a
-    plugin, links to files that are missing. Linked folders count as folders, each once.
-
-    Args:
-        folder: where to look; one that does not exist has no images.
-        recursive: look in its subfolders as well.
+    Pictures that Pillow may not read and broken links are listed too, so that reading them raises an error.
+    Linked folders are visited once. A folder that does not exist has no images.
 
     Raises:
         PermissionError: if the folder, or one below it, cannot be read.
@@ -62,7 +58,7 @@ def list_images(folder: Path, recursive: bool = False) -> list[Path]:
 
 
 def _is_new(parent: str, name: str, entered: set[str]) -> bool:
-    """Whether a folder is to be looked into, and has not been by another way: links may lead in circles."""
+    """Whether a folder is visible and was not visited before: links can form cycles."""
     place = os.path.realpath(Path(parent, name))
     if name.startswith(".") or place in entered:
         return False
@@ -75,14 +71,9 @@ def _raise(error: OSError) -> NoReturn:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Name images so that no two write to the same file, also where upper and lower case are one.
+    """Name images by their relative paths, so that no two names agree, upper and lower case being the same.
 
-    Args:
-        paths: of the images, relative to their folder.
-
-    Returns:
-        The path without its suffix, folders joined by two underscores; where that is not unique, the suffix
-        is kept, joined by one.
+    A name is the path without suffix, folders joined by ``__``. Where that is not unique, the suffix stays.
 
     Raises:
         ValueError: if two names still agree.
@@ -109,9 +100,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def drawn(names: Iterable[str], seed: int) -> list[str]:
-    """Put names into the order of a hash of seed and name.
-
-    Unlike a shuffle it is the same with every version of every library, and whatever order the names come in.
+    """Sort names by a hash of seed and name: a shuffle that no library version and no input order changes.
 
     Example:
         >>> drawn(["cat", "dog", "owl"], seed=0) == drawn(["owl", "cat", "dog"], seed=0)
@@ -121,15 +110,7 @@ def drawn(names: Iterable[str], seed: int) -> list[str]:
 
 
 def divided(names: Iterable[str], seed: int, share: float) -> tuple[list[str], list[str]]:
-    """Divide images into train and val by the order of a hash of seed and name.
-
-    Args:
-        names: of the images.
-        seed: another one gives another split.
-        share: of the images that are in train.
-
-    Returns:
-        The names of train and of val, each sorted.
+    """Divide names into train, a fraction ``share``, and val, in the order of :func:`drawn`; both are sorted.
 
     Example:
         >>> divided(["ant", "bee", "cat", "dog", "owl"], seed=0, share=0.8)

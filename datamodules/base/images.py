@@ -1,4 +1,4 @@
-"""Image files of any kind as RGB, density maps and masks: one rule for the size and the pixels of every format."""
+"""Image files as RGB, density maps and masks, with the same rules for size and pixels in every format."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ _SIXTEEN_BIT_FORMATS = ("PNG", "PPM", "JPEG2000")
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image file, with whatever a decoder raises on it turned into one error that names it."""
+    """Open an image file; any error of a decoder becomes one error that names the file."""
     remedy = "or leave such images out with on_error='skip'."
     try:
         # Not by name: Pillow would map an uncompressed TIFF into memory, with the sides of a turned one swapped.
@@ -59,7 +59,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _require_range(image: Image.Image, path: Path) -> None:
-    """Refuse pixels of which nothing says what value is white: floats, 32-bit and signed integers."""
+    """Refuse floats and 32-bit or signed integers: it is not defined which of their values is white."""
     if isinstance(image, TiffImageFile):
         unsigned = {1, 4}.issuperset(image.tag_v2.get(SAMPLEFORMAT, (1,)))
         is_defined = unsigned and image.mode not in ("I", "F")
@@ -77,7 +77,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _deep_grey(image: Image.Image) -> NDArray[np.float64]:
-    """Values in [0, 1], from black to white, of a grey image of 12 or 16 bits, which Pillow leaves as stored."""
+    """Values in [0, 1] from black to white of a 12-bit or 16-bit grey image, which Pillow leaves as stored."""
     bits, white_is_zero = 16, False
     if isinstance(image, TiffImageFile):
         (bits,) = image.tag_v2[BITSPERSAMPLE]
@@ -99,31 +99,28 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def read_image(path: Path, upright: bool = True) -> Image.Image:
-    """Read an image file as 8-bit RGB.
+    """Read an image file of any format that Pillow reads as 8-bit RGB.
 
-    Grey, palette, CMYK, 12-bit and 16-bit images are converted (scaled to 8 bits, not clipped); transparency is
-    composited on white, as viewers show it. Pillow's limit on the number of pixels stays on.
+    Grey, palette, CMYK, 12-bit and 16-bit images are converted (scaled, not clipped); transparency is shown on
+    white. Pillow's limit on the number of pixels stays on.
 
     Args:
-        path: of any image file that Pillow reads.
-        upright: apply the orientation that the file gives; boxes and masks were made for the pixels as stored.
+        path: the image file.
+        upright: apply the orientation in the file; boxes and masks refer to the pixels as stored.
 
     Raises:
-        CorruptFileError: if the file is missing, truncated, too large, no image, or of floats or of 32-bit or
-            signed integers, which have no defined white; names its path.
+        CorruptFileError: if the file is missing, damaged, too large, not an image, or has floats or 32-bit or
+            signed integers, for which white is not defined.
     """
     with _opened(path) as image:
         return _turned(image, upright)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Convert an opened image to upright 8-bit RGB, as :func:`read_image` does.
-
-    Args:
-        image: of any mode.
+    """Convert an opened image to upright 8-bit RGB, as :func:`read_image`.
 
     Raises:
-        CorruptFileError: if its pixels have no defined range.
+        CorruptFileError: if white is not defined for its pixels.
     """
     _require_range(image, Path(getattr(image, "filename", "") or "the image"))
     return _turned(image, upright=True)
@@ -139,11 +136,7 @@ def _turned(image: Image.Image, upright: bool) -> Image.Image:
 
 
 def read_size(path: Path, upright: bool = True) -> Size:
-    """Read an image's (height, width) in pixels as :func:`read_image` gives it, from the file's header only.
-
-    Raises:
-        CorruptFileError: as :func:`read_image`, for what the header shows.
-    """
+    """Read from the header the (height, width) of what :func:`read_image` returns; the same errors."""
     with _opened(path) as image:
         height, width = image.height, image.width
         if isinstance(image, TiffImageFile):  # whose size Pillow has swapped already, in some versions
@@ -152,14 +145,7 @@ def read_size(path: Path, upright: bool = True) -> Size:
 
 
 def to_tensor(image: Image.Image, size: Size) -> Tensor:
-    """Squash an RGB image to a size (antialiased bilinear).
-
-    Args:
-        image: 8-bit RGB.
-        size: (height, width) of the result.
-
-    Returns:
-        float32 [3, H, W] in [0, 1], on the 8-bit grid.
+    """Squash an 8-bit RGB image to (height, width): float32 [3, H, W] in [0, 1], antialiased bilinear, in 255 steps.
 
     Example:
         >>> to_tensor(Image.new("RGB", (64, 48), "red"), (2, 3))[:, 0, 0]
@@ -174,16 +160,10 @@ def to_tensor(image: Image.Image, size: Size) -> Tensor:
 
 
 def read_density(path: Path) -> Tensor:
-    """Read a grey density map (a SALICON ``maps/*.png``) as a distribution.
-
-    Args:
-        path: of a grey image of 8, 12 or 16 bits.
-
-    Returns:
-        float32 [H, W], non-negative, sums to 1; all-zero if the map is.
+    """Read a density map, a grey image of 8, 12 or 16 bits: float32 [H, W], sums to 1; all zero if the map is.
 
     Raises:
-        CorruptFileError: if the file is missing, damaged or not grey; names its path.
+        CorruptFileError: if the file is missing, damaged or not grey.
     """
     with _opened(path) as image:
         if image.mode != "L" and image.mode[0] != "I":
@@ -196,18 +176,15 @@ def read_density(path: Path) -> Tensor:
 def read_mask(
     path: Path, size: Size, shown: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
 ) -> NDArray[np.bool_]:
-    """Read which pixels of an image show an object.
+    """Read which pixels show an object, bool [H, W], from an 8-bit grey or palette image.
 
     Args:
-        path: of an 8-bit grey or palette image.
-        size: (height, width) that the mask must have, its image's.
-        shown: from the grey levels or palette indices to whether the pixel shows the object.
-
-    Returns:
-        [H, W].
+        path: the image file.
+        size: (height, width) of the image that the mask belongs to.
+        shown: maps grey levels or palette indices to whether the pixel shows the object.
 
     Raises:
-        CorruptFileError: if the file is missing, damaged, of another kind or of another size; names its path.
+        CorruptFileError: if the file is missing, damaged, or of another kind or size.
     """
     with _opened(path) as image:
         if image.mode not in ("L", "LA", "P"):
@@ -219,20 +196,12 @@ def read_mask(
 
 
 def read_bright(path: Path, size: Size) -> NDArray[np.bool_]:
-    """Read which pixels of a black and white picture are white: those whose luminance is above 127.
+    """Read which pixels of an 8-bit black and white picture are white, bool [H, W]: luminance above 127.
 
-    The pictures may be JPEG, which blurs black and white, and RGB or RGBA, whose alpha says nothing. The middle
-    of the range brings even single white pixels back from a JPEG of quality 75 or more.
-
-    Args:
-        path: of an image of 8 bits.
-        size: (height, width) that it must have, its stimulus'.
-
-    Returns:
-        [H, W].
+    That threshold recovers even single white pixels from a JPEG of quality 75 or more. Alpha is ignored.
 
     Raises:
-        CorruptFileError: if the file is missing, damaged, of another kind or of another size; names its path.
+        CorruptFileError: if the file is missing, damaged, of another kind or not of ``size``.
     """
     with _opened(path) as image:
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):

@@ -1,4 +1,4 @@
-"""Images on disk with what belongs to them (fixations, densities, labels, boxes, masks), as a dataset."""
+"""A dataset of images on disk with their fixations, densities, labels, boxes and masks."""
 
 import hashlib
 from collections import Counter
@@ -28,19 +28,19 @@ MaskReader: TypeAlias = Callable[[Size], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One image of a dataset and what belongs to it.
+    """One image of a dataset and its annotations; None for what the dataset does not have.
 
     Attributes:
         name: unique in the dataset, usually the file stem.
-        image: file of the image.
-        fixations: reads where people looked, or None if the dataset does not say.
-        density: file of the shipped density map; None computes the density from the fixations.
-        label: index of its class, or None if the dataset has no classes or the annotation says it.
-        annotation: reads label and boxes, or None if the dataset has no boxes.
-        mask: reads which pixels show the object, or None if nothing says so.
-        distractors: reads which pixels show the items among which ``mask`` is the odd one, or None.
-        category: what kind of image it is, or None if the dataset has no kinds.
-        observers: reads where each observer looked, or None if the dataset does not say whose fixations are whose.
+        image: the image file.
+        fixations: reads the fixations.
+        density: file of the density map; without it the density is computed from the fixations.
+        label: class index; None also where the annotation has it.
+        annotation: reads label and boxes.
+        mask: reads which pixels show the object.
+        distractors: reads which pixels show the items among which ``mask`` is the odd one.
+        category: the kind of image.
+        observers: reads the fixations of each observer.
     """
 
     name: str
@@ -56,18 +56,15 @@ class Stimulus:
 
 
 class StimulusDataset(SaliencyDataset):
-    """Dataset of stimuli on disk.
-
-    Fixations and native sizes are kept in memory once read (8 bytes a fixation): parsing them costs as much
-    as decoding an image.
+    """Dataset of stimuli on disk. Fixations and native sizes stay in memory once read.
 
     Args:
         stimuli: the images in order.
         image_size: (height, width) of the images in a sample.
         sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
         hflip: mirror half of the samples, chosen at random.
-        resize: how an image gets to that size, and its boxes and mask with it.
-        classes: number of classes of the boxes; with it a sample has ``labels``, which says all that are there.
+        resize: how the image, its boxes and its mask are resized.
+        classes: number of classes; adds ``labels``, all classes in the image, to a sample.
     """
 
     def __init__(
@@ -94,21 +91,17 @@ class StimulusDataset(SaliencyDataset):
         return len(self.stimuli)
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample at an index, mirrored at random if the dataset is augmented.
-
-        Raises:
-            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
-        """
+        """Sample at an index, mirrored at random with ``hflip``; errors as :meth:`load`."""
         sample = self.load(index)
         if not self.hflip:
             return sample
         return mirrored(sample) if torch.rand(()) < 0.5 else {**sample, "mirrored": False}
 
     def load(self, index: int) -> Sample:
-        """Sample at an index, as it is on disk.
+        """Sample at an index, never mirrored.
 
         Raises:
-            CorruptFileError: if a file of the stimulus cannot be used; the message begins with its path.
+            CorruptFileError: if a file of the stimulus cannot be used.
         """
         stimulus = self.stimuli[index]
         image = read_image(stimulus.image, upright=stimulus.annotation is None)
@@ -142,15 +135,11 @@ class StimulusDataset(SaliencyDataset):
         return self.stimuli[index].name
 
     def view(self, index: int) -> View:
-        """How an image becomes the one in the sample."""
+        """How an image is resized and cropped."""
         return self.resize(self.size(index), self.image_size)
 
     def box_counts(self) -> Counter[str]:
-        """Counts of what was changed or left out among the boxes of all images; no image is decoded.
-
-        Raises:
-            CorruptFileError: if an annotation or the header of an image cannot be read.
-        """
+        """Counts of the boxes of all images that are changed or left out; no image is decoded."""
         counts: Counter[str] = Counter()
         for index, stimulus in enumerate(track(self.stimuli, "reading boxes", len(self))):
             if stimulus.annotation is not None:
@@ -158,7 +147,7 @@ class StimulusDataset(SaliencyDataset):
         return counts
 
     def fingerprint(self) -> str:
-        """Hash of the images' names, sizes in bytes and times of change; no image is read."""
+        """Hash of the images' names, sizes in bytes and modification times; no image is read."""
         digest = hashlib.sha256()
         for stimulus in self.stimuli:
             about = stimulus.image.stat()
@@ -177,7 +166,7 @@ class StimulusDataset(SaliencyDataset):
         return self._read_fixations(index)[0]
 
     def observers(self, index: int) -> list[Tensor] | None:
-        """Fixations of each observer inside the image, float32 [n_i, 2]; read anew, never kept."""
+        """Fixations of each observer inside the image, float32 [n_i, 2]; read again on each call."""
         reader, size = self.stimuli[index].observers, self.size(index)
         if reader is None:
             return None
@@ -188,10 +177,10 @@ class StimulusDataset(SaliencyDataset):
         return self._read_fixations(index)[1]
 
     def density(self, index: int) -> Tensor:
-        """Shipped density map, or else the one of the fixations: float32 [H0, W0].
+        """Density map from its file, or computed from the fixations: float32 [H0, W0].
 
         Raises:
-            CorruptFileError: if the shipped map has not the size of the image.
+            CorruptFileError: if the map and the image have different sizes.
         """
         stimulus, size = self.stimuli[index], self.size(index)
         if stimulus.density is None:

@@ -1,4 +1,4 @@
-"""How an image becomes the input of a ViT, and its boxes and masks with it: resized, cropped, mirrored."""
+"""How an image, its boxes and its masks become the input of a ViT: resized, cropped, mirrored."""
 
 import math
 import warnings
@@ -18,7 +18,7 @@ from datamodules.base.images import to_tensor
 
 
 class View(NamedTuple):
-    """An image resized as a whole, of which a window is seen: x' = x · scaled width / native width − left.
+    """A window of a resized image: x' = x · scaled width / native width − left.
 
     Attributes:
         native: (height, width) of the image.
@@ -33,16 +33,16 @@ class View(NamedTuple):
     size: Size
 
     def image(self, image: Image.Image) -> Tensor:
-        """Resize (antialiased bilinear) and cut an RGB image: float32 [3, H, W] in [0, 1]."""
+        """Resize (antialiased bilinear) and crop an RGB image: float32 [3, H, W] in [0, 1]."""
         return self._cut(to_tensor(image, self.scaled))
 
     def mask(self, mask: NDArray[np.bool_]) -> Tensor:
-        """Resize (nearest pixel centre) and cut a mask of the native size: float32 [H, W] in {0, 1}."""
+        """Resize (nearest pixel centre) and crop a mask of the native size: float32 [H, W] in {0, 1}."""
         pixels = torch.from_numpy(mask.astype(np.float32))[None, None]
         return self._cut(F.interpolate(pixels, self.scaled, mode="nearest-exact")[0, 0])
 
     def boxes(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map boxes [n, 4] of (x0, y0, x1, y1) in native pixels; they may reach out of the window."""
+        """Map boxes [n, 4] of (x0, y0, x1, y1) in native pixels; the result may reach outside the window."""
         (top, left), (height, width) = self.corner, self.native
         scale = np.array([self.scaled[1] / width, self.scaled[0] / height])
         return edges * np.tile(scale, 2) - np.array([left, top, left, top])
@@ -57,7 +57,7 @@ Resize: TypeAlias = Callable[[Size, Size], View]
 
 
 def squash(native: Size, size: Size) -> View:
-    """Show the whole image, whatever happens to its proportions.
+    """Show the whole image and ignore its proportions.
 
     Example:
         >>> squash((100, 200), (50, 50)).boxes(np.array([[20.0, 20.0, 100.0, 60.0]]))
@@ -67,14 +67,9 @@ def squash(native: Size, size: Size) -> View:
 
 
 def center_crop(native: Size, size: Size, crop_pct: float = 0.875) -> View:
-    """Keep the proportions and show the middle, as timm's transform for evaluation does.
+    """Keep the proportions and show the middle, as timm's transform for evaluation.
 
-    The image is resized until it just covers (height, width) / ``crop_pct``, then cut around its centre.
-
-    Args:
-        native: (height, width) of the image.
-        size: (height, width) of the result.
-        crop_pct: share of the shorter side that is seen of a square input, in (0, 1].
+    The image is resized until it just covers (height, width) / ``crop_pct``, then cropped around its centre.
 
     Example:
         >>> center_crop((100, 200), (84, 84))
@@ -86,7 +81,7 @@ def center_crop(native: Size, size: Size, crop_pct: float = 0.875) -> View:
 
 
 def _covering(native: Size, least: Size) -> Size:
-    """Smallest size of an image's proportions that covers another; sides are rounded as timm's are."""
+    """Smallest size with an image's proportions that covers another; sides are rounded as in timm."""
     height, width = native
     if least[0] == least[1]:  # of a square, timm leaves it to torchvision, which cuts off
         side = least[0]
@@ -96,14 +91,14 @@ def _covering(native: Size, least: Size) -> Size:
 
 
 class Annotation(NamedTuple):
-    """What an image shows.
+    """The label and the boxes of an image.
 
     Attributes:
-        label: index of the class of the image.
-        boxes: float64 [n, 4] of (x0, y0, x1, y1) as annotated: edges in pixels, 0 at the image's left and
-            top, so that (0, 0, width, height) is all of it. They may leave the image or be empty.
-        box_labels: int64 [n], index of the class in each box.
-        size: (height, width) of the image on which they were drawn, or None if nothing says another.
+        label: class index of the image.
+        boxes: float64 [n, 4] of edges (x0, y0, x1, y1) in pixels as annotated; (0, 0, width, height) is the whole
+            image. Boxes may leave the image or be empty.
+        box_labels: int64 [n], class index of each box.
+        size: (height, width) of the image on which the boxes were drawn; None: that of this image.
     """
 
     label: int
@@ -122,9 +117,8 @@ class SeenBoxes(NamedTuple):
     Attributes:
         boxes: float32 [m, 4] of (x0, y0, x1, y1) in pixels of the input, inside it and not empty.
         labels: int64 [m].
-        counts: how many boxes were ``clipped`` to the image, or left out because they were ``empty`` or
-            because the view shows none of them (``unseen``); 1 for an image ``without`` a box that is left,
-            and for one ``rescaled`` because its boxes were drawn on a copy of another size.
+        counts: numbers of boxes ``clipped`` to the image, ``empty``, or ``unseen`` because cropped away; 1 for an
+            image ``without`` a remaining box, and for one ``rescaled`` because its boxes refer to another size.
     """
 
     boxes: Tensor
@@ -142,17 +136,9 @@ _COUNTED = {
 
 
 def see_boxes(annotation: Annotation, view: View) -> SeenBoxes:
-    """Clip boxes to their image, then move them to where a view shows them.
-
-    Args:
-        annotation: whose boxes.
-        view: how the image becomes the input.
-
-    Returns:
-        The boxes that are seen, and the number of those that were changed or left out.
+    """Clip boxes to their image, move them into a view, and count the boxes that are changed or left out.
 
     Example:
-        >>> from datamodules.base.view import squash
         >>> boxes = np.array([[-10.0, 0.0, 20.0, 30.0], [5.0, 5.0, 5.0, 9.0]])
         >>> seen = see_boxes(Annotation(0, boxes, np.array([0, 0])), squash((60, 40), (30, 30)))
         >>> seen.boxes, dict(+seen.counts)
@@ -176,7 +162,7 @@ def see_boxes(annotation: Annotation, view: View) -> SeenBoxes:
 
 
 def warn_boxes(counts: Counter[str], images: int, split: str) -> None:
-    """Warn once of everything that was counted about the boxes of a split."""
+    """Give one warning with all counts of the boxes of a split."""
     lines = [f"  {text}: {counts[key]}" for key, text in _COUNTED.items() if counts[key]]
     if lines:
         title = f"boxes of the {images} images of the {split} split:"
@@ -188,18 +174,12 @@ def _clip(boxes: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
 
 
 def _has_area(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """False also for a box of reversed edges, or with one that is not a number."""
+    """False also for a box with reversed edges or NaN."""
     return np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
 
 
 def mirrored(sample: Sample) -> Sample:
-    """Mirror a sample left to right: image, density, mask, fixations (x' = W0 − 1 − x) and boxes (x' = W − x).
-
-    Args:
-        sample: of any dataset; it is left as it is.
-
-    Returns:
-        A new sample, whose ``mirrored`` is True.
+    """A copy of a sample mirrored left to right: image, density, mask, fixations (x' = W0 − 1 − x), boxes (x' = W − x).
 
     Example:
         >>> import torch

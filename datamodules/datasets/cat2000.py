@@ -22,14 +22,13 @@ TRAIN_SHARE = 0.8
 class CAT2000DataModule(FilesDataModule):
     """CAT2000: 20 categories of 100 images at 1080×1920 with public fixations, and 2,000 test images without.
 
-    Its train set is divided: 80 % of each category are train and 20 % val, by ``split_seed``. ``test`` is val,
-    and ``predict`` the test images where they are there, else those of val. Densities are the shipped maps;
-    fixations come as binary maps, so that a pixel counts once however often it was fixated. ``category`` says
-    what kind of image each is.
+    80 % of each category of the train set are train and 20 % val, by ``split_seed``. ``test`` is val; ``predict``
+    is the test images if present, else val. Densities are the published maps. Fixations come as binary maps: each
+    pixel counts once. Each sample has its ``category``.
 
     Args:
         root: folder with ``trainSet``; by default the environment variable ``SALVIT_CAT2000_ROOT``.
-        split_seed: which split.
+        split_seed: seed of the split.
         **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
@@ -46,11 +45,11 @@ class CAT2000DataModule(FilesDataModule):
 
     @property
     def splits(self) -> Splits:
-        """Test is val, and so is predict where there are no test images."""
+        """Test is val, and so is predict without test images."""
         return {**TEST_IS_VAL, "predict": "predict"} if self._test_images() else TEST_IS_VAL
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train, val or (the test images) predict."""
+        """Build the dataset of train, val or predict (the test images)."""
         if split == "predict":
             return self.stimulus_dataset(
                 [Stimulus(_name(path), path, category=path.parent.name) for path in self._test_images()],
@@ -86,5 +85,5 @@ class CAT2000DataModule(FilesDataModule):
 
 
 def _name(path: Path) -> str:
-    """Unique across categories, whose images all count from 001."""
+    """Unique across categories, each of which counts from 001."""
     return f"{path.parent.name}__{path.stem}"

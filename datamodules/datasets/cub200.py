@@ -1,6 +1,6 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -22,10 +22,10 @@ from datamodules.base import (
 
 
 class CUB200DataModule(ExplanationDataModule):
-    """CUB-200-2011: 5,994 train and 5,794 test images of 200 bird species, one bird and box in each.
+    """CUB-200-2011: 5,994 train and 5,794 test images of 200 bird species, with one bird and one box each.
 
-    ``val`` and ``predict`` are the test split. Where the separate archive of segmentations is there, a sample
-    has a ``mask``: the pixels whose grey level, the annotators' agreement, is above 127.
+    ``val`` and ``predict`` are the test split. With the separate archive of segmentations, a sample has a ``mask``:
+    the pixels whose grey level, the annotators' agreement, is above 127.
 
     Args:
         root: folder with ``CUB_200_2011``; by default the environment variable ``SALVIT_CUB200_ROOT``.
@@ -43,7 +43,7 @@ class CUB200DataModule(ExplanationDataModule):
 
     @property
     def folder(self) -> Path:
-        """Where the tables and images are."""
+        """Folder of the tables and images."""
         return self.locate("CUB_200_2011") or self.root
 
     @property
@@ -81,50 +81,35 @@ class CUB200DataModule(ExplanationDataModule):
         return None if path is None else partial(_read_agreement, path)
 
     def _table(self, name: str) -> dict[str, str]:
+        """Values of a table by number, in order."""
         path = self.folder / f"{name}.txt"
         if not path.is_file():
             raise self.not_found(path, "no such file")
-        return read_table(path)
+        try:
+            rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
+            table = {number: value.strip() for number, value in rows}
+        except (ValueError, OSError) as error:
+            raise CorruptFileError(f"{path}: expected lines of a number and a value ({error}).") from error
+        if len(table) < len(rows):
+            raise CorruptFileError(f"{path}: {len(rows) - len(table)} numbers occur twice.")
+        return table
 
-    def _numbers(self, name: str, images: dict[str, str], columns: int) -> NDArray[np.float64]:
-        return read_numbers(self._table(name), images.keys(), columns, self.folder / f"{name}.txt")
+    def _numbers(self, name: str, images: Collection[str], columns: int) -> NDArray[np.float64]:
+        """Numbers of every image, float64 [n, columns], in the order of ``images``."""
+        path, table = self.folder / f"{name}.txt", self._table(name)
+        if table.keys() != set(images):
+            raise CorruptFileError(
+                f"{path}: has {len(table)} rows, for {len(table.keys() & set(images))} of the {len(images)} images; "
+                "expected one for each, as in images.txt."
+            )
+        try:
+            rows = [[float(word) for word in table[image].split()] for image in images]
+            return np.array(rows, np.float64).reshape(len(rows), columns)
+        except ValueError as error:
+            raise CorruptFileError(
+                f"{path}: expected {columns + 1} numbers in each row ({error})."
+            ) from error
 
 
 def _read_agreement(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
     return read_mask(path, size, lambda values: values > 127)
-
-
-def read_table(path: Path) -> dict[str, str]:
-    """Read lines of "number value" in their order.
-
-    Raises:
-        CorruptFileError: if a line is of another form or a number occurs twice; names the path.
-    """
-    try:
-        rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
-        table = {number: value.strip() for number, value in rows}
-    except (ValueError, OSError) as error:
-        raise CorruptFileError(f"{path}: expected lines of a number and a value ({error}).") from error
-    if len(table) < len(rows):
-        raise CorruptFileError(f"{path}: {len(rows) - len(table)} numbers occur twice.")
-    return table
-
-
-def read_numbers(
-    table: Mapping[str, str], images: Collection[str], columns: int, path: Path
-) -> NDArray[np.float64]:
-    """Numbers of every image, float64 [n, columns], in the order of the images.
-
-    Raises:
-        CorruptFileError: if the table is not of these images, or a row not of so many numbers; names the path.
-    """
-    if table.keys() != set(images):
-        raise CorruptFileError(
-            f"{path}: has {len(table)} rows, for {len(table.keys() & set(images))} of the {len(images)} images; "
-            "expected one for each, as in images.txt."
-        )
-    try:
-        rows = [[float(word) for word in table[image].split()] for image in images]
-        return np.array(rows, np.float64).reshape(len(rows), columns)
-    except ValueError as error:
-        raise CorruptFileError(f"{path}: expected {columns + 1} numbers in each row ({error}).") from error

@@ -1,4 +1,4 @@
-"""Images of any kind: any folder to predict on, and a folder per class to train a ViT on."""
+"""Folders of images: any folder to predict on, and a folder per class to train a ViT on."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,15 +16,15 @@ from datamodules.base import (
 
 
 class ImageFolderDataModule(FilesDataModule):
-    """Any folder of images, for ``predict`` only: there is nothing to fit to or to score against.
+    """Any folder of images, for ``predict`` only.
 
     Args:
         root: the folder; by default the environment variable ``SALVIT_IMAGE_FOLDER_ROOT``.
         image_size: side, or (height, width), that images are squashed to (antialiased bilinear).
         batch_size: images per batch and process.
-        num_workers: processes that load data; None: one per usable core, at most 8; 0: the main one loads.
-        on_error: raise an error at a file that is no image, or leave such files out and count them.
-        recursive: take the images in subfolders as well; hidden files and folders are left out.
+        num_workers: processes that load data; None: one per usable core, at most 8; 0: load in the main process.
+        on_error: "raise" stops at an unreadable file; "skip" leaves such files out and counts them.
+        recursive: include subfolders; hidden files and folders are left out.
     """
 
     env = "SALVIT_IMAGE_FOLDER_ROOT"
@@ -57,8 +57,8 @@ class ImageFolderDataModule(FilesDataModule):
 class ClassFolderDataModule(FilesDataModule):
     """Images in a folder per class, for `ClassificationModule`; `test` and `predict` are the val split.
 
-    The label is the place of the class among the sorted names of the folders under `train`. There are no
-    fixations, so no saliency can be scored, and no item maps: train with `dense_weight` 0.
+    The label is the index of the class among the sorted folder names under `train`. There are no fixations and no
+    item maps: train with `dense_weight` 0.
 
     Args:
         root: folder of the dataset; by default the environment variable ``SALVIT_CLASS_FOLDER_ROOT``.
@@ -75,7 +75,7 @@ class ClassFolderDataModule(FilesDataModule):
         """Names of the classes, in the order of their labels.
 
         Raises:
-            DatasetNotFoundError: if there is no folder of a class under `train`.
+            DatasetNotFoundError: if `train` has no folders.
         """
         folders = self.root.glob("train/*")
         names = sorted(path.name for path in folders if path.is_dir() and not path.name.startswith("."))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from timm.data import ImageNetInfo
 
 from datamodules.base import (
     Annotation,
@@ -31,14 +32,14 @@ _DATA = "ILSVRC2012_devkit_t12/data"
 class ImageNetValDataModule(ExplanationDataModule):
     """ILSVRC 2012 val: 50,000 images of 1000 classes, with boxes; there is no train split.
 
-    The label is the class' index among the sorted wnids, the order of every model's 1000 outputs. It is that
-    of the image's folder, or is read from ``LOC_val_solution.csv`` or from the development kit, whose own
-    numbers are in another order. Without a folder of boxes they are the csv's; without either there are none.
+    A label is the index of the class among the sorted wnids, as in every model's 1000 outputs. It is read from the
+    image's folder, else ``LOC_val_solution.csv``, else the development kit, whose class numbers are translated. Boxes
+    come from the XML files, else from the csv; without either there are none.
 
     Args:
         root: folder of the dataset; by default the environment variable ``SALVIT_IMAGENET_ROOT``.
-        limit: only so many images, drawn at random; None: all.
-        seed: which ones.
+        limit: number of images, drawn at random; None: all.
+        seed: seed of the draw.
         **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
 
     Raises:
@@ -67,7 +68,7 @@ class ImageNetValDataModule(ExplanationDataModule):
     @property
     def class_names(self) -> list[str]:
         """Names of the 1000 classes, in the order of their labels."""
-        return class_names()
+        return list(ImageNetInfo().label_descriptions())
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of val."""
@@ -84,9 +85,9 @@ class ImageNetValDataModule(ExplanationDataModule):
         )
 
     def _annotations(self, images: dict[str, Path], folder: Path) -> dict[str, AnnotationReader]:
-        """How to read label and boxes of each image."""
+        """Readers of the label and the boxes of each image."""
         boxes, csv = self._locate("Annotations/CLS-LOC/val"), self._locate("LOC_val_solution.csv")
-        solution = read_solution(csv) if csv else {}
+        solution = _read_solution(csv) if csv else {}
         if boxes:
             self.require(boxes / f"{stem}.xml" for stem in images)
         sources = {stem: path.parent for stem, path in images.items() if path.parent != folder}
@@ -100,7 +101,7 @@ class ImageNetValDataModule(ExplanationDataModule):
             wnids |= self._from_devkit(flat)
         return {
             stem: partial(
-                read_annotation,
+                _read_annotation,
                 wnids[stem],
                 sources[stem],
                 boxes and boxes / f"{stem}.xml",
@@ -110,12 +111,12 @@ class ImageNetValDataModule(ExplanationDataModule):
         }
 
     def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
-        """The wnids of images by the number at the end of their names, which is that of a line."""
+        """Wnids of images by the number at the end of their names, the line in the ground truth."""
         data = self.root / _DATA
         for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
             if not (data / name).is_file():
                 raise self.not_found(data / name, "nor a folder per class or LOC_val_solution.csv")
-        truth = read_ground_truth(data)
+        truth = _read_ground_truth(data)
         numbers = {stem: int(re.sub(r".*?(\d*)$", r"\1", stem) or 0) for stem in images}
         for stem, number in numbers.items():
             if not 1 <= number <= len(truth):
@@ -126,7 +127,7 @@ class ImageNetValDataModule(ExplanationDataModule):
         return {stem: truth[number - 1] for stem, number in numbers.items()}
 
     def _locate(self, *places: str) -> Path | None:
-        """Also in the ``ILSVRC`` folder of the archive at Kaggle."""
+        """Also look in the ``ILSVRC`` folder of Kaggle's archive."""
         return self.locate(*(prefix + place for place in places for prefix in ("", "ILSVRC/")))
 
 
@@ -138,29 +139,11 @@ def class_indices() -> Mapping[str, int]:
         >>> class_indices()["n01440764"], class_indices()["n15075141"]
         (0, 999)
     """
-    from timm.data import ImageNetInfo
-
     return {wnid: index for index, wnid in enumerate(ImageNetInfo().label_names())}
 
 
-def class_names() -> list[str]:
-    """Names of the 1000 classes for people, in the order of their indices.
-
-    Example:
-        >>> class_names()[0]
-        'tench, Tinca tinca'
-    """
-    from timm.data import ImageNetInfo
-
-    return list(ImageNetInfo().label_descriptions())
-
-
-def read_solution(path: Path) -> dict[str, str]:
-    """Read ``LOC_val_solution.csv``: for each image's stem its objects, "wnid x0 y0 x1 y1 wnid …".
-
-    Raises:
-        CorruptFileError: if the file cannot be read or has other columns; names its path.
-    """
+def _read_solution(path: Path) -> dict[str, str]:
+    """The objects of each image's stem in ``LOC_val_solution.csv``, "wnid x0 y0 x1 y1 wnid …"."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {row["ImageId"]: row["PredictionString"] or "" for row in csv.DictReader(file)}
@@ -171,16 +154,8 @@ def read_solution(path: Path) -> dict[str, str]:
         ) from error
 
 
-def read_ground_truth(folder: Path) -> list[str]:
-    """Read the wnid of each validation image from the development kit, the first image's first.
-
-    Args:
-        folder: with ``ILSVRC2012_validation_ground_truth.txt``, a number of the kit's own for each image, and
-            ``meta.mat``, which says what wnid each number stands for. The numbers are not sorted by wnid.
-
-    Raises:
-        CorruptFileError: if a file cannot be read, or a line is not such a number; names its path.
-    """
+def _read_ground_truth(folder: Path) -> list[str]:
+    """Wnids of the validation images in order; ``meta.mat`` maps the class numbers, which are not sorted by wnid."""
     meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
     synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
     try:
@@ -197,18 +172,8 @@ def read_ground_truth(folder: Path) -> list[str]:
         ) from error
 
 
-def read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
-    """Put together what an image shows.
-
-    Args:
-        wnid: of the image's class; empty if its source does not mention the image.
-        source: file or folder that says so, for the error.
-        xml: file of the boxes, or None to take those of ``solution``.
-        solution: the image's objects, as in :func:`read_solution`; perhaps none.
-
-    Raises:
-        CorruptFileError: if the class is not one of the 1000 or the boxes cannot be read; names the file.
-    """
+def _read_annotation(wnid: str, source: Path, xml: Path | None, solution: str) -> Annotation:
+    """Label of an image, and boxes of the XML file, else of the csv; ``source`` of the label is for the error."""
     if wnid not in class_indices():
         raise CorruptFileError(
             f"{source}: {wnid or 'nothing'} is no wnid of the 1000 classes of ILSVRC 2012."

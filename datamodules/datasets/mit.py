@@ -20,15 +20,14 @@ TRAIN_SHARE = 0.8
 
 
 class MIT1003DataModule(FilesDataModule):
-    """MIT1003: 1,003 photographs of several sizes, seen by 15 observers; the labelled stand-in for MIT300.
+    """MIT1003: 1,003 photographs of several sizes, seen by 15 observers; the labelled substitute for MIT300.
 
-    The dataset declares no split: ours is 802 train and 201 val images, by ``split_seed``. ``test`` and
-    ``predict`` are the val split. Densities are the shipped maps; fixations come as black and white JPEGs, so
-    that a pixel counts once however often it was fixated.
+    The dataset has no official split: here, 802 are train and 201 val, by ``split_seed``. ``test`` and ``predict``
+    are val. Densities are the published maps. Fixations come as black and white JPEGs: each pixel counts once.
 
     Args:
         root: folder with ``ALLSTIMULI``; by default the environment variable ``SALVIT_MIT1003_ROOT``.
-        split_seed: which split.
+        split_seed: seed of the split.
         **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
@@ -64,9 +63,7 @@ class MIT1003DataModule(FilesDataModule):
 
 
 class MIT300DataModule(FilesDataModule):
-    """MIT300: 300 photographs, for ``predict`` only, as their fixations are the benchmark's secret.
-
-    MIT1003 is the usual labelled stand-in, to fit and to score.
+    """MIT300: 300 photographs without public fixations, for ``predict`` only; fit and score on MIT1003.
 
     Args:
         root: folder with ``BenchmarkIMAGES``; by default the environment variable ``SALVIT_MIT300_ROOT``.
@@ -80,7 +77,7 @@ class MIT300DataModule(FilesDataModule):
     obtain = "https://saliency.tuebingen.ai/datasets.html"
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of predict, in the order i1, i2, … i300."""
+        """Build the dataset of predict, in the order i1 to i300."""
         folder = self.locate("BenchmarkIMAGES") or self.root
         # Nothing but i<number>.jpg: an archive may have other pictures beside them.
         paths = [path for path in list_images(folder) if path.stem[1:].isdigit() and path.stem[0] == "i"]

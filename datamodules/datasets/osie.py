@@ -1,6 +1,6 @@
 """OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,35 +25,16 @@ TRAIN_SHARE = 5 / 7
 """500 of the 700 images."""
 
 
-def split_names(names: Iterable[str], seed: int) -> tuple[list[str], list[str]]:
-    """Divide images into train (5/7) and val by the order of a hash of seed and name.
-
-    Args:
-        names: of the images.
-        seed: another one gives another split.
-
-    Returns:
-        The names of train and of val, each sorted.
-
-    Example:
-        >>> train, val = split_names([str(number) for number in range(1001, 1701)], seed=0)
-        >>> len(train), len(val), val[:3]
-        (500, 200, ['1003', '1006', '1008'])
-    """
-    return divided(names, seed, TRAIN_SHARE)
-
-
 class OSIEDataModule(FilesDataModule):
     """OSIE: 700 photographs at 600×800, each seen for 3 s by 15 observers with an eye tracker; MIT licence.
 
-    The dataset declares no split: ours is 500 train and 200 val images, by ``split_seed``. ``test`` and
-    ``predict`` are the val split. The density is a Gaussian of the binary fixation map, borders reflected.
+    The dataset has no official split: here, 500 are train and 200 val, by ``split_seed``. ``test`` and ``predict``
+    are val. The density is a Gaussian blur of the binary fixation map with reflected borders.
 
     Args:
-        root: folder of the dataset, a clone of its repository; by default the environment variable
-            ``SALVIT_OSIE_ROOT``.
-        split_seed: which split.
-        sigma: standard deviation in pixels of the density's Gaussian; 24 is 1° of visual angle.
+        root: a clone of the dataset's repository; by default the environment variable ``SALVIT_OSIE_ROOT``.
+        split_seed: seed of the split.
+        sigma: standard deviation in pixels of the Gaussian; 24 is 1° of visual angle.
         **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
@@ -77,7 +58,7 @@ class OSIEDataModule(FilesDataModule):
         subjects = read_osie(path)
         annotations = {stem: np.concatenate([np.empty((0, 2)), *points]) for stem, points in subjects.items()}
         stimuli = self.annotated(self.root / "data/stimuli", annotations, path)
-        train, _ = split_names(annotations, self.split_seed)
+        train, _ = divided(annotations, self.split_seed, TRAIN_SHARE)
         names = train if split == "train" else sorted(stimuli.keys() - set(train))
         known = [
             replace(stimuli[name], observers=partial(_observers, subjects.get(name, []))) for name in names
@@ -86,32 +67,28 @@ class OSIEDataModule(FilesDataModule):
 
 
 def _observers(points: list[NDArray[np.float64]], size: Size) -> list[NDArray[np.float64]]:
-    """Fixations of each observer; the image's size, which other datasets need to read them, is known."""
+    """Fixations of each observer; reading them does not need the image's size."""
     return points
 
 
 def _elements(cell: Any) -> list[Any]:
-    """Elements of a MATLAB cell array; scipy unwraps one of a single element."""
+    """Elements of a MATLAB cell array; scipy unwraps an array of one element."""
     return [cell] if isinstance(cell, Mapping) else list(cell)
 
 
 def _points(subject: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
-    """Points of one subject: columns of a single fixation are scalars, those of none are empty."""
+    """Points of one subject: scipy returns scalars for a single fixation and empty arrays for none."""
     return as_points(np.stack([np.ravel(subject["fix_x"]), np.ravel(subject["fix_y"])], axis=1), path)
 
 
 def read_osie(path: Path) -> dict[str, list[NDArray[np.float64]]]:
-    """Read the fixations of each subject on each image from OSIE's ``fixations.mat``.
+    """Read the fixations of each subject by image stem: float64 [n, 2] of (x, y), 0-based.
 
-    Args:
-        path: of a file with the cell array ``fixations`` of {img, subjects: [{fix_x, fix_y, fix_duration}]};
-            coordinates are pixels, fractional and 1-based.
-
-    Returns:
-        For each image's stem float64 [n, 2] of (x, y), 0-based, for each subject.
+    ``fixations.mat`` has the cell array ``fixations`` of {img, subjects: [{fix_x, fix_y, fix_duration}]}, with
+    fractional 1-based coordinates in pixels.
 
     Raises:
-        CorruptFileError: if the file cannot be read or is not of this form; names its path.
+        CorruptFileError: if the file cannot be read or has another form.
     """
     contents = read_mat(path, "fixations", simplify_cells=True)
     try:

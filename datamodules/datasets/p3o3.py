@@ -23,12 +23,11 @@ FEATURES = {"colors": "colour", "orientations": "orientation", "sizes": "size"}
 
 
 class P3O3DataModule(FilesDataModule):
-    """P3, 2,514 drawn displays, and O3, 2,001 photographs, in each of which one item is odd; to evaluate on.
+    """P3 (2,514 drawn displays) and O3 (2,001 photographs), each with one odd item; only to evaluate on.
 
-    There are no fixations but masks: ``target`` and ``distractors``, at native size, from which
-    :class:`salvit.metrics.PopOut` scores a prediction, and ``mask``, the target at the size of ``image``.
-    ``category`` is the set and the features in which the target is odd. ``val``, ``test`` and ``predict`` are
-    all images; there is no train split.
+    There are no fixations but masks: ``target`` and ``distractors`` at native size, which
+    :class:`salvit.metrics.PopOut` uses, and ``mask``, the target at the size of ``image``. ``category`` is the set
+    and the features in which the target is odd. ``val``, ``test`` and ``predict`` are all images.
 
     Args:
         root: folder with ``P3`` and ``O3``; by default the environment variable ``SALVIT_P3O3_ROOT``.
@@ -97,43 +96,31 @@ def _stimulus(image: Path, name: str, category: str) -> Stimulus:
     return Stimulus(name, image, mask=target, distractors=distractors, category=category)
 
 
-_COLUMNS = {
-    "color": "colour",
-    "colour": "colour",
-    "texture": "texture",
-    "shape": "shape",
-    "size": "size",
-    "orientation": "orientation",
-    "focus": "focus",
-    "location": "location",
-}
+_FEATURES = ("colour", "texture", "shape", "size", "orientation", "focus", "location")
 _YES = {"1", "1.0", "true", "yes", "y", "t"}
 _NO = {"0", "0.0", "false", "no", "n", "f", ""}
 
 
 def read_features(path: Path) -> dict[str, list[str]]:
-    """Read ``image_properties.txt`` of O3.
+    """Read ``image_properties.txt`` of O3: for each image's stem, the features in which its target is odd.
 
-    Args:
-        path: of a table whose first line names its columns, separated by tabs, commas, semicolons or spaces: the
-            image file first, and a column for each feature that says whether the target is odd in it.
-
-    Returns:
-        For each image's stem the features in which its target is odd, in the order of the columns.
+    The first line names the columns, separated by tabs, commas, semicolons or spaces. The first column is the image
+    file; a column per feature has 0 or 1.
 
     Raises:
-        CorruptFileError: if the file cannot be read or is no such table; names its path.
+        CorruptFileError: if the file cannot be read or is no such table.
     """
     try:
         lines = [line for line in path.read_text().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path}: cannot read it ({type(error).__name__}: {error}).") from error
     header, *rows = [_cells(line) for line in lines] or [[]]
-    columns = {place: _COLUMNS[name.lower()] for place, name in enumerate(header) if name.lower() in _COLUMNS}
+    names = [name.lower().replace("color", "colour") for name in header]
+    columns = {place: name for place, name in enumerate(names) if name in _FEATURES}
     if not columns:
         raise CorruptFileError(
             f"{path}: expected a table whose first line names the image and columns of "
-            f"{', '.join(sorted(set(_COLUMNS.values())))}, but it begins {lines[:1]}."
+            f"{', '.join(_FEATURES)}, but it begins {lines[:1]}."
         )
     return {Path(row[0]).stem: _odd(row, columns, path) for row in rows}
 

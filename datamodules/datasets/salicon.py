@@ -31,10 +31,9 @@ SIGMA = 19.0
 class SaliconDataModule(FilesDataModule):
     """SALICON: photographs of COCO at 480×640, 10,000 train, 5,000 val, 5,000 test.
 
-    The test split has no public ground truth: ``test`` is the labelled val split, and ``predict`` the test
-    images where they are there, else those of val. The 2017 release ships density maps, and fixations in
-    .mat files; the 2015 release is JSON, from which densities are computed by the toolkit's recipe (σ = 19
-    px). Scores on the two are not comparable: say which one a result is for.
+    Test labels are not public: ``test`` is val, and ``predict`` is the test images if present, else val. The 2017
+    release has density maps and fixations in .mat files. The 2015 release has JSON; its densities are computed as
+    in the toolkit (σ = 19 px). Scores on the two releases are not comparable.
 
     Args:
         root: folder of the dataset; by default the environment variable ``SALVIT_SALICON_ROOT``.
@@ -62,13 +61,13 @@ class SaliconDataModule(FilesDataModule):
 
     @property
     def splits(self) -> Splits:
-        """Test is val, and so is predict where there are no test images."""
+        """Test is val, and so is predict without test images."""
         return (
             {**TEST_IS_VAL, "predict": "predict"} if list_images(self.root / "images/test") else TEST_IS_VAL
         )
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
-        """Build the dataset of train, val or (the test images) predict."""
+        """Build the dataset of train, val or predict (the test images)."""
         if split == "predict":
             stimuli = [Stimulus(path.stem, path) for path in list_images(self.root / "images/test")]
         elif self.release == "2017":
@@ -78,7 +77,7 @@ class SaliconDataModule(FilesDataModule):
         return self.stimulus_dataset(stimuli, split, SIGMA)
 
     def _with_gaze(self, split: Split) -> list[Stimulus]:
-        """The 2017 release: a map and a .mat file for every image."""
+        """The 2017 release: a map and a .mat file per image."""
         images, maps, gaze = (self.root / kind / split for kind in ("images", "maps", "fixations"))
         if not gaze.is_dir() and (self.root / split).is_dir():
             gaze = self.root / split
@@ -91,7 +90,7 @@ class SaliconDataModule(FilesDataModule):
         ]
 
     def _with_annotations(self, split: Split) -> list[Stimulus]:
-        """The 2015 release: one JSON file for all images of a split."""
+        """The 2015 release: one JSON file per split."""
         name = f"fixations_{split}2014.json"
         path = next(
             (path for path in (self.root / "annotations" / name, self.root / name) if path.is_file()), None
@@ -102,35 +101,18 @@ class SaliconDataModule(FilesDataModule):
 
 
 def read_gaze(path: Path, size: Size) -> NDArray[np.float64]:
-    """Read the fixations of all observers of one image from a ``.mat`` file of the 2017 release.
-
-    Args:
-        path: of the file; see :func:`read_observers`.
-        size: (height, width) of the image.
-
-    Returns:
-        float64 [n, 2] of (x, y), 0-based, in the order of the observers.
-
-    Raises:
-        CorruptFileError: as for :func:`read_observers`.
-    """
+    """Fixations of all observers of an image: :func:`read_observers` joined, float64 [n, 2]."""
     return np.concatenate([np.empty((0, 2)), *read_observers(path, size)])
 
 
 def read_observers(path: Path, size: Size) -> list[NDArray[np.float64]]:
-    """Read the fixations of each observer of one image from a ``.mat`` file of the 2017 release.
+    """Read the fixations of each observer of an image (2017 release): float64 [n_i, 2] of (x, y), 0-based.
 
-    Args:
-        path: of a file with ``resolution`` [[height, width]] and ``gaze``, a struct array with one element
-            per observer and the field ``fixations``: k×2 of [x, y], 1-based, unsigned.
-        size: (height, width) of the image.
-
-    Returns:
-        For each observer float64 [n, 2] of (x, y), 0-based.
+    The ``.mat`` file has ``resolution`` [[height, width]] and ``gaze``, a struct array with one element per observer
+    and the field ``fixations``: k×2 of [x, y], 1-based, unsigned.
 
     Raises:
-        CorruptFileError: if the file cannot be read, has no gaze, or is for an image of another size; names
-            its path.
+        CorruptFileError: if the file cannot be read, has no gaze, or is for an image of another size.
     """
     contents = read_mat(path, "gaze")
     resolution = np.ravel(contents.get("resolution", size)).tolist()
@@ -144,17 +126,13 @@ def read_observers(path: Path, size: Size) -> list[NDArray[np.float64]]:
 
 
 def read_annotations(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Read the fixations of all images from a JSON file of the 2015 release.
+    """Read the fixations of all images by stem (2015 release): float64 [n, 2] of (x, y), 0-based.
 
-    Args:
-        path: of a COCO-like file: ``images`` of {id, file_name} and, one per observer, ``annotations`` of
-            {image_id, fixations}, the latter [[row, column], …], 1-based.
-
-    Returns:
-        For each image's stem float64 [n, 2] of (x, y), 0-based; [0, 2] for an image without annotations.
+    The COCO-like JSON file has ``images`` of {id, file_name} and, one per observer, ``annotations`` of
+    {image_id, fixations}, the latter [[row, column], …], 1-based.
 
     Raises:
-        CorruptFileError: if the file is damaged or not of this form; names its path.
+        CorruptFileError: if the file is damaged or has another form.
     """
     try:
         contents = json.loads(path.read_bytes())

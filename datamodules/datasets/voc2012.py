@@ -35,13 +35,12 @@ Choice = Literal["single", "multi", "all"]
 class VOC2012DataModule(ExplanationDataModule):
     """Pascal VOC 2012: 5,717 train and 5,823 val images of 20 classes; ``test`` and ``predict`` are val.
 
-    The label is the class of the largest box; ``labels`` says all classes that are there. An object marked
-    difficult counts like any other: it is there, and so is its class. Images of the segmentation task have a
-    ``mask`` of the label's class, without the void border. Trainval is no split here: it contains val.
+    The label is the class of the largest box; ``labels`` has all classes in the image. Objects marked difficult
+    count too. Images of the segmentation task have a ``mask`` of the label's class, without the void border.
 
     Args:
         root: folder with ``VOCdevkit``; by default the environment variable ``SALVIT_VOC2012_ROOT``.
-        classes: only images with objects of a single class, of several ("multi"), or "all".
+        classes: images with objects of a "single" class, of several ("multi"), or "all".
         **kwargs: as for :class:`datamodules.base.ExplanationDataModule`.
     """
 
@@ -87,18 +86,14 @@ class VOC2012DataModule(ExplanationDataModule):
 
 
 def _stimulus(folder: Path, stem: str) -> Stimulus:
-    read: AnnotationReader = partial(read_annotation, folder / f"Annotations/{stem}.xml")
+    read: AnnotationReader = partial(_read_annotation, folder / f"Annotations/{stem}.xml")
     png = folder / f"SegmentationClass/{stem}.png"
     mask = partial(_read_class_mask, png, read) if png.is_file() else None
     return Stimulus(stem, folder / f"JPEGImages/{stem}.jpg", annotation=read, mask=mask)
 
 
-def read_annotation(path: Path) -> Annotation:
-    """Read the objects of an image of Pascal VOC.
-
-    Raises:
-        CorruptFileError: if the file cannot be read, or names no object: the image then has no label.
-    """
+def _read_annotation(path: Path) -> Annotation:
+    """The label and the boxes of an image; an image without objects has no label."""
     boxes, labels, size = read_objects(path, _INDEX, first=1)
     if not len(labels):
         raise CorruptFileError(f"{path}: names no object, so that its image has no label.")

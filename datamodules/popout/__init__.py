@@ -1,4 +1,4 @@
-"""PopOut: generated displays in which one item is odd. Nothing is stored, nothing is downloaded."""
+"""PopOut: generated displays with one odd item. Nothing is stored or downloaded."""
 
 from functools import lru_cache
 
@@ -9,6 +9,7 @@ from datamodules.base import SaliencyDataModule, SaliencyDataset, Sample, Size, 
 from datamodules.popout.observer import draw_fixations, observer_density
 from datamodules.popout.render import render
 from datamodules.popout.scene import SHAPES, SINGLETONS, Scenes, draw_scenes
+from salvit.errors import InvalidValueError
 
 __all__ = ["SHAPES", "SINGLETONS", "PopOutDataModule", "PopOutDataset"]
 
@@ -17,18 +18,17 @@ _OBSERVERS, _FIXATIONS_EACH = 15, 4
 
 
 class PopOutDataset(SaliencyDataset):
-    """Displays of 4 to 12 shapes on a textured ground, one of them odd in colour, orientation, size or shape.
+    """Displays of 4 to 12 shapes on a textured ground; one is odd in colour, orientation, size or shape.
 
-    The label is the shape of the odd item, one of ten. Unless the shape itself is odd, the others have mixed
-    shapes: only who finds the odd item can name it. Display `index` of a split depends on the seed, the split
-    and the index alone, so any two machines see the same one. Beside the keys of every saliency dataset a
-    sample has `label`, `mask` and the one box (`boxes`, `box_labels`) of the target, `singleton`, the odd
+    The label is the shape of the odd item, one of ten. Unless the shape is odd, the other items have mixed shapes:
+    only a model that finds the odd item can name it. A display depends only on the seed, the split and the index.
+    A sample also has `label`, `mask` and the box (`boxes`, `box_labels`) of the target, `singleton`, the odd
     dimension, and `items` uint8 [H, W], 0 on the ground and 1 + shape on every item.
 
     Args:
         length: number of displays.
-        seed: of the dataset.
-        split: whose displays; splits share none.
+        seed: seed of the dataset.
+        split: splits share no display.
         image_size: (height, width) in pixels.
 
     Example:
@@ -52,7 +52,7 @@ class PopOutDataset(SaliencyDataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
-        """Several displays, rendered together: the way a DataLoader asks for a batch."""
+        """Several displays, rendered together; DataLoader calls this for a batch."""
         scenes = self.draw(indices)
         images, masks, items = render(scenes)
         density = observer_density(scenes)
@@ -92,7 +92,7 @@ class PopOutDataset(SaliencyDataset):
         return _statistics(self, index)[0]
 
     def draw(self, indices: list[int]) -> Scenes:
-        """What stands where in some displays, before they are rendered."""
+        """The scenes of some displays, before they are rendered."""
         for index in indices:
             if not 0 <= index < self.length:
                 raise IndexError(f"display {index} of a {self.split} split of {self.length}")
@@ -102,33 +102,33 @@ class PopOutDataset(SaliencyDataset):
 
 @lru_cache(maxsize=1)
 def _statistics(displays: PopOutDataset, index: int) -> tuple[Tensor, Tensor]:
-    """Density and fixations of a display: whoever asks for one mostly asks for the other next."""
+    """Density and fixations of a display; most callers ask for both."""
     scenes = displays.draw([index])
     density = observer_density(scenes)
     return density[0], draw_fixations(density, scenes.draws)[0]
 
 
 def _bounding_box(mask: Tensor) -> Tensor:
-    """(x0, y0, x1, y1) of the pixels of a mask, x1 and y1 exclusive: float32 [4]."""
+    """(x0, y0, x1, y1) of a mask, x1 and y1 exclusive: float32 [4]."""
     rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
     edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     return torch.stack(edges).float()
 
 
 class PopOutDataModule(SaliencyDataModule):
-    """The embedded default: pop-out displays, generated from a seed and an index.
+    """Generated pop-out displays, the default dataset.
 
     Args:
         train_size: displays in the train split.
         val_size: displays in the val split.
-        test_size: displays in the test split, which is also what is predicted.
-        seed: of the dataset: another seed, other displays.
-        image_size: side, or (height, width), in pixels, 32 at least; displays scale with the shorter side.
+        test_size: displays in the test split, which is also the predict split.
+        seed: seed of the dataset.
+        image_size: side, or (height, width), in pixels, at least 32; displays scale with the shorter side.
         batch_size: images per batch and process.
-        num_workers: processes that render; None: one per usable core, at most 8; 0: the main one renders.
+        num_workers: processes that render; None: one per usable core, at most 8; 0: render in the main process.
 
     Raises:
-        ValueError: if the images are too small or too elongated to hold the items.
+        ValueError: if the images are too small.
 
     Example:
         >>> data = PopOutDataModule(train_size=64, batch_size=8, num_workers=0)
@@ -148,7 +148,9 @@ class PopOutDataModule(SaliencyDataModule):
     ) -> None:
         super().__init__(image_size=image_size, batch_size=batch_size, num_workers=num_workers)
         if min(self.image_size) < 32:
-            raise ValueError(f"image_size {image_size}: items of a display need at least 32 pixels a side.")
+            raise InvalidValueError(
+                f"image_size {image_size}: items of a display need at least 32 pixels a side."
+            )
         self.seed = seed
         self.lengths = {"train": train_size, "val": val_size, "test": test_size, "predict": test_size}
 

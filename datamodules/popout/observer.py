@@ -1,4 +1,4 @@
-"""The observer model: where a stated, simulated observer looks on a pop-out display."""
+"""The simulated observer: a stated model of fixations on a pop-out display."""
 
 import numpy as np
 import torch
@@ -10,17 +10,11 @@ TARGET, DISTRACTORS, CENTRE, ANYWHERE = 0.55, 0.22, 0.15, 0.08
 
 
 def observer_density(scenes: Scenes) -> Tensor:
-    """Where the simulated observer fixates: a mixture of four causes.
+    """Density of the simulated observer's fixations, a mixture of four parts: float32 [B, H, W], each map sums to 1.
 
-    55 % of the fixations land on the target and 22 % on the distractors, in equal shares (Gaussians whose σ is
-    0.6 of the item's radius plus 1 px of a 64-pixel display), 15 % follow the center bias (a Gaussian, σ a
-    quarter of each side), 8 % are uniform. The weights are stipulated, not measured.
-
-    Args:
-        scenes: A batch of displays.
-
-    Returns:
-        [B, H, W] float32, each map sums to 1.
+    55 % lie on the target and 22 % on the distractors in equal shares (Gaussians whose σ is 0.6 of the item's radius
+    plus 1 px of a 64-pixel display), 15 % follow the center bias (a Gaussian whose σ is a quarter of each side), and
+    8 % are uniform. The weights are chosen, not measured.
     """
     height, width = scenes.size
     present = torch.from_numpy(scenes.present)
@@ -57,14 +51,9 @@ def _gaussians(
 
 
 def draw_fixations(density: Tensor, draws: np.ndarray) -> list[Tensor]:
-    """Draw fixations from densities by inverting their cumulative sums.
+    """Draw fixations from densities [B, H, W], each of sum 1, by inverting their cumulative sums.
 
-    Args:
-        density: [B, H, W], each map sums to 1.
-        draws: [B, F] uniform numbers in [0, 1).
-
-    Returns:
-        B tensors [F, 2] float32 of (x, y) in pixels, whole numbers.
+    ``draws`` are uniform numbers [B, F] in [0, 1). Returns B tensors float32 [F, 2] of whole (x, y) in pixels.
     """
     width = density.shape[-1]
     cumulative = density.flatten(1).double().cumsum(1)

@@ -1,4 +1,4 @@
-"""Scenes to pixels, a whole batch at once: textured background, antialiased items, masks."""
+"""Render a batch of scenes: textured background, antialiased items, masks."""
 
 import math
 from collections.abc import Callable
@@ -14,12 +14,9 @@ Outline = Callable[[Tensor, Tensor], Tensor]
 def render(scenes: Scenes) -> tuple[Tensor, Tensor, Tensor]:
     """Render images, target masks and item maps.
 
-    Args:
-        scenes: A batch of displays.
-
     Returns:
-        Images [B, 3, H, W] float32 RGB in [0, 1]; the targets' masks [B, H, W] float32 in {0, 1}; item maps
-        [B, H, W] uint8, 0 on the ground and 1 + index into `SHAPES` on every item, target or not.
+        Images [B, 3, H, W] float32 RGB in [0, 1]; masks of the targets [B, H, W] float32 in {0, 1}; item maps
+        [B, H, W] uint8, 0 on the ground and 1 + index into `SHAPES` on every item.
     """
     canvas = _background(scenes)
     window = _Windows(scenes)

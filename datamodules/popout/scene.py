@@ -1,4 +1,4 @@
-"""What stands where in a pop-out display: drawn from a seed and an index, before anything is rendered."""
+"""Scenes of pop-out displays, drawn from a seed and an index."""
 
 from dataclasses import dataclass
 
@@ -60,14 +60,14 @@ class Scenes:
 
 
 def draw_scenes(seed: int, stream: int, indices: list[int], size: tuple[int, int], fixations: int) -> Scenes:
-    """Draw the displays of `indices`: each depends on (seed, stream, index) alone, never on its batch.
+    """Draw the displays of ``indices``; each depends only on (seed, stream, index), not on its batch.
 
     Args:
-        seed: Of the data set.
-        stream: One number per split, so that splits never share a display.
-        indices: Which displays.
+        seed: seed of the dataset.
+        stream: a different number for each split, so that splits share no display.
+        indices: which displays.
         size: (H, W) in pixels.
-        fixations: Number of fixations per image.
+        fixations: number of fixations per image.
     """
     batch = len(indices)
     scenes = Scenes(
@@ -112,7 +112,7 @@ def _draw_items(rng: np.random.Generator, scenes: Scenes, row: int) -> None:
 
 
 def _shapes(rng: np.random.Generator, count: int, odd: bool) -> NDArray[np.int64]:
-    """The target's class first; an odd shape stands among equals, any other target among a mixture."""
+    """Target first; an odd shape stands among equal shapes, any other target among mixed ones."""
     target = rng.integers(len(SHAPES))
     others = rng.integers(1, len(SHAPES), size=1 if odd else count - 1)
     return np.concatenate([[target], np.broadcast_to((target + others) % len(SHAPES), count - 1)])
@@ -136,7 +136,7 @@ def _radii(rng: np.random.Generator, count: int, odd: bool) -> Array:
 
 
 def _centres(rng: np.random.Generator, size: tuple[int, int], radii: Array) -> Array:
-    """Distinct cells of a grid, jittered as far as the item stays inside its cell: items never overlap."""
+    """Distinct cells of a grid, with a jitter that keeps each item inside its cell."""
     height, width = size
     cell = min(size) / 4
     rows, columns = int(height // cell), int(width // cell)

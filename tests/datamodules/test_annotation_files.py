@@ -56,11 +56,6 @@ def test_points_of_any_shape_become_rows(values):
     assert np.array_equal(points, np.asarray(values, np.float64).reshape(-1, 2))
 
 
-def test_unsigned_zero_does_not_wrap(tmp_path):
-    path = write_gaze(tmp_path / "a.mat", [np.zeros((1, 2), np.uint8)])
-    assert read_gaze(path, SIZE).tolist() == [[-1.0, -1.0]]
-
-
 @pytest.mark.parametrize("shape", [(3,), (4, 3), (1, 2, 2)])
 def test_odd_shapes_are_named(tmp_path, shape):
     path = write_gaze(tmp_path / "a.mat", [np.ones(shape)])

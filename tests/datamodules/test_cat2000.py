@@ -4,7 +4,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
-from datamodules import CAT2000DataModule, CorruptFileError, DatasetNotFoundError
+from datamodules import CAT2000DataModule, CorruptFileError
 from datamodules.base import read_mat_map
 from tests.datamodules.data.binary import points
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
@@ -67,20 +67,6 @@ def test_test_images_are_predicted(tmp_path):
     sample = data.dataset("predict")[0]
     assert (sample["category"], "fixations" in sample) == ("Action", False)
     assert data.dataset("test") is data.dataset("val")
-
-
-def test_no_dataset(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"trainSet/Stimuli/<Category>") as error:
-        datamodule(tmp_path).setup("fit")
-    assert "SALVIT_CAT2000_ROOT" in str(error.value)
-
-
-@pytest.mark.parametrize("kind", ["Stimuli", "FIXATIONMAPS", "FIXATIONLOCS"])
-def test_a_missing_file(root, kind):
-    (path,) = (root / f"trainSet/{kind}/Satelite").glob("005.*")
-    path.unlink()
-    with pytest.raises(DatasetNotFoundError, match=rf"{kind}/Satelite/005\..* \(the first of 1 missing\)"):
-        datamodule(root).setup("fit")
 
 
 def test_skipping_leaves_the_split_as_it_was(root):

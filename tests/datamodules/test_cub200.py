@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import CorruptFileError, CUB200DataModule, DatasetNotFoundError
+from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub, write_table
 from tests.datamodules.data.images import truncate
+from tests.datamodules.data.rectangle import assert_boxes_enclose
 
 NAMES = [name.rpartition("/")[2] for name in IMAGES]
 
@@ -43,11 +44,7 @@ def test_splits(root):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_boxes_enclose_what_is_drawn(root, resize, split):
     dataset = datamodule(root, resize=resize).dataset(split)
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        bright = (sample["image"].mean(0) > 0.5).nonzero()
-        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
-        assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+    assert_boxes_enclose(dataset)
 
 
 def test_the_mask_is_what_most_annotators_say(root):
@@ -88,20 +85,6 @@ def test_bad_boxes_are_counted(root):
     assert [len(data.dataset("test")[index]["boxes"]) for index in range(2)] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "table", ["images", "image_class_labels", "classes", "bounding_boxes", "train_test_split"]
-)
-def test_a_table_is_missing(root, table):
-    path = root / f"CUB_200_2011/{table}.txt"
-    path.unlink()
-    with pytest.raises(DatasetNotFoundError) as error:
-        datamodule(root).setup("test")
-    message = str(error.value)
-    assert all(
-        word in message for word in (str(path), "segmentations", "SALVIT_CUB200_ROOT", "data.caltech.edu")
-    )
-
-
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
 @pytest.mark.parametrize(
     ("table", "contents", "problem"),
@@ -134,9 +117,3 @@ def test_an_image_or_mask_that_cannot_be_read(root):
     assert [item.name for item in data.skipped] == [NAMES[2], NAMES[1]]
     with pytest.raises(CorruptFileError, match=NAMES[2]):
         datamodule(root).dataset("train")[1]
-
-
-def test_an_image_is_missing(root):
-    (root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg").unlink()
-    with pytest.raises(DatasetNotFoundError, match=f"{NAMES[1]}.jpg.*the first of 1 missing"):
-        datamodule(root).setup("test")

@@ -160,10 +160,6 @@ def test_nothing_dropped_no_warning(datamodule, monkeypatch):
         datamodule.fixation_counts("val", (6, 8))
 
 
-def test_dropped_fixations_are_summed(datamodule):
-    assert datamodule.dropped_fixations("train") == 6
-
-
 def test_center_prior_is_the_mean_over_images_with_fixations(datamodule):
     prior = datamodule.center_prior((6, 8))
     assert (prior.shape, prior.dtype) == ((6, 8), torch.float32)

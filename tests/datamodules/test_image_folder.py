@@ -1,9 +1,8 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from datamodules import CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
+from datamodules import CorruptFileError, ImageFolderDataModule
 from datamodules.base import unique_names
 from tests.datamodules.data.images import truncate, write_image
 
@@ -39,23 +38,6 @@ def test_names_stay_unique():
     assert unique_names([Path(path) for path in paths]) == ["a_jpg", "a_png", "b", "cats__a", "dogs__a"]
     with pytest.raises(ValueError, match=r"a\.jpg, a_jpg\.gif.*'a_jpg'"):
         unique_names([Path("a.jpg"), Path("a.png"), Path("a_jpg.gif")])
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
-def test_any_mode(tmp_path, mode):
-    Image.new(mode, (30, 20)).save(tmp_path / "image.tif")
-    assert datamodule(tmp_path).dataset("predict")[0]["image"].shape == (3, 16, 16)
-
-
-@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
-def test_only_predicts(root, stage):
-    with pytest.raises(ValueError, match=r"ImageFolder has no .* split, only predict: use `salvit predict`"):
-        datamodule(root).setup(stage)
-
-
-def test_empty_folder(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match="the folder has none"):
-        datamodule(tmp_path).setup("predict")
 
 
 def test_truncated_image(root):

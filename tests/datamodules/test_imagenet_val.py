@@ -6,9 +6,10 @@ import torch
 from scipy.io import savemat
 from timm.data import ImageNetInfo
 
-from datamodules import CorruptFileError, DatasetNotFoundError, ImageNetValDataModule
+from datamodules import CorruptFileError, ImageNetValDataModule
 from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem, write_kit
 from tests.datamodules.data.images import truncate
+from tests.datamodules.data.rectangle import assert_boxes_enclose
 from tests.datamodules.data.xml import write_xml
 
 GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
@@ -51,11 +52,7 @@ def test_labels_are_the_outputs_of_timms_models(root):
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
     dataset = datamodule(root, resize=resize).dataset("test")
-    for index in range(3):
-        sample = dataset[index]
-        bright = (sample["image"].mean(0) > 0.5).nonzero()
-        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
-        assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+    assert_boxes_enclose(dataset)
 
 
 def test_boxes_of_the_csv(tmp_path):
@@ -72,13 +69,6 @@ def test_without_boxes_that_is_said(tmp_path):
     (batch,) = module.test_dataloader()
     assert [boxes.shape for boxes in batch["boxes"]] == [(0, 4)] * 3
     assert batch["label"].tolist() == INDICES
-
-
-def test_only_val(root):
-    module = datamodule(root)
-    assert module.dataset("val") is module.dataset("test") is module.dataset("predict")
-    with pytest.raises(ValueError, match="no train split"):
-        module.setup("fit")
 
 
 def test_a_limited_number_is_drawn(root):
@@ -206,27 +196,3 @@ def test_meta_of_another_form(root):
     savemat(path, {"synsets": np.ones((2, 2))})
     with pytest.raises(CorruptFileError, match=r"meta\.mat: expected synsets"):
         datamodule(root).setup("test")
-
-
-def test_half_a_dataset(root):
-    path = root / f"Annotations/CLS-LOC/val/{stem(2)}.xml"
-    path.unlink()
-    with pytest.raises(DatasetNotFoundError, match=f"{stem(2)}.xml.*the first of 1 missing"):
-        datamodule(root).setup("test")
-
-
-def test_no_labels(tmp_path):
-    with pytest.raises(
-        DatasetNotFoundError, match=r"meta\.mat \(nor a folder per class or LOC_val_solution\.csv"
-    ):
-        datamodule(make_imagenet(tmp_path, labels="none")).setup("test")
-
-
-@pytest.mark.parametrize("where", ["nowhere", "Annotations", "val"])
-def test_no_dataset(root, where):
-    with pytest.raises(DatasetNotFoundError) as error:
-        datamodule(root / where).setup("test")
-    message = str(error.value)
-    assert all(
-        word in message for word in (where, "LOC_val_solution", "SALVIT_IMAGENET_ROOT", "image-net.org")
-    )

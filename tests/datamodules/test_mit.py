@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules import CorruptFileError, DatasetNotFoundError, MIT300DataModule, MIT1003DataModule
+from datamodules import CorruptFileError, MIT300DataModule, MIT1003DataModule
 from datamodules.base import read_picture_map
 from tests.datamodules.data.binary import points, write_grey
 from tests.datamodules.data.mit import SIZES, STEMS, make_mit300, make_mit1003
@@ -55,20 +55,6 @@ def test_a_picture_of_another_size(root):
         mit1003(root).dataset("val")[0]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        f"ALLSTIMULI/{STEMS[2]}.jpeg",
-        f"ALLFIXATIONMAPS/{STEMS[2]}_fixMap.jpg",
-        f"ALLFIXATIONMAPS/{STEMS[2]}_fixPts.jpg",
-    ],
-)
-def test_a_missing_file(root, name):
-    (root / name).unlink()
-    with pytest.raises(DatasetNotFoundError, match=rf"{name} \(the first of 1 missing\)"):
-        mit1003(root).setup("fit")
-
-
 def test_mit300_is_in_natural_order(tmp_path):
     make_mit300(tmp_path)
     for root in (tmp_path, tmp_path / "BenchmarkIMAGES"):
@@ -76,15 +62,3 @@ def test_mit300_is_in_natural_order(tmp_path):
         data.setup("predict")
         assert names(data, "predict") == ["i1", "i2", "i10"]
     assert data.dataset("predict")[2]["size"] == (30, 30)
-
-
-@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
-def test_mit300_is_only_predicted(tmp_path, stage):
-    data = MIT300DataModule(make_mit300(tmp_path))
-    with pytest.raises(ValueError, match=r"MIT300 has no .* split, only predict: use `salvit predict`"):
-        data.setup(stage)
-
-
-def test_no_mit300(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"i1\.jpg"):
-        MIT300DataModule(tmp_path).setup("predict")

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
-from datamodules import CorruptFileError, DatasetNotFoundError, OSIEDataModule
-from datamodules.datasets.osie import split_names
+from datamodules import CorruptFileError, OSIEDataModule
+from datamodules.base import divided, fixation_density
+from datamodules.datasets.osie import TRAIN_SHARE
 from salvit.cli.command import run
 from tests.datamodules.data.images import truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
@@ -37,7 +37,7 @@ def test_split_is_complete_and_depends_on_the_seed(root):
 
 
 def test_declared_split():
-    train, val = split_names([str(number) for number in range(1001, 1701)], seed=0)
+    train, val = divided([str(number) for number in range(1001, 1701)], 0, TRAIN_SHARE)
     assert (len(train), len(val)) == (500, 200)
     assert val[:5] == ["1003", "1006", "1008", "1010", "1012"]
 
@@ -49,37 +49,10 @@ def test_fixations_are_fractional_and_zero_based(root):
     assert len(expected) == 6
     assert np.allclose(sample["fixations"], expected)
     assert sample["size"] == SIZE
+    assert torch.equal(sample["density"], fixation_density(sample["fixations"], SIZE, 24.0))
+    narrow = datamodule(root, sigma=3.0).dataset("val")[0]
+    assert torch.equal(narrow["density"], fixation_density(narrow["fixations"], SIZE, 3.0))
     assert sample["image"].shape == (3, 12, 16)
-
-
-@pytest.mark.parametrize("sigma", [24.0, 3.0])
-def test_density_is_a_gaussian_of_the_binary_map(root, sigma):
-    sample = datamodule(root, sigma=sigma).dataset("val")[0]
-    binary = np.zeros(SIZE)
-    column, row = np.floor(sample["fixations"].double().numpy() + 0.5).astype(int).T
-    binary[row, column] = 1
-    blurred = gaussian_filter(binary, sigma, mode="reflect")
-    assert np.allclose(sample["density"], blurred / blurred.sum(), rtol=1e-5, atol=1e-9)
-
-
-def test_no_annotations(root):
-    (root / "data/eye/fixations.mat").unlink()
-    with pytest.raises(DatasetNotFoundError, match=r"data/eye/fixations\.mat") as error:
-        datamodule(root).setup("fit")
-    assert "https://github.com/NUS-VIP/" in str(error.value)
-    assert "SALVIT_OSIE_ROOT" in str(error.value)
-
-
-def test_missing_image(root):
-    (root / "data/stimuli/1002.jpg").unlink()
-    with pytest.raises(DatasetNotFoundError, match=r"1002\.jpg \(the first of 1 missing\)"):
-        datamodule(root).setup("fit")
-
-
-def test_image_without_annotation(root):
-    (root / "data/stimuli/9999.jpg").write_bytes((root / "data/stimuli/1002.jpg").read_bytes())
-    with pytest.raises(DatasetNotFoundError, match=r"9999 in .*fixations\.mat \(the first of 1 missing\)"):
-        datamodule(root).setup("fit")
 
 
 def test_skipping_leaves_the_split_as_it_was(root):

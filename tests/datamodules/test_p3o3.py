@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datamodules import CorruptFileError, DatasetNotFoundError, P3O3DataModule
+from datamodules import CorruptFileError, P3O3DataModule
 from datamodules.datasets.p3o3 import read_features
 from tests.datamodules.data.binary import write_grey
 from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
@@ -37,31 +37,6 @@ def test_one_of_the_sets(root, subset, chosen):
     categories = [stimulus.category for stimulus in data.dataset("test").stimuli]
     assert categories == CATEGORIES[chosen]
     assert data.dataset("val") is data.dataset("predict") is data.dataset("test")
-
-
-def test_unknown_subset(root):
-    with pytest.raises(ValueError, match="must be 'P3', 'O3' or 'both', not 'Q3'"):
-        datamodule(root, subset="Q3")
-
-
-def test_there_is_nothing_to_train_on(root):
-    with pytest.raises(ValueError, match="no train split"):
-        datamodule(root).setup("fit")
-
-
-@pytest.mark.parametrize("name", ["P3/sizes/targ_labels/image_circle_90_20.png", "O3/dist_labels/owl.jpg"])
-def test_a_missing_mask(root, name):
-    (root / name).unlink()
-    with pytest.raises(DatasetNotFoundError, match=rf"{name} \(the first of 1 missing\)"):
-        datamodule(root).setup("test")
-
-
-@pytest.mark.parametrize("folder", ["P3/colors/images", "O3/images"])
-def test_a_missing_folder(root, folder):
-    for path in (root / folder).iterdir():
-        path.unlink()
-    with pytest.raises(DatasetNotFoundError, match=folder):
-        datamodule(root).setup("test")
 
 
 def test_a_mask_of_another_size(root):

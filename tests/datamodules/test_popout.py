@@ -60,6 +60,11 @@ def test_values(samples):
         assert (sample["mask"].shape, sample["mask"].dtype) == ((64, 64), torch.float32)
         assert set(sample["mask"].unique().tolist()) == {0.0, 1.0}
         assert (sample["fixations"].shape, sample["fixations"].dtype) == ((60, 2), torch.float32)
+        assert torch.equal(sample["fixations"], sample["fixations"].round())
+        assert 0 <= sample["fixations"].min() <= sample["fixations"].max() <= 63
+        assert (sample["density"].shape, sample["density"].dtype) == ((64, 64), torch.float32)
+        assert sample["density"].min() > 0
+        assert float(sample["density"].sum()) == pytest.approx(1, abs=1e-5)
         assert sample["size"] == (64, 64)
     assert len({sample["name"] for sample in samples}) == 200
 
@@ -106,13 +111,6 @@ def test_what_needs_no_rendering_equals_the_sample(samples):
         assert dataset.dropped_fixations(index) == 0
 
 
-def test_density(samples):
-    for sample in samples:
-        assert (sample["density"].shape, sample["density"].dtype) == ((64, 64), torch.float32)
-        assert sample["density"].min() > 0
-        assert float(sample["density"].sum()) == pytest.approx(1, abs=1e-5)
-
-
 def near(sample, reach):
     """The target's box, widened."""
     x0, y0, x1, y1 = (int(edge) for edge in sample["boxes"][0])
@@ -125,13 +123,6 @@ def test_the_observer_looks_at_the_target(samples):
     others = [float(s["density"][(s["items"] > 0) & (s["mask"] == 0)].mean()) for s in samples]
     ground = [float(s["density"][s["items"] == 0].mean()) for s in samples]
     assert np.mean(others) > 1.3 * np.mean(ground)
-
-
-def test_fixations_lie_on_pixels(samples):
-    points = torch.stack([sample["fixations"] for sample in samples])
-    assert points.min() >= 0
-    assert points.max() <= 63
-    assert torch.equal(points, points.round())
 
 
 def test_fixations_follow_the_density(samples):

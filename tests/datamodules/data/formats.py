@@ -50,7 +50,7 @@ def write_tiff(path, values, bits, photometric, orientation=1, sample_format=1, 
     """Uncompressed, in one strip, little-endian; `values` are integers [H, W] or [H, W, C]."""
     values = values[..., None] if values.ndim == 2 else values
     height, width, samples = values.shape
-    data = values if isinstance(values, bytes) else _bits_of(values, bits)
+    data = _bits_of(values, bits)
     entries = {
         256: (4, [width]),
         257: (4, [height]),

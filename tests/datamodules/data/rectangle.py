@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 Box = tuple[int, int, int, int]
@@ -16,3 +17,11 @@ def write_rectangle(path: Path, size: tuple[int, int], box: Box, bright: int = 2
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return path
+
+
+def assert_boxes_enclose(dataset) -> None:
+    """The first box of each sample encloses the bright rectangle; JPEG blurs its edges a little."""
+    for sample in (dataset[index] for index in range(len(dataset))):
+        bright = (sample["image"].mean(0) > 0.5).nonzero()
+        edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
+        assert (sample["boxes"][0] - edges).abs().max() <= 0.75

@@ -1,0 +1,228 @@
+"""What every dataset has: splits, errors that help, and samples in worker processes that share no memory."""
+
+import inspect
+import pickle
+from itertools import accumulate
+
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, DataLoader
+
+import datamodules
+from datamodules import DatasetNotFoundError, PopOutDataModule, SaliencyDataModule, collate
+from tests.datamodules.data.cat2000 import make_cat2000
+from tests.datamodules.data.cub import make_cub
+from tests.datamodules.data.imagenet import make_imagenet
+from tests.datamodules.data.images import write_image
+from tests.datamodules.data.mit import make_mit300, make_mit1003
+from tests.datamodules.data.osie import make_osie
+from tests.datamodules.data.p3o3 import make_p3o3
+from tests.datamodules.data.salicon import make_salicon
+from tests.datamodules.data.voc import make_voc
+
+
+def make_folder(root):
+    write_image(root / "a.jpg", (20, 30))
+    return root
+
+
+def make_class_folder(root):
+    for split in ("train", "val"):
+        write_image(root / split / "cat/a.jpg", (20, 30))
+    return root
+
+
+MAKERS = {
+    "CAT2000DataModule": make_cat2000,
+    "CUB200DataModule": make_cub,
+    "ClassFolderDataModule": make_class_folder,
+    "ImageFolderDataModule": make_folder,
+    "ImageNetValDataModule": make_imagenet,
+    "MIT300DataModule": make_mit300,
+    "MIT1003DataModule": make_mit1003,
+    "OSIEDataModule": make_osie,
+    "P3O3DataModule": make_p3o3,
+    "SaliconDataModule": make_salicon,
+    "VOC2012DataModule": make_voc,
+}
+STAGES = {
+    "ImageFolder": ["predict"],
+    "ImageNetVal": ["validate", "test", "predict"],
+    "MIT300": ["predict"],
+    "P3O3": ["validate", "test", "predict"],
+}
+"""The stages of datasets that do not have all."""
+
+
+def make(name, root, **options):
+    root.mkdir(exist_ok=True)
+    kind = getattr(datamodules, f"{name}DataModule")
+    return kind(MAKERS[f"{name}DataModule"](root), image_size=16, num_workers=0, **options)
+
+
+def first_stage(name):
+    return STAGES.get(name, ["fit"])[0]
+
+
+names = pytest.mark.parametrize("name", [name.removesuffix("DataModule") for name in MAKERS])
+
+
+def assert_helps(error, data, *looked_for):
+    """The message says what is missing, the layout, the variable and the source."""
+    assert all(str(word) in str(error.value).splitlines()[0] for word in looked_for)
+    assert all(text in str(error.value) for text in (data.layout, data.env, data.obtain))
+
+
+@names
+def test_splits(tmp_path, name):
+    data = make(name, tmp_path)
+    stages = STAGES.get(name, ["fit", "validate", "test", "predict"])
+    same = {id(data.dataset({"validate": "val"}.get(stage, stage))) for stage in stages if stage != "fit"}
+    assert len(same) == 1
+    for stage in {"fit", "validate", "test", "predict"} - set(stages):
+        with pytest.raises(ValueError, match=rf"{name} has no .* split, only .*: use `salvit {stages[0]}`"):
+            data.setup(stage)
+
+
+@names
+def test_no_dataset(tmp_path, name, monkeypatch):
+    kind = getattr(datamodules, f"{name}DataModule")
+    monkeypatch.delenv(kind.env, raising=False)
+    for root, looked_for in (
+        (None, "its root folder"),
+        (tmp_path / "no", tmp_path / "no"),
+        (tmp_path, tmp_path),
+    ):
+        data = kind(root)
+        with pytest.raises(DatasetNotFoundError) as error:
+            data.setup(first_stage(name))
+        assert_helps(error, data, name, looked_for)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("CAT2000", "trainSet/Stimuli/Satelite/005.jpg"),
+        ("CAT2000", "trainSet/FIXATIONMAPS/Satelite/005.jpg"),
+        ("CAT2000", "trainSet/FIXATIONLOCS/Satelite/005.mat"),
+        ("CUB200", "CUB_200_2011/images/*/*_2.jpg"),
+        ("ImageNetVal", "Annotations/CLS-LOC/val/*2.xml"),
+        ("MIT1003", "ALLSTIMULI/i3_*.jpeg"),
+        ("MIT1003", "ALLFIXATIONMAPS/i3_*_fixMap.jpg"),
+        ("MIT1003", "ALLFIXATIONMAPS/i3_*_fixPts.jpg"),
+        ("OSIE", "data/stimuli/1002.jpg"),
+        ("P3O3", "P3/sizes/targ_labels/*.png"),
+        ("P3O3", "O3/dist_labels/owl.jpg"),
+        ("P3O3", "O3/image_properties.txt"),
+        ("Salicon", "images/train/*2.jpg"),
+        ("Salicon", "maps/train/*2.png"),
+        ("Salicon", "fixations/train/*2.mat"),
+        ("VOC2012", "VOCdevkit/VOC2012/JPEGImages/2007_000002.jpg"),
+        ("VOC2012", "VOCdevkit/VOC2012/Annotations/2007_000002.xml"),
+    ],
+)
+def test_a_missing_file(tmp_path, name, pattern):
+    data = make(name, tmp_path)
+    [path] = tmp_path.glob(pattern)
+    path.unlink()
+    with pytest.raises(DatasetNotFoundError) as error:
+        data.setup(first_stage(name))
+    assert_helps(error, data, path, "the first of 1 missing")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        *(("CUB200", f"CUB_200_2011/{table}.txt") for table in ("images", "classes", "bounding_boxes")),
+        *(("CUB200", f"CUB_200_2011/{table}.txt") for table in ("image_class_labels", "train_test_split")),
+        ("ClassFolder", "val/cat"),
+        ("ImageNetVal", "ILSVRC2012_devkit_t12/data/meta.mat"),
+        ("ImageNetVal", "val"),
+        ("OSIE", "data/eye/fixations.mat"),
+        ("P3O3", "P3/colors/images"),
+        ("P3O3", "O3/images"),
+        *(("Salicon", f"{kind}/val") for kind in ("images", "maps", "fixations")),
+        ("VOC2012", "VOCdevkit/VOC2012/ImageSets/Main/val.txt"),
+    ],
+)
+def test_a_missing_table_or_folder_is_an_error_also_when_skipping(tmp_path, name, path, on_error):
+    data = make(name, tmp_path, on_error=on_error)
+    (tmp_path / path).rename(tmp_path / "elsewhere")
+    with pytest.raises(DatasetNotFoundError) as error:
+        data.setup(first_stage(name))
+    assert_helps(error, data, tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("P3O3", "subset", "Q3"),
+        ("Salicon", "on_error", "ignore"),
+        ("Salicon", "release", "2016"),
+        ("VOC2012", "classes", "some"),
+        ("VOC2012", "crop_pct", 0),
+        ("VOC2012", "resize", "pad"),
+    ],
+)
+def test_unknown_options(tmp_path, name, option, value):
+    with pytest.raises(ValueError, match=f"{option} must be .*not '?{value}'?"):
+        make(name, tmp_path, **{option: value})
+
+
+@pytest.fixture
+def all_data(tmp_path):
+    """Every datamodule, each with a tiny dataset of its own."""
+    made = {}
+    for name, make in MAKERS.items():
+        (tmp_path / name).mkdir()
+        made[name] = getattr(datamodules, name)(make(tmp_path / name), image_size=32)
+    return {**made, "PopOutDataModule": PopOutDataModule(image_size=32, test_size=2)}
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def test_none_is_forgotten(all_data):
+    public = [getattr(datamodules, name) for name in datamodules.__all__ if name.endswith("DataModule")]
+    concrete = {kind.__name__ for kind in public if not inspect.isabstract(kind) and hasattr(kind, "env")}
+    concrete.add("PopOutDataModule")
+    assert concrete - {"FilesDataModule", "ExplanationDataModule"} == all_data.keys()
+    assert all(issubclass(kind, SaliencyDataModule) for kind in public)
+
+
+@pytest.mark.filterwarnings("ignore:boxes of")
+def test_every_dataset_pickles(all_data):
+    for data in all_data.values():
+        dataset = data.dataset("predict")
+        before = dataset[0]  # so that what the dataset keeps in memory is pickled as well
+        after = pickle.loads(pickle.dumps(dataset))[0]
+        assert before.keys() == after.keys()
+        assert all(same(before[key], after[key]) for key in before)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:boxes of")
+def test_every_dataset_works_in_a_process_that_is_spawned(all_data):
+    """One worker for all, as it takes many seconds to start one; it loads the first two images of each."""
+    predicted = [data.dataset("predict") for data in all_data.values()]
+    starts = [0, *accumulate(map(len, predicted))]
+    batches = [
+        list(range(start, start + min(2, len(data)))) for start, data in zip(starts, predicted, strict=False)
+    ]
+    loader = DataLoader(
+        ConcatDataset(predicted),
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    for dataset, batch in zip(predicted, loader, strict=True):
+        expected = collate([dataset[index] for index in range(len(batch["name"]))])
+        assert batch.keys() == expected.keys()
+        assert all(same(batch[key], expected[key]) for key in batch)
