@@ -22,9 +22,7 @@ _CALLBACKS: dict[tuple[type, str], list[dict[str, Any]]] = {
         {"class_path": "salvit.callbacks.scores.Scores"},
         {"class_path": "salvit.callbacks.pictures.Pictures"},
     ],
-    (SaliencyModule, "predict"): [
-        {"class_path": "salvit.callbacks.predictions.PredictionWriter"},
-    ],
+    (SaliencyModule, "predict"): [{"class_path": "salvit.callbacks.predictions.PredictionWriter"}],
 }
 
 

@@ -91,12 +91,7 @@ class Batches(Dataset[Batch]):
         failures: why images cannot be read, each beginning with the path.
     """
 
-    def __init__(
-        self,
-        missing: Mapping[Input, Sequence[Step]],
-        size: Size,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, missing: Mapping[Input, Sequence[Step]], size: Size, batch_size: int) -> None:
         self.size = size
         self.failures: list[str] = []
         self._photos: dict[Input, Photo | None] = {}

@@ -12,13 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from salvit.modules.checkpoint import (
-    check_same_model,
-    describe,
-    describe_data,
-    load_described,
-    stored_path,
-)
+from salvit.modules.checkpoint import check_same_model, describe, describe_data, load_described, stored_path
 from salvit.modules.naming import backbone_name
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.vit import ViT, input_size, load_vit, normalize

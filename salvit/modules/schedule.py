@@ -42,12 +42,7 @@ class WarmupCosine(LambdaLR):
 
 
 def adamw_with_warmup(
-    parameters: Iterable[Parameter],
-    trainer: Trainer,
-    *,
-    lr: float,
-    weight_decay: float,
-    warmup_epochs: float,
+    parameters: Iterable[Parameter], trainer: Trainer, *, lr: float, weight_decay: float, warmup_epochs: float
 ) -> OptimizerLRSchedulerConfig:
     """AdamW whose learning rate rises linearly, then falls to 0 along a cosine, stepped once per batch.
 

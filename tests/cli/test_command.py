@@ -652,10 +652,7 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
         ),
         (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
         (["--model.lr", "fast"], "^--model.lr: expected float; got fast$"),
-        (
-            ["--model.profile", "best"],
-            "^--model.profile: expected one of exact, mit, tuebingen; .*got best$",
-        ),
+        (["--model.profile", "best"], "^--model.profile: expected one of exact, mit, tuebingen; .*got best$"),
         (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
         (
             ["--trainer.max_epoch", "3"],
