@@ -23,7 +23,8 @@ from PIL import Image
 import datamodules
 import salvit
 from salvit import __main__ as entry
-from salvit.cli.command import run, usage
+from salvit.cli import usage
+from salvit.cli.command import run
 from salvit.cli.quiet import is_quiet
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
