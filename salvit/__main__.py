@@ -26,7 +26,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # where one's own classes are that are named, as with `python -m salvit`
+        sys.path.append(here)  # for classes of the user, as with `python -m salvit`
     with interruptible():
         _dispatch(take_quiet(sys.argv[1:] if args is None else args))
 

@@ -1,4 +1,4 @@
-"""Objects that say which options they were made with."""
+"""Objects that know their options."""
 
 import inspect
 from typing import Any
@@ -40,6 +40,6 @@ class HasOptions:
 
 
 def _parameters(instance: object) -> dict[str, inspect.Parameter]:
-    """Those of `__init__` that have a name."""
+    """The parameters of `__init__`, without `**options`."""
     parameters = inspect.signature(type(instance)).parameters
     return {name: one for name, one in parameters.items() if one.kind is not one.VAR_KEYWORD}

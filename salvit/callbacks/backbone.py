@@ -1,6 +1,5 @@
 """Export of a ViT trained here, in the form that `load_vit` reads."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import save
 
 from salvit.modules.classification import ClassificationModule
-from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 
 
 class BackboneWriter(Callback):
@@ -46,7 +45,5 @@ class BackboneWriter(Callback):
                 if name.startswith("test/")
             },
         }
-        with atomic_write(self.path) as file:
-            file.write(save(weights))
-        with atomic_write(self.path.with_suffix(".json")) as file:
-            file.write((json.dumps(description, indent=2) + "\n").encode())
+        json_name = self.path.with_suffix(".json").name
+        write(self.path.parent, {self.path.name: save(weights), json_name: description})

@@ -1,4 +1,4 @@
-"""Heatmaps of the first test images: methods side by side, and class by class where an image has several."""
+"""Pictures of heatmaps: methods side by side, and classes below each other where an image has several."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.report.grid import Cell, grid, thumbnail
 from salvit.report.pictures import overlay, photo, robust
-from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 from salvit.vit import normalize
 from salvit.vit.classes import Classes, classes_of
 
@@ -22,13 +22,13 @@ _SIDE = 224
 class ExplanationPictures(Callback):
     """Draws overlays of the first images of a test.
 
-    `pictures/methods.png`: for each image the image with its boxes and then every method, as in Figure 5 of "Attention
-    Guided CAM". `pictures/classes.png`, where boxes of several classes lie in one image: a row per class and a column
-    per method that explains one, as in its Figure 6. Written to the log folder, and to W&B where it is on.
+    `pictures/methods.png` has each image with its boxes and every method, as in Figure 5 of "Attention Guided CAM";
+    `pictures/classes.png`, of images with boxes of several classes, a row per class and a column per method that
+    explains a class, as in its Figure 6. Written to the log folder, and to W&B.
 
     Args:
-        count: images in each picture; taken from the first batches.
-        columns: pictures in a row, after which the next row begins.
+        count: images in each picture.
+        columns: pictures in a row.
     """
 
     def __init__(self, count: int = 4, columns: int = 10) -> None:
@@ -42,13 +42,7 @@ class ExplanationPictures(Callback):
         self._methods, self._classes = [], []
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Draw the first images, and the first ones with several classes."""
         assert isinstance(pl_module, ExplanationModule)
@@ -69,8 +63,7 @@ class ExplanationPictures(Callback):
                 continue
             picture = grid([part for row in rows for part in self._wrapped(row)])
             if folder is not None:
-                with atomic_write(f"{folder}/pictures/{name}.png") as file:
-                    picture.save(file, format="PNG")
+                write(folder, {f"pictures/{name}.png": picture})
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image(f"test/{name}", [picture])

@@ -22,20 +22,19 @@ from salvit.results import Table
 
 
 class ExplanationScores(Callback):
-    """Prints and writes what came out of a test of the ExplanationModule.
+    """Prints and writes the results of a test of the ExplanationModule.
 
-    One table, which is printed, has for each method agreement with people, localisation and faithfulness, as far as
-    the dataset allows; further ones have every score of a group with its 95 % bootstrap interval, and published rows
-    beside ours, in which case they are printed too.
-    Written to the log folder: `scores.md`, `scores.csv` (a row per method and score), `per_image.csv` (a row per method
-    and image, empty where an image could not be scored), `differences.csv` (a row per pair of methods and score: the
-    difference of means, with the interval of a bootstrap over the images that all were scored on), `curves.csv` and
-    `curves.png` (perturbation), and `scores.json`, what the tables are of. Scores go to every logger as
-    `test/METHOD/SCORE`, tables and curves to W&B where it is on.
+    One table, which is printed, has the main scores of all methods. One table for each group has all its scores with
+    95 % bootstrap intervals, and is printed if it has published rows.
+    Written to the log folder: `scores.md`; `scores.csv`, a row per method and score; `per_image.csv`, a row per method
+    and image, empty where an image could not be scored; `differences.csv`, a row per pair of methods and score: the
+    difference of means with its bootstrap interval; `curves.csv` and `curves.png` of the perturbation; and
+    `scores.json`, which describes the tables. Scores go to every logger as `test/METHOD/SCORE`, tables and curves to
+    W&B.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Say what an interrupt has left."""
+        """After Ctrl-C, say how many results are cached."""
         assert isinstance(pl_module, ExplanationModule)
         if isinstance(exception, KeyboardInterrupt) and pl_module.results is not None:
             done = f"{len(pl_module.images)} images are kept in {pl_module.results}"
@@ -131,7 +130,7 @@ def make_tables(module: ExplanationModule, dataset: str, scores: pd.DataFrame) -
 
 
 def settings(module: ExplanationModule, data: SaliencyDataModule) -> list[str]:
-    """What else a score needs to be comparable: options of the data, model, class explained, options of the scores."""
+    """What a comparison needs to know: options of data and scores, model, and the explained class."""
     changed = {type(score).__name__: score.changed_options() for score in module.active_scores}
     labelled = module.target == "label" and "label" in data.dataset("test")[0]
     return [
@@ -144,7 +143,7 @@ def settings(module: ExplanationModule, data: SaliencyDataModule) -> list[str]:
 
 
 def remarks(about: pd.DataFrame, counted: list[bool], module: ExplanationModule) -> list[str]:
-    """What was left out, and heatmaps that say nothing."""
+    """Images that were left out, and heatmaps that are constant or not finite."""
     lines = []
     if left_out := counted.count(False):
         lines.append(f"agreement with people: {left_out} of {len(counted)} images without fixations left out")

@@ -1,4 +1,4 @@
-"""Where `predict` writes: in one folder, every image to files of its own, over no file but salvit's own."""
+"""The folder that `predict` writes to, without overwriting a file of the user or of another image."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,42 +13,38 @@ from salvit.errors import InvalidValueError
 from salvit.results.atomic import atomic_write
 
 MARKER = ".salvit"
-"""Hidden file of a folder whose results salvit may write again."""
+"""Hidden file of a folder in which salvit may overwrite results."""
 
 
 def output_folder(trainer: Trainer, named: str | None, default: str = "") -> Path:
-    """The folder that a user has named, or else one in the folder of the run.
+    """The folder that the user named, or else a folder `default` in that of the run.
 
-    Args:
-        trainer: of the run; every process has to ask, as the run's folder is broadcast.
-        named: by the user; taken as it is.
-        default: name of the folder in that of the run.
+    Every process has to call this, as the run's folder is broadcast.
     """
     folder = trainer.log_dir or trainer.default_root_dir
     return Path(folder, default) if named is None else Path(named)
 
 
 def predicted_dataset(trainer: Trainer) -> SaliencyDataset | None:
-    """The dataset that is about to be predicted; None if it is not one of ours, whose names are known at once."""
+    """The dataset to predict; None if it is not a SaliencyDataset, which knows its names."""
     loader = trainer.predict_dataloaders
     dataset = loader.dataset if isinstance(loader, DataLoader) else None
     return dataset if isinstance(dataset, SaliencyDataset) else None
 
 
 def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyDataset | None = None) -> None:
-    """Take a folder for results, before anything is computed.
+    """Claim a folder for results, before anything is computed.
 
-    A folder in which salvit has written has a hidden file, `.salvit`: there, results are written again. Files of
-    any other folder are left alone, and so are the images of the dataset.
+    Results are overwritten only in folders with the hidden file `.salvit`, and images of the dataset never.
 
     Args:
-        folder: made if need be.
-        files: every file that is to be written, and the name of its image.
+        folder: made if it is missing.
+        files: every file that will be written, and the name of its image.
         dataset: whose images are read.
 
     Raises:
-        ValueError: if two images would have the same file, also where upper and lower case are one; or if a file is
-            there that salvit did not write.
+        ValueError: if two images would have the same file, also on systems that ignore case; or if a file is there
+            that salvit did not write.
     """
     owners: dict[str, str] = {}
     there = []
@@ -76,11 +72,7 @@ def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyData
 
 
 def require_finite(name: str, saliency: Tensor) -> None:
-    """Raise unless a map is of finite numbers.
-
-    Raises:
-        ValueError: if it is not; the message names the image.
-    """
+    """Raise ValueError, which names the image, unless all values of a map are finite."""
     if not torch.isfinite(saliency).all():
         raise InvalidValueError(
             f"the map of the image {name!r} has NaN or infinite values and is not written: the weights are damaged, "

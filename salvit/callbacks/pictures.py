@@ -1,15 +1,14 @@
-"""Image, ground truth and prediction side by side, in the log folder and on W&B."""
+"""Pictures of image, ground truth and prediction, in the log folder and on W&B."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
-from PIL import Image
 
 from salvit.metrics import at_native_size
 from salvit.modules.saliency import Batch
 from salvit.report.pictures import heat, overlay, panel, photo
-from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 
 LABELS = ("image", "ground truth", "prediction", "overlay")
 
@@ -17,7 +16,7 @@ LABELS = ("image", "ground truth", "prediction", "overlay")
 class Pictures(Callback):
     """Draws a panel of the first images of every validation and test.
 
-    Written to `pictures/` in the log folder as PNG, the latest over the last, and to W&B where it is on.
+    Written to `pictures/` in the log folder as PNG, over the earlier ones, and to W&B.
 
     Args:
         count: images in the panel; at most one batch.
@@ -68,12 +67,7 @@ class Pictures(Callback):
             for i in range(count)
         ]
         picture = panel(rows, LABELS)
-        with atomic_write(f"{folder}/pictures/{split}.png") as file:
-            picture.save(file, format="PNG")
-        _to_wandb(trainer, split, picture)
-
-
-def _to_wandb(trainer: Trainer, split: str, picture: Image.Image) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_image(f"{split}/pictures", [picture])
+        write(folder, {f"pictures/{split}.png": picture})
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(f"{split}/pictures", [picture])

@@ -1,6 +1,5 @@
 """Fitting the post-processing of a submission on images whose fixations are known."""
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from salvit.metrics import at_native_size, looked_at
 from salvit.metrics.functional import cc, information_gain, kld
 from salvit.modules.saliency import Batch
 from salvit.results import describe, facts, gathered
-from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 from salvit.submission.postprocessing import PostProcessing, grid
 
 Score = Literal["IG", "CC", "KLD"]
@@ -84,13 +83,7 @@ class FitPostProcessing(Callback):
         self.scores = []
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Score every post-processing on every image of a batch."""
         images = zip(at_native_size(outputs, batch["size"]), looked_at(batch), strict=True)
@@ -125,8 +118,7 @@ class FitPostProcessing(Callback):
                 {**one.options(), self.score: mean} for one, mean in zip(self.tried, means, strict=True)
             ],
         }
-        with atomic_write(self.file) as file:
-            file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        write(self.file.parent, {self.file.name: record})
         rank_zero_info(
             f"post-processing {self.tried[best]}: {self.score} {means[0]:.4f} → {means[best]:.4f}, in {self.file}"
         )

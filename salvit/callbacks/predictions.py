@@ -1,4 +1,4 @@
-"""Writing predictions: a picture for people, floats for scores, an overlay for both."""
+"""Writing predictions as floats, grey pictures and overlays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,6 @@ import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from salvit.callbacks.outputs import claim, output_folder, predicted_dataset, require_finite
 from salvit.errors import InvalidValueError
@@ -21,7 +20,7 @@ _ENDINGS: dict[Kind, str] = {"npy": ".npy", "png": ".png", "overlay": "_overlay.
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes each prediction as soon as its batch is done, so that an interrupt loses one batch at most.
+    """Writes each prediction as soon as its batch is done: an interrupt loses one batch at most.
 
     For an image `name`: `name.npy`, float32 [H0, W0] at native size, to compute scores from; `name.png`, 8-bit
     grey, min-max scaled; `name_overlay.png`. Every file is whole or absent. Before anything is computed, `predict`
@@ -72,7 +71,14 @@ class PredictionWriter(BasePredictionWriter):
             ValueError: at the first map that is not finite.
         """
         for name, image, saliency in zip(batch["name"], batch["image"], prediction, strict=True):
-            self._write(name, image, saliency)
+            require_finite(name, saliency)
+            for kind in self.kinds:
+                with atomic_write(self._path(name, kind)) as file:
+                    if kind == "npy":
+                        np.save(file, saliency.float().cpu().numpy())
+                    else:
+                        picture = grey(saliency) if kind == "png" else overlay(image, saliency)
+                        picture.save(file, format="PNG")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""
@@ -80,15 +86,3 @@ class PredictionWriter(BasePredictionWriter):
 
     def _path(self, name: str, kind: Kind) -> Path:
         return output_path(self.folder, name, _ENDINGS[kind])
-
-    def _write(self, name: str, image: Tensor, saliency: Tensor) -> None:
-        require_finite(name, saliency)
-        if "npy" in self.kinds:
-            with atomic_write(self._path(name, "npy")) as file:
-                np.save(file, saliency.float().cpu().numpy())
-        if "png" in self.kinds:
-            with atomic_write(self._path(name, "png")) as file:
-                grey(saliency).save(file, format="PNG")
-        if "overlay" in self.kinds:
-            with atomic_write(self._path(name, "overlay")) as file:
-                overlay(image, saliency).save(file, format="PNG")

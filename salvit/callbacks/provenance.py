@@ -1,7 +1,6 @@
-"""How a run came about: command, versions, machine and time, beside its results."""
+"""The record of a run beside its results: command, versions, machine and time."""
 
 import hashlib
-import json
 import shlex
 import time
 from collections.abc import Sequence
@@ -11,22 +10,22 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
 
 
 class Provenance(Callback):
     """Writes `run.json` in the log folder when a stage starts, and again, with the seconds it took, when it ends.
 
-    It holds `command`, `stage`, `name` of the experiment, `model` (as a row of a table), `checkpoint` (absolute path,
-    None without one) with `checkpoint_sha256`, `untrained` (whether random weights were asked for), `started` (local
-    time, ISO 8601), `seconds` (None until the end), `machine`, `device` and `versions`.
+    Fields: `command`, `stage`, `name` of the experiment, `model`, `checkpoint` (absolute path, or None) and
+    `checkpoint_sha256`, `untrained`, `started` (local time, ISO 8601), `seconds` (None until the end), `machine`,
+    `device` and `versions`.
 
     Args:
         arguments: what was typed after the program's name.
         name: of the experiment.
         checkpoint: the file that the weights are from.
-        untrained: whether a model that is not fitted was asked for.
+        untrained: whether the user asked for random weights.
     """
 
     def __init__(
@@ -71,8 +70,7 @@ class Provenance(Callback):
         folder = trainer.log_dir  # asked on every process: it is broadcast
         if not trainer.is_global_zero or not trainer.loggers or folder is None:
             return
-        with atomic_write(f"{folder}/run.json") as file:
-            file.write((json.dumps(self.record, indent=2, ensure_ascii=False) + "\n").encode())
+        write(folder, {"run.json": self.record})
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The scores of a test run: baselines beside the model, every image's scores in a file, a table at the end."""
+"""The scores of a test of a saliency model and of baselines: tables, and a row per image."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,20 +24,19 @@ BASELINES = ("center prior", "random")
 
 
 class Scores(Callback):
-    """Scores baselines during `test`, and prints and writes what came out, a table per profile.
+    """Scores baselines during `test`, and prints and writes the scores, a table per profile.
 
-    The center prior is the mean density of the train split; the random map is uniform noise, seeded by the
-    image's index; the spectral residual, a classical model, is there where OpenCV's contributed modules are. All are
-    scored at each image's native size like the model, under the module's profiles. Where the dataset says whose
-    fixations are whose, a last row says how well people predict people (`salvit.results.observers`). An image without
-    fixations or with an empty density counts in no column of any row, and the title says how many there are.
-    Written to the log folder: `scores.md`, the table; `per_image.csv`, a row per image and model, empty where an image
-    could not be scored; where images have categories `categories.md`, the model's scores in each; for another profile
-    than `exact`, `scores_PROFILE.md` and so on; and `scores.json`, which names dataset, split, profile and columns.
+    The center prior is the mean density of the train split; the random map is uniform noise, seeded by the image's
+    index; the spectral residual, a classical model, needs OpenCV's contributed modules. All are scored like the model.
+    If the dataset knows the observer of each fixation, a last row says how well people predict people
+    (`salvit.results.observers`). Images without fixations or with an empty density are left out, and the title counts
+    them. Written to the log folder: `scores.md`, the table; `per_image.csv`, a row per image and model, empty where an
+    image could not be scored; `categories.md`, the model's scores by category of image; `scores_PROFILE.md` and so on
+    for other profiles than `exact`; and `scores.json`, with dataset, split, profile and columns.
 
     Args:
-        held_out: how many observers of an image, at most, are left out in turn and predicted by all others; 0 leaves
-            the row out.
+        held_out: the most observers of an image that are left out in turn and predicted by all others; 0 leaves out
+            the row.
     """
 
     def __init__(self, held_out: int = 5) -> None:
@@ -59,13 +58,7 @@ class Scores(Callback):
         self.images, self.counted = [], []
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Score the baselines on a batch."""
         data, counted = _datamodule(trainer), looked_at(batch)
@@ -150,13 +143,7 @@ class Scores(Callback):
         self.counted = []
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Count the images of a batch."""
         self.counted += looked_at(batch)
@@ -173,7 +160,7 @@ class Scores(Callback):
 
 
 def _fewer(scores: pd.DataFrame, images: int, columns: Iterable[str]) -> str:
-    """A line that names the columns that are means over fewer images than the others."""
+    """A line with the columns that are means over fewer images than the others."""
     counts = {name: int(scores[name].count()) for name in columns}
     named = ", ".join(f"{name} {count}" for name, count in counts.items() if count < images)
     return f"\nscored on fewer than {images} images: {named}\n" if named else ""

@@ -1,6 +1,5 @@
 """Writing what a benchmark takes, and checking it before saying that it is done."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from salvit.errors import InvalidValueError
 from salvit.modules.saliency import Batch
 from salvit.report.pictures import grey
 from salvit.results.atomic import atomic_write
+from salvit.results.files import write
 from salvit.results.machine import versions
 from salvit.submission import SubmissionError, check_submission, stimuli_of, write_hdf5
 from salvit.submission.hdf5 import h5py
@@ -155,9 +155,7 @@ class SubmissionWriter(BasePredictionWriter):
                 logs = self.folder / "log_densities.h5"
                 write_hdf5(logs, self._densities())
                 check_submission(logs, self.stimuli)
-            with atomic_write(self.folder / "submission.json") as file:
-                record = self._record(checkpoint, module)
-                file.write((json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+            write(self.folder, {"submission.json": self._record(checkpoint, module)})
         except (OSError, ValueError) as error:
             return str(error)
         return None

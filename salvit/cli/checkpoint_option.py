@@ -1,4 +1,4 @@
-"""The command line's `--ckpt_path`: which checkpoint is taken, and what it says about the model to build."""
+"""The option `--ckpt_path`: which checkpoint it names, and the model that the checkpoint describes."""
 
 import argparse
 import json
@@ -17,28 +17,24 @@ from salvit.modules.checkpoint import Description, Which, find_checkpoint, read_
 Options = Mapping[str, Any]
 
 _KEYWORDS: tuple[Which, ...] = ("last", "best")
-_CALLBACKS: dict[tuple[type, str], list[dict[str, Any]]] = {
-    (SaliencyModule, "test"): [
-        {"class_path": "salvit.callbacks.scores.Scores"},
-        {"class_path": "salvit.callbacks.pictures.Pictures"},
-    ],
-    (SaliencyModule, "predict"): [
-        {"class_path": "salvit.callbacks.predictions.PredictionWriter"},
-    ],
+_CALLBACKS = {
+    "test": ["salvit.callbacks.scores.Scores", "salvit.callbacks.pictures.Pictures"],
+    "predict": ["salvit.callbacks.predictions.PredictionWriter"],
 }
+"""Of a SaliencyModule, where no config names any."""
 
 
 def with_description(arguments: Sequence[str]) -> list[str]:
-    """Put what a checkpoint says about its model before what was typed, which then has to agree with it.
+    """Put the description in a checkpoint, as a config, before the typed options.
 
-    The model comes from the checkpoint always, and the size of the images. The datamodule and the callbacks are those
-    of the checkpoint where neither a config nor a datamodule was typed; `predict` takes a folder of images.
+    The model and the size of the images always come from the checkpoint. The datamodule and the callbacks do where
+    neither a config nor a datamodule was typed; `predict` takes a folder of images.
 
     Args:
         arguments: command and options.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such checkpoint or it cannot be read.
+        FileNotFoundError, ValueError: if there is no such checkpoint, or it cannot be read.
     """
     typed = _typed(arguments)
     if typed is None or typed.ckpt_path is None:
@@ -61,18 +57,15 @@ def with_description(arguments: Sequence[str]) -> list[str]:
 
 
 def choose_checkpoint(command: str, options: Options) -> Path | None:
-    """Say which checkpoint a command takes.
+    """The checkpoint that a command takes; None for a model with the weights that it is built with.
 
     Args:
         command: "fit", "validate", "test" or "predict".
-        options: the command's, parsed.
-
-    Returns:
-        A file, or None if the model is taken as it is built.
+        options: of the command, parsed.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
-        ValueError: if a model that needs to be fitted is scored without one, or `--untrained` contradicts it.
+        ValueError: if a model that is fitted is scored without a checkpoint, or `--untrained` contradicts it.
     """
     if options.get("weights_only") is False:
         raise InvalidValueError(
@@ -99,9 +92,6 @@ def choose_checkpoint(command: str, options: Options) -> Path | None:
 def experiment_folder(options: Options) -> Path:
     """Folder of all runs of an experiment.
 
-    Args:
-        options: a command's, parsed.
-
     Example:
         >>> experiment_folder({"runs": "runs", "name": "osie"}).as_posix()
         'runs/osie'
@@ -110,7 +100,7 @@ def experiment_folder(options: Options) -> Path:
 
 
 def _typed(arguments: Sequence[str]) -> argparse.Namespace | None:
-    """The few options that decide what is taken from a checkpoint; all others are left to the parser."""
+    """The options that decide what is taken from a checkpoint; None if they are wrong."""
     scanner = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scanner.add_argument("-c", "--config", action="append")
     scanner.add_argument("--data")
@@ -119,7 +109,7 @@ def _typed(arguments: Sequence[str]) -> argparse.Namespace | None:
     scanner.add_argument("--runs", default="runs")
     try:
         return scanner.parse_known_args(arguments)[0]
-    except argparse.ArgumentError:  # which the parser says better
+    except argparse.ArgumentError:  # the parser reports it
         return None
 
 
@@ -134,15 +124,8 @@ def _config(command: str, stored: Description, whole: bool) -> dict[str, Any]:
         config["data"] = data
     kind = locate(stored["class_path"])
     if whole and isinstance(kind, type):
-        callbacks = next(
-            (
-                made
-                for (base, stage), made in _CALLBACKS.items()
-                if stage == command and issubclass(kind, base)
-            ),
-            None,
-        )
-        config["trainer"] = {"callbacks": callbacks}
+        paths = _CALLBACKS.get(command, []) if issubclass(kind, SaliencyModule) else []
+        config["trainer"] = {"callbacks": [{"class_path": path} for path in paths] or None}
     return config
 
 

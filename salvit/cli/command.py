@@ -17,9 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
-from salvit.callbacks.config import LogConfig
-from salvit.callbacks.last_checkpoint import LastCheckpoint
-from salvit.callbacks.progress import ProgressBar
+from salvit.callbacks.defaults import LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.provenance import Provenance
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
 from salvit.cli.failure import one_clear_error, plain_warnings
@@ -36,13 +34,10 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 class SalvitCLI(LightningCLI):
-    """LightningCLI whose every run has a folder of its own, and whose `--ckpt_path` never overrides what was typed.
+    """LightningCLI with a new folder for each run, `RUNS/NAME/version_N`; typed options win over the checkpoint.
 
-    What was typed is checked before anything is written: the options are parsed, the model, the data and the trainer
-    are built, and only then is the run's folder made, `RUNS/NAME/version_N`, and W&B told of it.
-
-    LightningCLI lets hyperparameters stored in a checkpoint win over flags and files. Here the description in a
-    checkpoint stands below what is typed, and a difference is an error that names it (`salvit.modules.checkpoint`).
+    The options are parsed, and the model, the data and the trainer built, before the folder is made and W&B started.
+    A checkpoint of another model than the typed one is an error (`salvit.modules.checkpoint`).
 
     Args:
         arguments: command and options.
@@ -55,7 +50,7 @@ class SalvitCLI(LightningCLI):
         super().__init__(LightningModule, LightningDataModule, args=self.arguments, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options that say where a run is recorded, and which decoder is scored."""
+        """Add salvit's options to Lightning's."""
         add = parser.add_argument
         add("--name", type=str | None, help="of the experiment, may hold /; default: the config file's name")
         add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
@@ -84,7 +79,7 @@ class SalvitCLI(LightningCLI):
         options["weights_only"] = True
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer; what is wrong with them was typed wrong."""
+        """Build model, data and trainer; an error here is a typing error."""
         with one_clear_error(status=2):
             super().instantiate_classes()
             if isinstance(self.datamodule, SaliencyDataModule):
@@ -97,16 +92,15 @@ class SalvitCLI(LightningCLI):
                 self.model.untrained = self._options()["untrained"]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
+        """Make the trainer; an error of Lightning about its options is a typing error."""
         options = self._options()
         record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
         keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
         callbacks = [record, *([LastCheckpoint()] if keeps else []), *display(options["trainer"])]
         self.trainer_defaults = {"callbacks": callbacks}
         place = CSVLogger(options["runs"], options["name"])  # writes nothing yet
-        if (
-            options["trainer"]["default_root_dir"] is None
-        ):  # where a fast_dev_run, which has no logger, writes
+        if options["trainer"]["default_root_dir"] is None:
+            # A fast_dev_run has no logger, and writes there.
             options["trainer"]["default_root_dir"] = f"{options['runs']}/{options['name']}/fast_dev_run"
         try:
             trainer = super().instantiate_trainer(logger=place, **kwargs)
@@ -120,13 +114,13 @@ class SalvitCLI(LightningCLI):
         return trainer
 
     def after_instantiate_classes(self) -> None:
-        """Make the run's folder, now that all that was typed has been checked."""
+        """Make the run's folder: all options have been checked."""
         if not self._options()["trainer"]["fast_dev_run"]:
             with one_clear_error():
                 self.trainer.loggers = self._loggers()
 
     def before_fit(self) -> None:
-        """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
+        """Let a GPU multiply in TF32 to save time; only training does, `test` does not."""
         torch.set_float32_matmul_precision("high")
 
     def after_fit(self) -> None:
@@ -140,26 +134,20 @@ class SalvitCLI(LightningCLI):
             command = shlex.join(["salvit", "test", "--config", config, "--ckpt_path", checkpoint])
             print(f"checkpoint: {checkpoint}\ntest it: {command}")
 
-    def after_validate(self) -> None:
-        """Print where the run is."""
-        self._print_folder()
-
     def after_test(self) -> None:
         """Print where the run is."""
         self._print_folder()
 
-    def after_predict(self) -> None:
-        """Print where the run is."""
-        self._print_folder()
+    after_validate = after_predict = after_test
 
     def _options(self) -> Any:
         return self.config_init[self.subcommand]
 
     def _loggers(self) -> list[Logger]:
-        """The run's own files first, so that `trainer.log_dir` is its folder, then what was asked for, or W&B."""
+        """The CSV logger, whose folder is `trainer.log_dir`, and then the loggers that were typed, or W&B."""
         options = self._options()
         runs, name, others = options["runs"], options["name"], options["trainer"]["logger"]
-        if not self.trainer.is_global_zero:  # other processes write nothing, and are told the folder
+        if not self.trainer.is_global_zero:  # other processes write nothing
             return [CSVLogger(runs, name, version=0)]
         version = claim_version(Path(runs) / name)
         loggers: list[Logger] = [CSVLogger(runs, name, version)]
@@ -208,10 +196,10 @@ def display(trainer: Any) -> list[Callback]:
     """Progress bar and model summary on stderr, in the place of Lightning's, which print to stdout.
 
     Args:
-        trainer: its options, in which Lightning's are turned off.
+        trainer: its options, changed in place: Lightning's bar and summary are turned off.
 
     Returns:
-        What is to be shown: with `-q` neither, and no bar where stderr is no terminal.
+        The callbacks; none with `-q`, and no bar where stderr is not a terminal.
     """
     callbacks = trainer["callbacks"] or []
     given = callbacks if isinstance(callbacks, list) else [callbacks]
@@ -237,8 +225,8 @@ def run(args: list[str] | None = None) -> SalvitCLI:
         The CLI, with its trainer, model and datamodule.
 
     Raises:
-        SystemExit: with status 2 if the command line, the model or the data it names is wrong, 1 after an error
-            later; the message says what and the remedy.
+        SystemExit: with status 2 if the command line, or the model or data that it names, is wrong; 1 after a later
+            error.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("highest")

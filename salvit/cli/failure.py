@@ -1,4 +1,4 @@
-"""What a person is told who caused an error or a warning: a sentence, not a stack of frames or a line of source."""
+"""Errors and warnings as one sentence, without a traceback or a line of source."""
 
 import os
 import sys
@@ -13,13 +13,13 @@ from salvit.errors import SalvitError
 
 @contextmanager
 def one_clear_error(status: int = 1) -> Iterator[None]:
-    """Turn errors of input into one message and an exit status; `SALVIT_TRACEBACK=1` shows the frames instead.
+    """Turn a user's mistake into one message and an exit status; `SALVIT_TRACEBACK=1` shows the traceback instead.
 
     Args:
         status: to exit with.
 
     Raises:
-        SystemExit: for an error that the user can mend, see `input_error`.
+        SystemExit: for a mistake of the user, see `input_error`.
     """
     try:
         yield
@@ -33,7 +33,7 @@ def one_clear_error(status: int = 1) -> Iterator[None]:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    r"""Show warnings as what they say, without the line of source that they come from.
+    r"""Show only the message of a warning, without its line of source.
 
     Example:
         >>> with plain_warnings():
@@ -49,13 +49,10 @@ def plain_warnings() -> Iterator[None]:
 
 
 def input_error(error: BaseException) -> str | None:
-    """What is wrong with the input, or None if the error is not about it: then it is a bug, and keeps its frames.
+    """The message of an error that is a user's mistake; None for a bug, which keeps its traceback.
 
-    About input are a `SalvitError`, also where a library has wrapped it (jsonargparse around that of a constructor, a
-    DataLoader around that of a worker), Lightning's error of configuration, and the system's about a file.
-
-    Args:
-        error: what was raised.
+    Mistakes are a `SalvitError`, also inside an error of a library (of jsonargparse, or of a DataLoader's worker),
+    Lightning's error of configuration, and the system's errors about a file.
 
     Example:
         >>> from salvit.errors import InvalidValueError
@@ -64,7 +61,7 @@ def input_error(error: BaseException) -> str | None:
         >>> input_error(ValueError("a bug")) is None
         True
     """
-    # A closed pipe, as in `salvit test | head`, is no error of input.
+    # A closed pipe, as in `salvit test | head`, is not a mistake.
     cause: BaseException | None = None if isinstance(error, BrokenPipeError) else error
     while cause is not None:
         if isinstance(cause, SalvitError | MisconfigurationException):
@@ -76,5 +73,5 @@ def input_error(error: BaseException) -> str | None:
 
 
 def _without_workers_traceback(error: BaseException) -> str:
-    """The message; that of an error in a DataLoader's worker comes as the worker's whole traceback."""
+    """The message; an error in a DataLoader's worker has the whole traceback in it."""
     return str(error).rpartition(f"\n{type(error).__module__}.{type(error).__qualname__}: ")[2].rstrip()

@@ -1,4 +1,4 @@
-"""What status a process ends with: 2 for what was typed wrong, 1 for what failed, 130 after Ctrl-C."""
+"""Exit status: 2 for what was typed wrong, 1 for what failed later, 130 after Ctrl-C."""
 
 import sys
 from collections.abc import Iterator
@@ -8,10 +8,7 @@ INTERRUPTED = 130
 
 
 def exit_status(error: BaseException) -> int:
-    """The status that a process ends with after an error.
-
-    Args:
-        error: what was raised; Lightning exits with 1 when it has caught Ctrl-C.
+    """The exit status after an error; 130 also if Lightning has turned Ctrl-C into `SystemExit(1)`.
 
     Example:
         >>> exit_status(KeyboardInterrupt()), exit_status(SystemExit(2)), exit_status(ValueError("a bug"))
@@ -28,11 +25,7 @@ def exit_status(error: BaseException) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Exit with status 130 after Ctrl-C, with one line instead of a traceback.
-
-    Raises:
-        SystemExit: with 130, also where Lightning exits with 1.
-    """
+    """Exit with status 130 and one line after Ctrl-C."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:

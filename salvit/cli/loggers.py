@@ -1,4 +1,4 @@
-"""Where a run is recorded: a folder of its own, and W&B beside it, which never ends a run."""
+"""The records of a run: its folder, and W&B, whose errors never end the run."""
 
 import os
 from collections.abc import Iterator
@@ -14,16 +14,13 @@ from salvit.cli.interrupt import exit_status
 
 
 def claim_version(folder: Path) -> int:
-    """Make the next `version_N` in a folder, which belongs to the caller alone, also where two runs start at once.
+    """Make the next folder `version_N`; two runs that start at once get two folders.
 
     Args:
-        folder: of all versions; made if need be.
+        folder: of all versions; made if it is missing.
 
     Returns:
-        N, one more than the highest there is.
-
-    Raises:
-        OSError: if the folder cannot be made.
+        N, one more than the highest so far.
 
     Example:
         >>> import tempfile
@@ -44,9 +41,9 @@ def claim_version(folder: Path) -> int:
 
 
 def wandb_logger(project: str, runs: str, name: str, version: int) -> WandbLogger | None:
-    """Start a W&B run with the name of the run's folder; offline, and one line says so, where W&B cannot be reached.
+    """Start a W&B run with the name of the run's folder; offline, with a message, if W&B cannot be reached.
 
-    `WANDB_MODE` is followed as it is. Offline runs lie under `runs/wandb` and are uploaded later by `wandb sync`.
+    `WANDB_MODE` is respected. Offline runs are kept under `runs/wandb`; `wandb sync` uploads them.
 
     Args:
         project: of W&B.
@@ -86,7 +83,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def finish_wandb() -> Iterator[None]:
-    """Finish the W&B run at the end, as failed if an error ends it; a later run in the process has one of its own."""
+    """Finish the W&B run at the end, as failed after an error; a later run in the process starts another."""
     status = 0
     try:
         yield

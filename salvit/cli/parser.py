@@ -1,4 +1,4 @@
-"""The command line's parser, which says in one sentence what is wrong with what was typed."""
+"""The parser of the command line: one sentence for each typing error."""
 
 import difflib
 import re
@@ -28,12 +28,7 @@ class ArgumentParser(LightningArgumentParser):
     """Lightning's parser without the page of usage above every error."""
 
     def error(self, message: str, ex: Exception | None = None) -> Never:
-        """Print what is wrong and exit with status 2.
-
-        Args:
-            message: what jsonargparse reports.
-            ex: the exception behind it.
-        """
+        """Print what is wrong, and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
         parser = getattr(ex, "subcommand_parser", None) or self
@@ -46,10 +41,7 @@ class ArgumentParser(LightningArgumentParser):
 
 
 def condensed(message: str) -> str:
-    """Reduce jsonargparse's tree of everything that was tried to the branch that matters.
-
-    Args:
-        message: of several lines, one per type that a value did not fit.
+    """Reduce jsonargparse's message, with a line for each type that a value did not fit, to what helps.
 
     Example:
         >>> print(condensed('''Parser key "a":
@@ -88,7 +80,7 @@ def condensed(message: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """What was expected and what came, without the names that Python's typing has for it."""
+    """What was expected and what came, without names of Python's typing module."""
     text = _CHOICES.sub(lambda found: f"expected one of {found[1].replace(chr(39), '')}", text)
     text = re.sub(r"Expected an? <class '(\w+)'>", r"expected \1", text)
     return re.sub(
@@ -97,7 +89,7 @@ def _plain(text: str) -> str:
 
 
 def _hint(typed: str, known: list[str], dashes: str = "") -> str:
-    """The name that was probably meant, and all there are if they are few enough to read."""
+    """The closest known name, and all of them if they are few."""
     close = difflib.get_close_matches(typed, known, n=1)
     hint = f"; did you mean {dashes}{close[0]}?" if close else ""
     return hint + (f"; known are {', '.join(known)}" if known and len(known) < 30 else "")

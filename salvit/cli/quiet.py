@@ -1,4 +1,4 @@
-"""What a run says beside its results: all of it on stderr, and nothing of it with `-q`."""
+"""Messages of a run beside its results: they go to stderr, and `-q` turns them off."""
 
 import logging
 import warnings
@@ -9,9 +9,9 @@ _WARNINGS = (
     r"Found \d+ module\(s\) in eval mode at the start of training",
     # Only a fit writes checkpoints: no other command needs the callbacks that do.
     r"Be aware that when using `ckpt_path`.*Checkpoint",
-    # Every run has a folder of its own, also one that starts from the checkpoint of another.
+    # Every run has a new folder, also one that starts from another run's checkpoint.
     r"The dirpath has changed from",
-    # Lightning 2.6 on torch 2.15: theirs to mend.
+    # Lightning 2.6 on torch 2.15.
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     # `salvit.__main__` hands over what was typed, without `-q`.
     r"LightningCLI's args parameter is intended",
@@ -20,13 +20,7 @@ _FLAGS = ("-q", "--quiet")
 
 
 def take_quiet(arguments: Sequence[str]) -> list[str]:
-    """Take `-q` and `--quiet` out of a command line, and be quiet or not from now on.
-
-    Args:
-        arguments: what was typed after the program's name, of any command.
-
-    Returns:
-        The other arguments.
+    """Take `-q` and `--quiet` out of a command line, and switch messages off or on; returns the other arguments.
 
     Example:
         >>> take_quiet(["fit", "-q", "--name", "osie"]), is_quiet()
@@ -45,7 +39,7 @@ def is_quiet() -> bool:
 
 
 def quieten() -> None:
-    """Silence Lightning's advertisements, the warnings that do not apply here, and with `-q` its messages."""
+    """Turn off Lightning's advertisements and warnings that do not apply, and with `-q` its messages."""
     from lightning.pytorch.utilities.rank_zero import rank_zero_module  # heavy, and not needed for help
 
     for message in _WARNINGS:
@@ -56,7 +50,7 @@ def quieten() -> None:
 
 
 def is_no_advertisement(record: logging.LogRecord) -> bool:
-    """Whether a log record is about the run, and not about a product.
+    """Whether a log record is about the run, not about a product.
 
     Example:
         >>> is_no_advertisement(logging.makeLogRecord({"msg": "💡 Tip: try our cloud"}))

@@ -1,11 +1,11 @@
-"""The command itself: how it ends, and what it prints when something is wrong."""
+"""The command `salvit explain`: how it ends, and what it prints when something is wrong."""
 
 import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 
+from salvit.cli.interrupt import INTERRUPTED, exit_status
 from salvit.explain.parser import parse
 
 
@@ -17,18 +17,17 @@ def main(arguments: Sequence[str]) -> None:
 
     Raises:
         SystemExit: with status 2 if the command line is wrong or does not fit the model, the files or the folder, and
-            nothing was computed; 1 after an error later, or if images could not be read, although the others are done,
-            or if nobody reads the output any more; 130 after an interrupt.
+            nothing was computed; 1 after a later error, or if some images could not be read; 130 after Ctrl-C.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files and classes need not be in the terminal's alphabet.
+        # The terminal may lack the letters of a file's name.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             _run(arguments)
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError:  # as in `salvit explain … | head`
         # Python flushes once more when it ends, and would report the same error then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
@@ -41,20 +40,21 @@ def _run(arguments: Sequence[str]) -> None:
         from salvit.cli.failure import one_clear_error, plain_warnings
         from salvit.explain.run import Run  # heavy, and not needed for help
 
-        with plain_warnings(), ExitStack() as closing:
+        with plain_warnings():
             with one_clear_error(status=2):
-                run = Run(options, closing)
+                run = Run(options)
             try:
                 with one_clear_error():
-                    run.explain()
+                    failures = run.explain()
             finally:
                 if run.rows():
                     done = f"what is done is in {options.out}, and the same command goes on from there"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as error:
+        if exit_status(error) != INTERRUPTED:
+            raise
         print(f"\nsalvit: interrupted; {done}", file=sys.stderr)
-        raise SystemExit(130) from None
-    if run.failures:
-        images = len({row["name"] for row in run.rows()}) + len(run.failures)
-        message = f"{len(run.failures)} of {images} images cannot be explained, the others are done:"
-        print("\n  ".join([f"salvit: error: {message}", *run.failures]), file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    if failures:
+        message = f"{len(failures)} of {len(run.inputs)} images cannot be explained, the others are done:"
+        print("\n  ".join([f"salvit: error: {message}", *failures]), file=sys.stderr)
         raise SystemExit(1)

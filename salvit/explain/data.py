@@ -1,33 +1,100 @@
-"""The images to explain, and in which batches: each is some images and the one map that each of them is to get."""
+"""The images to explain, and in which batches: a batch is some images and the one map that each of them gets."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.base import CorruptFileError, Size, read_image, to_tensor
-from salvit.explain.inputs import Input
+from datamodules.base import CorruptFileError, Size, list_images, read_image, to_tensor, unique_names
+from salvit.errors import MissingFileError
 from salvit.extractors import Extractor
 from salvit.extractors.spelling import file_name
+from salvit.results.atomic import output_path
 from salvit.results.source import code_of
 from salvit.vit import ViT
 
 LONGEST_SIDE = 1024
-"""Of a picture, in pixels; a larger image is shown smaller."""
+"""Of an overlay, in pixels; a larger image is shown smaller."""
+GRIDS, MAPS, RECORD = "grids", "maps", "explain.json"
+
+
+class Input(NamedTuple):
+    """An image file, and the name of its results."""
+
+    name: str
+    path: Path
+
+
+def find_inputs(given: Sequence[Path]) -> list[Input]:
+    """List the images among files and folders, each once, in the order given.
+
+    An image is named by its path below the folder given, as by `salvit predict`, or by its file name; where two names
+    would be the same, by the path below the folder that all images have in common. Pictures that this command has
+    written are left out where they lie in a folder given.
+
+    Raises:
+        OSError: if a file is missing, or a folder has no image.
+        ValueError: if two images would still have the same name.
+    """
+    found: dict[str, tuple[Path, Path]] = {}  # by real path: the image, and the path that names it
+    for path in given:
+        for image, name in _images_of(path):
+            found.setdefault(os.path.realpath(image), (image, Path(printable(name))))
+    try:
+        names = unique_names([name for _, name in found.values()])
+    except ValueError:
+        common = os.path.commonpath([os.path.dirname(place) for place in found])  # noqa: PTH120
+        names = unique_names([Path(printable(os.path.relpath(place, common))) for place in found])
+    for name in names:
+        output_path(MAPS, name, "")  # raises if that leads out of the folder
+    return [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
+
+
+def _images_of(path: Path) -> list[tuple[Path, Path]]:
+    """Each image of a file or folder, with the path that names it."""
+    if not path.is_dir():
+        if not path.exists():
+            raise MissingFileError(f"no image or folder {path}")
+        return [(path, Path(path.name))]
+    found = list_images(path, recursive=True)
+    images = [image for image in found if not _is_result(image)]
+    if not images:
+        but = ", but what salvit explain has written" if found else ""
+        raise MissingFileError(f"no image in the folder {path}, nor below it{but}")
+    return [(image, image.relative_to(path)) for image in images]
+
+
+def _is_result(image: Path) -> bool:
+    return any(
+        folder.name in (GRIDS, MAPS) and (folder.parent / RECORD).is_file()
+        for folder in Path(os.path.realpath(image)).parents
+    )
+
+
+def printable(path: Path | str) -> str:
+    r"""A path as text, with a question mark in the place of each byte that is not UTF-8.
+
+    Example:
+        >>> printable("Größe.jpg"), printable("Gr\udcf6\udcdfe.jpg")
+        ('Größe.jpg', 'Gr??e.jpg')
+    """
+    return str(path).encode(errors="replace").decode()
 
 
 class Step(NamedTuple):
     """A map that every image gets.
 
     Attributes:
-        method: as it is spelt.
+        method: its spelling.
         extractor: of the method.
-        target: the class that was asked for; None for the predicted one, or of a method that explains no class.
+        target: the class that was typed; None for the predicted one, or if the method explains no class.
         passes: forward passes per image.
-        code: the method's, of a class of your own with its hash.
+        code: identifies the method's code; for a user's class with the hash of its file.
     """
 
     method: str
@@ -43,7 +110,7 @@ class Step(NamedTuple):
 
 
 def make_steps(vit: ViT, methods: Mapping[str, Extractor], targets: Sequence[int]) -> list[Step]:
-    """The maps that every image gets: of methods that explain a class one for each target."""
+    """The maps that every image gets: one for each target by a method that explains a class."""
     return [
         Step(name, extractor, target, extractor.forward_passes(vit), code_of(extractor))
         for name, extractor in methods.items()
@@ -59,7 +126,7 @@ class Photo(NamedTuple):
         path: of its file.
         size: native (height, width).
         pixels: float32 [3, H, W] in [0, 1], squashed to the model's input size.
-        shown: float32 [3, h, w] in [0, 1], at its own proportions, for pictures.
+        shown: float32 [3, h, w] in [0, 1], at the image's proportions, for overlays.
         sha256: of the file.
     """
 
@@ -72,7 +139,7 @@ class Photo(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images that get the same map, and how many they were with those that cannot be read."""
+    """Images that get the same map, and how many there are with those that cannot be read."""
 
     step: Step
     photos: list[Photo]
@@ -80,67 +147,61 @@ class Batch(NamedTuple):
 
 
 class Batches(Dataset[Batch]):
-    """The maps that are missing: for a few images at a time, one method and class after the other.
+    """The missing maps: a few images at a time, one method and class after the other.
 
     Args:
-        missing: the maps that each image is to get.
+        missing: the maps that each image still needs.
         size: (height, width) of the model's input.
-        batch_size: images at a time; of a method that takes many forward passes for each, one.
+        batch_size: images at a time; always one for a method that takes several forward passes.
 
     Attributes:
-        failures: why images cannot be read, each beginning with the path.
+        failures: by image, why it cannot be read.
     """
 
-    def __init__(
-        self,
-        missing: Mapping[Input, Sequence[Step]],
-        size: Size,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, missing: Mapping[Input, Sequence[Step]], size: Size, batch_size: int) -> None:
         self.size = size
-        self.failures: list[str] = []
-        self._photos: dict[Input, Photo | None] = {}
-        self._batches: list[tuple[list[Input], Step, list[Input]]] = []
-        unfinished = [one for one in missing if missing[one]]
-        for group in _parts(unfinished, batch_size):
+        self.failures: dict[Input, str] = {}
+        # An image is kept until all its maps are made.
+        self._photo = lru_cache(batch_size)(self._read)
+        self._batches: list[tuple[Step, list[Input]]] = []
+        for group in _parts([one for one in missing if missing[one]], batch_size):
             for step in dict.fromkeys(step for one in group for step in missing[one]):
-                wanting = [one for one in group if step in missing[one]]
-                for part in _parts(wanting, 1 if step.passes > 1 else batch_size):
-                    self._batches.append((group, step, part))
+                inputs = [one for one in group if step in missing[one]]
+                parts = _parts(inputs, 1 if step.passes > 1 else batch_size)
+                self._batches += [(step, part) for part in parts]
 
     def __len__(self) -> int:
         """Number of batches."""
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Batch:
-        """The images of a batch; they are kept until all their maps are made."""
-        group, step, inputs = self._batches[index]
-        self._photos = {one: photo for one, photo in self._photos.items() if one in group}
-        for one in inputs:
-            if one not in self._photos:
-                self._photos[one] = self._read(one)
-        return Batch(step, [photo for one in inputs if (photo := self._photos[one])], len(inputs))
+        """A batch, without the images that cannot be read."""
+        step, inputs = self._batches[index]
+        return Batch(step, [photo for one in inputs if (photo := self._photo(one))], len(inputs))
 
     def _read(self, source: Input) -> Photo | None:
         try:
             return read_photo(source, self.size)
         except CorruptFileError as error:
-            self.failures.append(str(error))
+            self.failures[source] = str(error)
             return None
 
 
 def read_photo(source: Input, size: Size) -> Photo:
-    """Read an image for a model's input of a (height, width); CorruptFileError if that fails."""
+    """Read an image for a model's input of (height, width).
+
+    Raises:
+        CorruptFileError: if the image cannot be read.
+    """
     try:
         image = read_image(source.path)
     except CorruptFileError as error:
         cause = error.__cause__
         if cause is None:
             raise
-        # Without the remedy of datasets, on_error='skip'.
-        raise CorruptFileError(
-            f"{source.path}: cannot read the image ({type(cause).__name__}: {cause})"
-        ) from cause
+        # Without the remedy for datasets, on_error='skip'.
+        reason = f"{type(cause).__name__}: {cause}"
+        raise CorruptFileError(f"{source.path}: cannot read the image ({reason})") from cause
     native = (image.height, image.width)
     shrink = min(1.0, LONGEST_SIDE / max(native))
     shown = to_tensor(image, (max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink))))

@@ -1,4 +1,4 @@
-"""Which methods to explain with: those named, or all that have a meaning for the model."""
+"""Which methods to explain with: those typed, or all that the model supports."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
     """Make the extractors that a command line names, by spelling.
 
     Args:
-        typed: as typed, "all" among them; none for the default method.
-        without: names of those that "all" is to leave out.
+        typed: methods, or "all"; none for the default method.
+        without: methods that "all" leaves out, by name.
 
     Raises:
-        ValueError: if a name or an option is wrong, or there is no "all" to leave any out of.
+        ValueError: if a name or an option is wrong, or `without` is given without "all".
     """
     for name in without:
         if name not in METHODS:
@@ -44,7 +44,7 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
         raise InvalidValueError(
             f"--without {' '.join(without)} leaves out methods of --method all, which was not typed"
         )
-    # With options of its own, a method is not also taken with the default ones.
+    # A method that is typed with options is not also taken with the default ones.
     elsewhere = {*without, *(text.partition(":")[0] for text in typed if ":" in text)}
     every = [name for name in METHODS if name not in elsewhere]
     named = [name for text in typed or [DEFAULT] for name in (every if text == ALL else [text])]
@@ -57,20 +57,20 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
 def choose_methods(
     named: Mapping[str, Extractor], vit: ViT, size: tuple[int, int], is_default: bool = False
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Tell the methods that have a meaning for the model from the others.
+    """Choose the methods that the model supports.
 
     Args:
         named: extractors by spelling.
         vit: the model.
         size: (height, width) of its input in pixels.
-        is_default: whether they were not typed.
+        is_default: whether no method was typed.
 
     Returns:
-        Extractors by spelling, and by spelling why the others have no meaning.
+        Extractors by spelling, and by spelling why the model does not support the others.
 
     Raises:
-        ValueError: if none has.
-        IndexError: if one names a block that the model has not.
+        ValueError: if it supports none.
+        IndexError: if a method names a block that the model does not have.
     """
     chosen, refused = supported_methods(vit, named.values(), size)
     if chosen:
@@ -78,7 +78,7 @@ def choose_methods(
     others = ""
     if is_default:
         known = ", ".join(supported_methods(vit, size=size)[0])
-        others = f"; it is the default method, and others have a meaning for the model: {known}"
+        others = f"; it is the default method, and the model supports others: {known}"
     raise InvalidValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
 
 

@@ -1,4 +1,4 @@
-"""What Lightning predicts with: what the model says of some images, and their maps by one method."""
+"""The module that Lightning predicts with: classes of images, and their maps by one method."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +19,8 @@ class Explanation(NamedTuple):
 
     Attributes:
         photo: the image.
-        saliency: float32 [h, w] on the CPU, at the method's own resolution; the mean over its maps.
-        about: columns of the table about the predicted class and the one that is explained.
+        saliency: float32 [h, w] on the CPU, at the method's resolution; the mean over its maps.
+        about: columns of the table about the predicted class and the explained one.
     """
 
     photo: Photo
@@ -29,13 +29,13 @@ class Explanation(NamedTuple):
 
 
 class ExplainModule(LightningModule):
-    """A frozen ViT whose batches say by which method it is to be explained.
+    """A frozen ViT; each batch names the method that explains it.
 
     Args:
         vit: the model.
         size: (height, width) of its input.
         classes: its classes.
-        targets: the classes that are explained, if not each image's predicted one.
+        targets: the classes to explain; none for each image's predicted one.
     """
 
     def __init__(self, vit: ViT, size: tuple[int, int], classes: Classes, targets: Sequence[int]) -> None:
@@ -44,23 +44,23 @@ class ExplainModule(LightningModule):
         self.size = size
         self.classes = classes
         self.targets = list(targets)
-        self._said: dict[str, dict[int, float]] = {}  # by image: the predicted class first, then the targets
+        self._known: dict[str, dict[int, float]] = {}  # see _probabilities
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Explanation]:
         """The maps of a batch's images by its method.
 
         Raises:
-            ValueError: if what the model says is not finite.
+            ValueError: if the model's output is not finite.
             RuntimeError: if the device has not enough memory.
         """
         step, photos, _ = batch
         if not photos:
             return []
         images = normalize(self.vit, torch.stack([photo.pixels for photo in photos]))
-        said = self._probabilities(images, [photo.name for photo in photos])
+        known = self._probabilities(images, [photo.name for photo in photos])
         classes: list[int | None] = [None] * len(photos)
         if step.extractor.class_specific:
-            classes = [next(iter(one)) if step.target is None else step.target for one in said]
+            classes = [next(iter(one)) if step.target is None else step.target for one in known]
         target = torch.tensor(classes, device=images.device) if step.extractor.class_specific else None
         with _enough_memory(step.method, len(photos)):
             maps = step.extractor(self.vit, images, target).float().mean(dim=1).cpu()
@@ -71,12 +71,12 @@ class ExplainModule(LightningModule):
                 self._about("predicted", "probability", next(iter(one), None), one)
                 | self._about("target", "target_probability", index, one),
             )
-            for photo, saliency, one, index in zip(photos, maps, said, classes, strict=True)
+            for photo, saliency, one, index in zip(photos, maps, known, classes, strict=True)
         ]
 
     def _probabilities(self, images: Tensor, names: Sequence[str]) -> list[dict[int, float]]:
         """Probabilities by class of each image: of the predicted class first, then of the targets."""
-        if any(name not in self._said for name in names):
+        if any(name not in self._known for name in names):
             with _enough_memory("the model", len(names)):
                 output = self.vit(images).float().cpu()
             if not output.isfinite().all():
@@ -85,16 +85,18 @@ class ExplainModule(LightningModule):
                 )
             for name, row in zip(names, output.softmax(dim=-1), strict=True):
                 shown = [int(row.argmax()), *self.targets] if num_classes(self.vit) else []
-                self._said[name] = {index: float(row[index]) for index in shown}
-        return [self._said[name] for name in names]
+                self._known[name] = {index: float(row[index]) for index in shown}
+        return [self._known[name] for name in names]
 
-    def _about(self, key: str, probability: str, index: int | None, said: dict[int, float]) -> dict[str, str]:
+    def _about(
+        self, key: str, probability: str, index: int | None, known: dict[int, float]
+    ) -> dict[str, str]:
         if index is None:
             return {key: "", f"{key}_name": "", probability: ""}
         return {
             key: str(index),
             f"{key}_name": self.classes.name(index),
-            probability: str(round(said[index], 6)),
+            probability: str(round(known[index], 6)),
         }
 
 

@@ -15,15 +15,14 @@ whole image. Options come after the images: IMAGE … --method … --target …"
 _EPILOG = """methods:
   NAME or NAME:OPTION=VALUE,OPTION=VALUE, as in rollout, rise:masks=500 or rollout:rows=all,start_layer=1;
   --list-methods lists the names and options, and docs/methods.md says what each method does. A class of your own is
-  named by its module, my_file.MyExtractor. "all" takes every method that has a meaning for the model; a method that
-  is typed with options beside it replaces its own. Methods without a meaning for the model are left out.
+  named by its module, my_file.MyExtractor. "all" takes every method that the model supports; a method that is typed
+  with options takes the place of the one without. Methods that the model does not support are left out.
   Of a method that gives several maps the mean is shown. rise takes 4000 forward passes per image and class, scorecam
   one for each feature of a token (768 in ViT-B): --method all --without rise scorecam.
 
-written under --out, where NAME is the image's and METHOD has a comma in the place of the colon:
-  grids/NAME.png                   the image beside every overlay that the command asks for; several classes one below
-                                   the other, and what is the same for all classes once
-  maps/NAME/METHOD[_CLASS].npy     float32, bilinear at the image's size (as of `salvit predict`), not normalised
+written under --out, with the NAME of the image, and with a comma for the colon of METHOD:
+  grids/NAME.png                   the image beside every overlay that the command asks for; a row for each class
+  maps/NAME/METHOD[_CLASS].npy     float32, bilinear at the image's size, not normalised
   maps/NAME/METHOD[_CLASS].png     the overlay at the image's size, its longest side at most 1024 pixels; colours run
                                    from the map's minimum, or from 0 where it has negative values, to its maximum;
                                    where few values are more than twice as large as all others, to the 99th percentile
@@ -31,13 +30,13 @@ written under --out, where NAME is the image's and METHOD has a comma in the pla
                                    colours, files
   explain.json                     the last command, model, versions
 
-Maps that are there already are not computed again: the same command goes on after an interrupt, and more images,
-methods and classes can be added, one command at a time. Other models, weights or input sizes need another --out, and
-so do images that have changed or have the names of others.
+Maps that are there already are not computed again: the same command goes on after Ctrl-C, and another command adds
+images, methods and classes. Other models, weights or input sizes need another --out, and so do images that have changed
+or have the names of others.
 
 The table goes to stdout, progress and remarks go to stderr. Exit status: 0; 2 if the command line is wrong or does not
-fit the model, the files or the folder, before anything is computed; 1 if anything fails later, be it one image of many
-(the others are written); 130 after an interrupt.
+fit the model, the files or the folder, before anything is computed; 1 if anything fails later, also if only one image
+of many fails (the others are written); 130 after Ctrl-C.
 
 examples:
   salvit explain dog.jpg FOLDER --method agcam rollout relevance_lrp --model vit_base_patch16_224
@@ -63,8 +62,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         arguments: what was typed after `salvit explain`.
 
     Returns:
-        `images` and `out`, paths; `method`, `without` and `target`, lists of text, each once; `model`, `weights`,
-        `image_size` (height, width) or None, `device`, `batch_size`, `quiet`; `command`, what was typed.
+        The options by name; `method`, `without` and `target` are lists without repetition, `image_size` is
+        (height, width) or None, and `command` is what was typed.
 
     Raises:
         SystemExit: with status 2 if it is wrong, 0 after `--help` and `--list-methods`.

@@ -1,4 +1,4 @@
-"""What a command line asks for: checked first, then predicted by Lightning, then shown."""
+"""One run of `salvit explain`: everything is checked first, then predicted by Lightning, then shown."""
 
 import argparse
 import hashlib
@@ -8,9 +8,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
 from itertools import groupby
-from pathlib import Path
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
@@ -22,16 +20,26 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import CorruptFileError
 from salvit import __version__
-from salvit.cli.quiet import quieten
+from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
-from salvit.explain.data import Batches, Step, file_hash, make_steps, read_photo
-from salvit.explain.inputs import Input, find_inputs
+from salvit.explain.data import (
+    MAPS,
+    RECORD,
+    Batches,
+    Input,
+    Step,
+    file_hash,
+    find_inputs,
+    make_steps,
+    printable,
+    read_photo,
+)
 from salvit.explain.methods import choose_methods, named_methods
 from salvit.explain.module import ExplainModule
 from salvit.explain.parser import DEFAULT_MODEL
-from salvit.explain.results import MAPS, Results, Row, opened, printable
-from salvit.explain.writer import ExplanationWriter, shown_class
+from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_class, write_table
 from salvit.extractors.choice import left_out
+from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
 from salvit.results.source import package_hash
 from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid
@@ -46,22 +54,18 @@ class Run:
 
     Args:
         options: of `salvit.explain.parser.parse`.
-        closing: keeps other commands out of the output folder until it is closed.
-
-    Attributes:
-        failures: why some images cannot be explained, each beginning with the path.
 
     Raises:
         ValueError: if an option does not fit the model, the others, or what is in the output folder.
-        IndexError: if a method names a block that the model has not.
-        OSError: if a file is missing, or the output folder cannot be made or written to.
-        RuntimeError: if there is no such device, or no weights, or another command writes to the output folder.
+        IndexError: if a method names a block that the model does not have.
+        OSError: if a file is missing, or the output folder cannot be made.
+        RuntimeError: if there is no such device, or no weights.
     """
 
-    def __init__(self, options: argparse.Namespace, closing: ExitStack) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         named = named_methods(options.method, options.without)
-        inputs, self.failures = find_inputs(options.images)
+        self.inputs = find_inputs(options.images)
         device = _device(options.device)
         vit = _load(options).to(device)
         size = options.image_size or input_size(vit)
@@ -76,64 +80,58 @@ class Run:
         model = f"{printable(options.model + weights)}, input {size[0]}×{size[1]}"
         self.title = f"{model}: {', '.join(methods)}"
         self.module = ExplainModule(vit, size, classes, targets)
-        closing.enter_context(opened(options.out))
-        self.results = Results(options.out)
+        make_folder(options.out)
         about = describe_vit(vit)
-        settings = hashlib.sha256(
-            json.dumps([__version__, package_hash(), size, about], sort_keys=True).encode()
-        )
-        common = {"model": model, "settings": settings.hexdigest()}
-        _require_same_settings(self.results, common, self.steps)
-        self.inputs = _named_as_before(inputs, self.results)
-        self.writer = ExplanationWriter(self.results, self.steps, common)
-        self.results.write_record(
-            {
-                "command": printable(shlex.join(options.command)),
-                "model": model,
-                "weights_sha256": about["weights_sha256"],
-                "input_size": list(size),
-                "methods": {name: repr(method) for name, method in methods.items()},
-                "left_out": self.refused,
-                "machine": machine(),
-                "device": device_name(device),
-                "versions": versions(),
-            }
-        )
+        made_by = json.dumps([__version__, package_hash(), size, about], sort_keys=True).encode()
+        common = {"model": model, "settings": hashlib.sha256(made_by).hexdigest()}
+        self.writer = ExplanationWriter(options.out, self.steps, common)
+        _require_same_settings(self.writer, common, self.steps)
+        _require_same_images(self.writer, self.inputs)
+        record = {
+            "command": printable(shlex.join(options.command)),
+            "model": model,
+            "weights_sha256": about["weights_sha256"],
+            "input_size": list(size),
+            "methods": {name: repr(method) for name, method in methods.items()},
+            "left_out": self.refused,
+            "machine": machine(),
+            "device": device_name(device),
+            "versions": versions(),
+        }
+        write(options.out, {RECORD: record})
 
     def rows(self) -> list[Row]:
-        """The rows of the maps asked for that are there, image by image."""
+        """The rows of the maps that this command asks for and that are there, image by image."""
         return [row for name, _ in self.inputs for row in self.writer.rows(name)]
 
-    def explain(self) -> None:
-        """Compute and write the maps that are missing, and print what there is."""
+    def explain(self) -> list[str]:
+        """Compute and write the missing maps, and print what there is; returns why images cannot be read."""
         missing = {one: self.writer.missing(one.name) for one in self.inputs}
         total = sum(map(len, missing.values()))
         batches = Batches(missing, self.module.size, self.options.batch_size)
-        console = Console(
-            stderr=True, quiet=self.options.quiet, highlight=False, markup=False, soft_wrap=True
-        )
+        console = Console(stderr=True, quiet=is_quiet(), highlight=False, markup=False, soft_wrap=True)
         for line in self._remarks(total):
             console.print(line)
         try:
             with self.writer.bar(console, total):
                 if total:
                     self._predict(batches)
-                self.failures += batches.failures
-                for one in self.inputs:  # whose maps were all there
+                for one in self.inputs:  # a grid is also missing where all maps were there before
                     if not self.writer.missing(one.name) and not self.writer.has_grid(one.name):
                         self.writer.write_grid(read_photo(one, self.module.size))
         finally:
-            self.results.write_table()
+            write_table(self.options.out)
+        failures = list(batches.failures.values())
         if not (rows := self.rows()):
-            raise CorruptFileError("\n".join(["none of the images can be explained:", *self.failures]))
+            raise CorruptFileError("\n".join(["none of the images can be explained:", *failures]))
         Console().print(_summary(rows, self.title))
         print(f"maps and pictures are in {self.options.out}; explain.csv lists them")
+        return failures
 
     def _remarks(self, missing: int) -> list[str]:
         options, there = self.options, len(self.rows())
-        lines = left_out(
-            self.refused, len(dict.fromkeys(step.method for step in self.steps)) + len(self.refused)
-        )
+        methods = {step.method for step in self.steps}
+        lines = left_out(self.refused, len(methods) + len(self.refused))
         if options.model == DEFAULT_MODEL and not options.weights:
             command = shlex.join([*options.command, "--model", "vit_base_patch16_224"])
             lines.append(
@@ -149,29 +147,22 @@ class Run:
 
     def _predict(self, batches: Batches) -> None:
         device = next(self.module.parameters()).device
-        log = logging.getLogger("lightning.pytorch")
-        level = log.level
         with warnings.catch_warnings():
             quieten()
-            # Images are read in this process: one is read in no time beside what is computed of it.
+            # The images are read in this process: that takes no time beside what is computed from them.
             warnings.filterwarnings("ignore", ".*does not have many workers")
-            log.setLevel(logging.WARNING)  # without which devices there are
-            try:
-                trainer = Trainer(
-                    accelerator="gpu" if device.type == "cuda" else "cpu",
-                    devices=[device.index or 0] if device.type == "cuda" else 1,
-                    plugins=LightningEnvironment(),  # one process, also where a cluster has started several
-                    callbacks=[self.writer],
-                    logger=False,
-                    enable_checkpointing=False,
-                    enable_progress_bar=False,
-                    enable_model_summary=False,
-                )
-                trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
-            except SystemExit:  # which Lightning makes of Ctrl-C
-                raise KeyboardInterrupt from None
-            finally:
-                log.setLevel(level)
+            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no line about devices
+            trainer = Trainer(
+                accelerator="gpu" if device.type == "cuda" else "cpu",
+                devices=[device.index or 0] if device.type == "cuda" else 1,
+                plugins=LightningEnvironment(),  # one process, also where a cluster has started several
+                callbacks=[self.writer],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
 
 
 def _load(options: argparse.Namespace) -> ViT:
@@ -201,10 +192,10 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _require_same_settings(results: Results, common: Row, steps: Sequence[Step]) -> None:
+def _require_same_settings(writer: ExplanationWriter, common: Row, steps: Sequence[Step]) -> None:
     """Raise if maps of the folder were made by another model, at another size or by other code."""
     code = {step.method: step.code for step in steps}
-    for row in results.rows.values():
+    for row in writer.known.values():
         what = ""
         if row["settings"] != common["settings"]:
             what = f"by another model, other weights, another input size or another version of salvit ({row['model']})"
@@ -212,32 +203,20 @@ def _require_same_settings(results: Results, common: Row, steps: Sequence[Step])
             what = f"of {row['method']} as it was before its code changed"
         if what:
             raise InvalidValueError(
-                f"{results.folder} has maps {what}: take another --out, or delete that folder"
+                f"{writer.folder} has maps {what}: take another --out, or delete that folder"
             )
 
 
-def _named_as_before(inputs: Sequence[Input], results: Results) -> list[Input]:
-    """Keep the names that images had, which depend on what others there were; raise if another image has one."""
-    known = {(row["image"], row["image_sha256"]): row["name"] for row in results.rows.values()}
-    of_name = {row["name"]: row for row in results.rows.values()}
-    named: dict[str, Path] = {}
+def _require_same_images(writer: ExplanationWriter, inputs: Sequence[Input]) -> None:
+    """Raise if the folder has maps of another image by the name of one that is to be explained."""
+    known = {row["name"]: row for row in writer.known.values()}
     for name, path in inputs:
-        content = ""
-        with suppress(OSError):  # said when it is read
-            content = file_hash(path) if known else ""
-        name = known.get((str(path), content), name)
-        other = of_name.get(name)
-        if content and other and other["image_sha256"] != content:
+        row = known.get(name)
+        if row and path.is_file() and file_hash(path) != row["image_sha256"]:
             raise InvalidValueError(
-                f"{results.folder} has maps of another image than {path} by the name {name} (of {other['image']}, or "
-                f"as it was before it changed): take another --out, or delete {results.folder / MAPS / name}"
+                f"{writer.folder} has maps of another image than {path} by the name {name} (of {row['image']}, or as "
+                f"it was before it changed): take another --out, or delete {writer.folder / MAPS / name}"
             )
-        if name in named:
-            raise InvalidValueError(
-                f"the images {named[name]} and {path} would both be named {name}: rename one"
-            )
-        named[name] = path
-    return [Input(name, path) for name, path in named.items()]
 
 
 def _summary(rows: Sequence[Row], title: str) -> Table:

@@ -1,11 +1,14 @@
-"""Writes maps, overlays and grids as they are made, and shows how far they are."""
+"""The folder of results. Each overlay holds in its file how its map was made, so that a later command can go on."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,33 +21,75 @@ from rich.progress import (
 from torch import Tensor
 
 from salvit.errors import CannotWriteError
-from salvit.explain.data import Batch, Photo, Step
+from salvit.explain.data import GRIDS, MAPS, Batch, Photo, Step, printable
 from salvit.explain.module import ExplainModule, Explanation
-from salvit.explain.results import GRIDS, MAPS, Results, Row, read_about, write_picture
 from salvit.report.grid import PER_ROW, Cell, grid, reflow, thumbnail
 from salvit.report.pictures import overlay, photo, robust
 from salvit.resize import resize_antialiased
 from salvit.results.atomic import atomic_write
+from salvit.results.files import write
+
+TABLE = "explain.csv"
+COLUMNS = (
+    *("image", "name", "height", "width", "predicted", "predicted_name", "probability"),
+    *("method", "target", "target_name", "target_probability", "shown_from", "shown_to"),
+    *("map", "overlay", "grid", "image_sha256"),
+)
+"""Of the table; those about classes are empty where there is none, files are relative to the folder."""
+
+Row = dict[str, str]
+"""Of a map: the `COLUMNS` but `grid`, with `model` and `settings`, the same for all, and `code`, of the method."""
+_ABOUT = "salvit"
+"""Key of the text in a picture's file that says what the picture shows."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of results; OSError if that is not possible."""
+    for one in (folder, folder / GRIDS, folder / MAPS):
+        try:
+            one.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            within = "" if one == folder else f"{one} in "
+            reason = f"cannot make the folder {within}--out {folder}: {error.strerror}"
+            raise CannotWriteError(reason) from error
+
+
+def read_rows(folder: Path) -> dict[str, Row]:
+    """The rows of all maps in a folder of results, by file name without suffix."""
+    rows: dict[str, Row] = {}
+    for path in sorted((folder / MAPS).glob("*/*.png")):
+        row, file = _read_about(path), path.with_suffix(".npy")
+        if isinstance(row, dict) and file.is_file() and file.stat().st_size:
+            rows[row["map"].removesuffix(".npy")] = row
+    return rows
+
+
+def write_table(folder: Path) -> None:
+    """Write `explain.csv`, a row for each map in a folder of results."""
+    table = pd.DataFrame([row for _, row in sorted(read_rows(folder).items())], columns=COLUMNS)
+    grids = [f"{GRIDS}/{name}.png" for name in table["name"]]
+    write(folder, {TABLE: table.assign(grid=[grid if (folder / grid).is_file() else "" for grid in grids])})
 
 
 class ExplanationWriter(Callback):
-    """Writes each map, its overlay and its row when its batch is done, and a grid when an image has all its maps.
+    """Writes each map and its overlay when its batch is done, and a grid when an image has all its maps.
 
     Args:
-        results: the folder to write to.
+        folder: of the results.
         steps: the maps that every image gets, in the order of the grid.
         settings: columns that all rows have in common.
     """
 
-    def __init__(self, results: Results, steps: Sequence[Step], settings: Row) -> None:
-        self.results = results
+    def __init__(self, folder: Path, steps: Sequence[Step], settings: Row) -> None:
+        self.folder = folder
         self.steps = list(steps)
         self.settings = settings
+        self.known = read_rows(folder)
         self._progress = Progress(disable=True)
 
     def bar(self, console: Console, total: int) -> Progress:
-        """A bar, to be entered, which shows how many maps are done and which is being made."""
-        # Methods may have brackets, which are markup.
+        """A progress bar, to be entered: how many maps are done, and which is being made."""
+        # A method may have brackets in its options, which rich would take for markup.
         text = TextColumn("{task.description}", markup=False)
         columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console)
@@ -52,38 +97,26 @@ class ExplanationWriter(Callback):
         return self._progress
 
     def rows(self, name: str) -> list[Row]:
-        """The rows of an image's maps that this command asks for and that are there."""
-        return [row for step in self.steps if (row := self.results.rows.get(_stem(name, step)))]
+        """The rows of the maps that this command asks for and that an image has."""
+        return [row for step in self.steps if (row := self.known.get(_stem(name, step)))]
 
     def missing(self, name: str) -> list[Step]:
         """The maps that an image does not have yet."""
-        return [step for step in self.steps if _stem(name, step) not in self.results.rows]
+        return [step for step in self.steps if _stem(name, step) not in self.known]
 
     def on_predict_batch_start(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, *args: Any, **_: Any
     ) -> None:
-        """Say what is being made: one map may take minutes."""
+        """Show which map is being made: one may take minutes."""
         step = batch.step
         assert isinstance(pl_module, ExplainModule)
         of_class = "" if step.target is None else f" of {pl_module.classes.describe(step.target)}"
         passes = f" ({step.passes} forward passes)" if step.passes > 1 else ""
-        self._progress.update(
-            self._progress.task_ids[0], description=f"{step.method}{of_class}{passes}", refresh=True
-        )
+        text = f"{step.method}{of_class}{passes}"
+        self._progress.update(self._progress.task_ids[0], description=text, refresh=True)
 
     def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Sequence[Explanation],
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Write the maps of a batch."""
         for explanation in outputs:
@@ -94,7 +127,7 @@ class ExplanationWriter(Callback):
 
     def has_grid(self, name: str) -> bool:
         """Whether an image's grid shows what this command asks for."""
-        return bool(read_about(self._grid(name)) == self.rows(name))
+        return bool(_read_about(self._grid(name)) == self.rows(name))
 
     def write_grid(self, image: Photo) -> None:
         """Write the grid of an image from its overlays.
@@ -103,23 +136,23 @@ class ExplanationWriter(Callback):
             OSError: if one is damaged.
         """
         rows = self.rows(image.name)
-        overlays = [_read(self.results.folder / row["overlay"]) for row in rows]
+        overlays = [_read(self.folder / row["overlay"]) for row in rows]
         cells = layout(image.name, photo(image.shown), rows, overlays)
-        write_picture(self._grid(image.name), grid(cells), rows)
+        _write_picture(self._grid(image.name), grid(cells), rows)
 
     def _grid(self, name: str) -> Path:
-        return self.results.folder / GRIDS / f"{name}.png"
+        return self.folder / GRIDS / f"{name}.png"
 
     def _write_map(self, explanation: Explanation, step: Step) -> None:
         image, saliency, classes = explanation
         stem = _stem(image.name, step)
-        # Of a signed map the positive part, what speaks for the class; zero would else be half-way bright everywhere.
+        # Only the positive part of a signed map speaks for the class.
         colours = _resized(robust(saliency.clamp(min=0)), image.shown.shape[1:])
         row = {
             **self.settings,
             **classes,
             "code": step.code,
-            "image": str(image.path),
+            "image": printable(image.path),
             "image_sha256": image.sha256,
             "name": image.name,
             "height": str(image.size[0]),
@@ -130,20 +163,20 @@ class ExplanationWriter(Callback):
             "map": f"{stem}.npy",
             "overlay": f"{stem}.png",
         }
-        with atomic_write(self.results.folder / row["map"]) as file:
+        with atomic_write(self.folder / row["map"]) as file:
             np.save(file, _resized(saliency, image.size).numpy())
-        write_picture(self.results.folder / row["overlay"], overlay(image.shown, colours), row)
-        self.results.rows[stem] = row
+        _write_picture(self.folder / row["overlay"], overlay(image.shown, colours), row)
+        self.known[stem] = row
 
 
 def layout(
     name: str, image: Image.Image, rows: Sequence[Mapping[str, str]], overlays: Sequence[Image.Image]
 ) -> list[list[Cell]]:
-    """Rows of cells: for each class the image and the maps of it, below each other; what is the same for all, once.
+    """Rows of cells: a row for each class, with the image and its maps; maps that explain no class are shown once.
 
     Args:
         name: of the image.
-        image: the picture itself.
+        image: as shown.
         rows: of the table, one per map.
         overlays: of the same maps.
     """
@@ -170,12 +203,7 @@ def layout(
 
 
 def shown_class(row: Mapping[str, str], index: str, probability: str) -> str:
-    """A class of the table as shown: its name, index and probability; "" if there is none.
-
-    Args:
-        row: of the table.
-        index: column of the class.
-        probability: column of its probability.
+    """A class of a row as shown: name, index and probability, by their columns; "" if there is none.
 
     Example:
         >>> row = {"target": "3", "target_name": "heart", "p": "0.00004"}
@@ -196,9 +224,27 @@ def _stem(name: str, step: Step) -> str:
 def _resized(saliency: Tensor, size: Sequence[int]) -> Tensor:
     """A map at a size, bilinear, antialiased where it shrinks."""
     if saliency.min() == saliency.max():
-        # Weights sum to 1 but for rounding, which the colours of an overlay would blow up to a full-range map.
+        # The weights of a resize sum to 1 up to rounding, which an overlay would show as a full range of colours.
         return saliency[:1, :1].expand(*size).clone()
     return resize_antialiased(saliency[None, None], size)[0, 0]
+
+
+def _write_picture(path: Path, picture: Image.Image, about: Any) -> None:
+    """Write a PNG file that holds what it shows, in plain values."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text(_ABOUT, json.dumps(about))
+    with atomic_write(path) as file:
+        # Level 1 is 4 times as fast as Pillow's default, for files 1 to 8 % larger.
+        picture.save(file, format="PNG", compress_level=1, pnginfo=text)
+
+
+def _read_about(path: Path) -> Any:
+    """What a picture shows, by its file; None if the file is missing, says nothing or is no picture."""
+    try:
+        with Image.open(path) as picture:
+            return json.loads(picture.info[_ABOUT])
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Checkpoints: where they are, what they say about their model, and the refusal of any other."""
+"""Checkpoints: how they are found and read, and how they describe their model."""
 
 import sys
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ def find_checkpoint(which: Which, folder: Path) -> Path:
     """Find a checkpoint of the newest fit of an experiment that has one.
 
     Args:
-        which: "last", the last epoch's; or "best", the best by the score that a `ModelCheckpoint` monitored.
-        folder: of the experiment: `folder/version_N/checkpoints`, or `folder/checkpoints`, has the checkpoints.
+        which: "last", of the last epoch, or "best", by the score that a `ModelCheckpoint` monitored.
+        folder: of the experiment; its checkpoints are in `version_N/checkpoints` or `checkpoints`.
 
     Raises:
-        FileNotFoundError: if there is none; the message says what was looked for and where.
+        FileNotFoundError: if there is none.
     """
     for last in _last_checkpoints(folder):
         found = last if which == "last" else _best_beside(last)
@@ -68,9 +68,6 @@ def _best_beside(last: Path) -> Path | None:
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU: tensors and plain values, nothing that runs code.
 
-    Args:
-        path: of the file.
-
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds more than tensors and plain values, or is something else.
@@ -98,9 +95,9 @@ def describe(module: LightningModule, init_args: dict[str, Any], **must_match: A
     """Describe a model in plain values, as they are stored in its checkpoints.
 
     Args:
-        module: whose class is named.
-        init_args: arguments of its constructor that make it again; an extractor as a class path and its arguments.
-        **must_match: in what a model must agree with this one to load its checkpoints.
+        module: the model.
+        init_args: arguments of its constructor; an extractor as its class path and arguments.
+        **must_match: what must be the same in a model that loads its checkpoints.
     """
     return {
         "class_path": public_path(type(module)),
@@ -129,14 +126,13 @@ def describe_data(module: LightningModule) -> Description | None:
         data = None
     if data is None:
         return None
-    options = {
-        key: value for key, value in data.hparams.items() if not key.startswith("_")
-    }  # Lightning's own
+    # Lightning adds names that begin with an underscore.
+    options = {key: value for key, value in data.hparams.items() if not key.startswith("_")}
     return {"class_path": public_path(type(data)), "init_args": options}
 
 
 def public_path(kind: type) -> str:
-    """Import path of a class, by the outermost package that offers it: a path that outlives a moved file.
+    """Import path of a class by the outermost package that offers it, which stays when a file moves.
 
     Example:
         >>> from salvit.extractors.rollout import Rollout
@@ -160,17 +156,16 @@ def stored_path(path: str | Path | None) -> str | None:
 
 
 def check_same_model(stored: Description | None, present: Description) -> None:
-    """Raise unless a checkpoint belongs to the model that is to load it.
+    """Raise unless a checkpoint belongs to the model that loads it.
 
-    The present configuration is what the user typed: nothing in the checkpoint overrides it. The backbone is
-    compared by its weights, not by its name, so a renamed file is no reason to refuse.
+    Backbones are compared by their weights, not by their names.
 
     Args:
-        stored: the checkpoint's description, None if it has none.
-        present: the model's.
+        stored: description in the checkpoint, None if it has none.
+        present: description of the model.
 
     Raises:
-        ValueError: if there is no description or they differ; the message names each difference and the remedy.
+        ValueError: if there is no description or they differ; the message names each difference.
     """
     if stored is None:
         raise InvalidValueError("the checkpoint was not written by salvit's modules: it describes no model")
@@ -195,11 +190,11 @@ def load_described(
     Args:
         kind: class of the module.
         path: of the checkpoint.
-        map_location: where to put it; on the CPU by default.
-        options: further arguments of the module; the model's own must agree with the checkpoint.
+        map_location: where to put the module; on the CPU by default.
+        options: arguments that replace those in the checkpoint; the model must stay the same.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_checkpoint` and `check_same_model` say.
+        FileNotFoundError, ValueError: as `read_checkpoint` and `check_same_model`.
     """
     content = read_checkpoint(path)
     stored = content.get("salvit")

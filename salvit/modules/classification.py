@@ -1,4 +1,4 @@
-"""Train a ViT to classify images, from scratch or on; on displays with known items, also to say what is where."""
+"""Train a ViT to classify images, from scratch or from published weights."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from salvit.modules.checkpoint import (
-    check_same_model,
-    describe,
-    describe_data,
-    load_described,
-    stored_path,
-)
+from salvit.modules.checkpoint import check_same_model, describe, describe_data, load_described, stored_path
 from salvit.modules.naming import backbone_name
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
 from salvit.vit import ViT, input_size, load_vit, normalize
@@ -30,17 +24,16 @@ Batch = dict[str, Any]
 
 
 class ClassificationModule(LightningModule):
-    """A plain timm ViT, trained on the labels of any datamodule: from scratch, or on from published weights.
+    """A plain timm ViT, trained on the labels of any datamodule.
 
-    From a few hundred thousand displays a ViT learns to find an odd item far sooner if its patch tokens are
-    told, while it trains, what they stand on: with `dense_weight` > 0 a linear head, which is thrown away afterwards,
-    predicts from each patch token the share of its pixels on each class of item and on the target
-    (batches with `items` and `mask`, as PopOut's).
+    With `dense_weight` > 0 a linear head, used in training only, predicts from each patch token the share of its pixels
+    on each class of item and on the target (batches with `items` and `mask`, as of PopOut). A ViT then learns to find
+    an odd item from far fewer displays.
 
     Args:
         num_classes: of the labels.
-        vit: arguments of `timm.models.vision_transformer.VisionTransformer` beside `num_classes`, to train from
-            scratch; or what `salvit.vit.load_vit` takes, to train all of it on with a new head.
+        vit: arguments of `timm.models.vision_transformer.VisionTransformer` except `num_classes`, to train from
+            scratch; or a model of `salvit.vit.load_vit`, to train with a new head.
         weights: local weights for a timm name.
         pretrained: False for a timm name with random weights.
         dense_weight: weight of the patch tokens' loss beside the class token's cross-entropy.
@@ -86,7 +79,7 @@ class ClassificationModule(LightningModule):
         architecture = vit if isinstance(vit, dict) else stored_path(vit)
         self.description = describe(
             self,
-            # The checkpoint holds all weights, so that those that training began with need not be there.
+            # The checkpoint holds all weights, so the published ones are not needed again.
             {
                 "num_classes": num_classes,
                 "vit": architecture,
@@ -154,11 +147,11 @@ class ClassificationModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put in what the model is."""
+        """Add the description of the model."""
         checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another architecture, and go on training with the weight decay configured now."""
+        """Refuse a checkpoint of another architecture; keep the configured weight decay."""
         check_same_model(checkpoint.get("salvit"), self.description)
         self.trained_steps = checkpoint["global_step"]
         keep_weight_decay(checkpoint, self.weight_decay)
@@ -169,10 +162,9 @@ class ClassificationModule(LightningModule):
         self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:
-        """What each patch shows: an item or ground, which item, the target or not; [B, N, classes + 2].
+        """Loss of what each patch shows: an item, its class, the target; predictions are [B, N, classes + 2].
 
-        The class of an item is averaged over the items' pixels alone: over all patches, most of them ground, its
-        share of the loss would be too small for shapes to be learnt.
+        The loss of the class is averaged over the pixels of items: most patches show ground only.
         """
         patch, kinds = self.vit.patch_embed.patch_size, predictions.shape[-1] - 2
         one_hot = F.one_hot(batch["items"].long(), kinds + 1)[..., 1:].movedim(-1, 1).float()
@@ -186,7 +178,7 @@ class ClassificationModule(LightningModule):
 
 
 def _from_scratch(architecture: dict[str, Any], num_classes: int) -> tuple[ViT, dict[str, Any]]:
-    """A ViT with random weights, and what a weights file has to say about it."""
+    """A ViT with random weights, and the description for its weights file."""
     model = {**architecture, "num_classes": num_classes}
     vit = VisionTransformer(dynamic_img_size=True, **model)
     vit.pretrained_cfg = {"mean": MEAN, "std": STD, "input_size": (3, *vit.patch_embed.img_size)}
@@ -196,7 +188,7 @@ def _from_scratch(architecture: dict[str, Any], num_classes: int) -> tuple[ViT, 
 def _published(
     name: str, weights: str | Path | None, pretrained: bool, num_classes: int
 ) -> tuple[ViT, dict[str, Any]]:
-    """A ViT to train on from its weights, with a new head, and what a weights file has to say about it."""
+    """A ViT with published weights and a new head, and the description for its weights file."""
     vit = load_vit(name, weights=weights, pretrained=pretrained).requires_grad_(True).train()
     vit.reset_classifier(num_classes)
     model = {"num_classes": num_classes, "img_size": input_size(vit)}

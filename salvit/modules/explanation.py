@@ -1,4 +1,4 @@
-"""Score the heatmaps of a frozen ViT by any number of methods: against people, objects, and the model itself."""
+"""Score the heatmaps of a frozen ViT: agreement with people, localisation and faithfulness."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -30,28 +30,24 @@ Batch = dict[str, Any]
 class ExplanationModule(LightningModule):
     """A frozen ViT, methods that explain it, and scores of their heatmaps; there is nothing to train.
 
-    `salvit test` goes over the images once. What is scored depends on what the dataset has: fixations (agreement with
-    people), boxes and masks (localisation), labels or at least a classifier (faithfulness). The class explained is the
-    image's label where it has one, else the predicted one. Localisation leaves misclassified images out, and the
-    table says how many, as it does of images without fixations, which agreement with people leaves out; faithfulness
-    takes all.
-
-    Of a method with several maps per image the mean is taken. Results are printed, logged and written by
-    `salvit.callbacks.explanation_scores.ExplanationScores`, drawn by `ExplanationPictures`.
+    The scores depend on the dataset: agreement with people needs fixations, localisation boxes or masks, faithfulness a
+    classifier. Agreement with people leaves out images without fixations, localisation misclassified images, and the
+    table counts them. A method with several maps per image is scored by their mean. `ExplanationScores` in
+    `salvit.callbacks.explanation_scores` prints and writes the results, `ExplanationPictures` draws them.
 
     Args:
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
         extractors: the methods, each as text (`salvit.extractors.parse_method`) or as an extractor; all by default.
-            Methods that have no meaning for the model are left out, and it is said which and why.
+            Methods that the model does not support are left out, and a message names them.
         scores: metrics to score by; `salvit.metrics.default_scores` by default.
-        target: explain the "label", where there is one, or always the "predicted" class.
-        results: folder in which results per image are kept as they are made, so that a run that was interrupted goes
-            on where it stopped, and a method that is added later is all that is computed; None keeps none.
+        target: explain the "label" of an image, if it has one, or always the "predicted" class.
+        results: folder of cached results per image, with which an interrupted run goes on where it stopped, and only
+            methods that are new are computed; None caches nothing.
 
     Raises:
-        ValueError: if no method has a meaning for the model, or two are the same.
+        ValueError: if the model supports no method, or two are the same.
 
     Example:
         >>> from salvit.extractors import AGCAM
@@ -94,11 +90,11 @@ class ExplanationModule(LightningModule):
 
     @property
     def active_scores(self) -> list[ImageMetric]:
-        """The scores that the dataset has what it takes for, once a test has started."""
+        """The scores that the dataset allows, once a test has started."""
         return self._active
 
     def on_test_start(self) -> None:
-        """Look at the dataset, make the metrics, and read what an earlier run has left."""
+        """Choose the scores, make the metrics, and read cached results."""
         data = self._datamodule()
         sample = data.dataset("test")[0]
         self._check_classes(data, sample)
@@ -106,7 +102,7 @@ class ExplanationModule(LightningModule):
         if not self._active:
             asked = ", ".join(sorted({key for score in self.scores for key in score.keys}))
             raise InvalidValueError(
-                f"nothing to score: none of the scores can do with a dataset that has {', '.join(sample)} "
+                f"nothing to score: no score works on a dataset that has {', '.join(sample)} "
                 f"(they ask for {asked or 'a classifier'})"
             )
         self._scorers = {
@@ -130,7 +126,7 @@ class ExplanationModule(LightningModule):
             self.counted += looked_at(batch)
 
     def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
-        """Heatmaps [B, h, w] of images that are normalised for the model, by a method of `methods`."""
+        """Heatmaps [B, h, w] by a method of `methods`, of images that are normalised for the model."""
         maps: Tensor = self.methods[method](self.vit, images, target)
         return maps.mean(dim=1)
 
@@ -154,7 +150,7 @@ class ExplanationModule(LightningModule):
         """There is nothing to optimise."""
 
     def _compute(self, missing: Mapping[str, list[Record | None]], batch: Batch) -> None:
-        """Fill in the records that are missing; the prediction is shared by the methods."""
+        """Fill in the missing records; all methods share one prediction."""
         rows = sorted({i for records in missing.values() for i, row in enumerate(records) if row is None})
         part = _select(batch, rows)
         images = normalize(self.vit, part["image"])
@@ -245,7 +241,7 @@ IRRELEVANT = frozenset({"root", "batch_size", "num_workers"})
 
 
 def _kinds(heatmaps: Tensor) -> list[str]:
-    """What there is to say of each heatmap: a method that fails is not to be taken for a bad one."""
+    """What is wrong with each heatmap: a method that fails must not look like a bad one."""
     constant, finite = constant_heatmaps(heatmaps).tolist(), finite_heatmaps(heatmaps).tolist()
     return ["not finite" if not f else "constant" if c else "" for c, f in zip(constant, finite, strict=True)]
 

@@ -12,14 +12,13 @@ from salvit.metrics.functional.maps import EPS
 class SaliencyLoss(nn.Module):
     """Weighted sum of KLD, −CC and −NSS, mean over the images of a batch.
 
-    KLD is Eq. 2 of "Vision Transformers are Inherently Saliency Learners", and alone it is the default. CC and NSS are
-    those of the metrics; NSS here weighs the standardised prediction by the density, which stands for the
-    expected fixations, so no fixation list is needed.
+    KLD is Eq. 2 of "Vision Transformers are Inherently Saliency Learners", and the default. CC is that of the metrics;
+    NSS is the mean of the standardised prediction weighted by the density, in the place of fixations.
 
     Args:
-        kld: weight of the divergence.
-        cc: weight of the correlation, which is maximised.
-        nss: weight of the normalised scanpath saliency, which is maximised.
+        kld: weight of the Kullback-Leibler divergence.
+        cc: weight of the negative correlation coefficient.
+        nss: weight of the negative normalised scanpath saliency.
 
     Raises:
         ValueError: if a weight is negative or not finite, or all are 0.
@@ -88,10 +87,7 @@ def _kld(pred: Tensor, density: Tensor) -> Tensor:
 
 
 def _negative_cc(pred: Tensor, density: Tensor) -> Tensor:
-    s, g = (
-        _standardised(_distribution(pred) * pred.shape[1]),
-        _standardised(_distribution(density) * pred.shape[1]),
-    )
+    s, g = (_standardised(_distribution(maps) * maps.shape[1]) for maps in (pred, density))
     return -(s * g).mean(1)
 
 

@@ -1,4 +1,4 @@
-"""The name of a model as a row of a table: two models that differ have two names."""
+"""The name of a model in tables: two models that differ have two names."""
 
 from pathlib import Path
 from typing import Any

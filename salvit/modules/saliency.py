@@ -128,18 +128,18 @@ class SaliencyModule(LightningModule):
         """Make the model that a checkpoint describes, with its fitted decoder.
 
         Args:
-            checkpoint_path: of a file that a fit has written; nothing in it is run.
-            map_location: where to put it; on the CPU by default.
-            **options: further arguments, as for the constructor; the model's own must agree with the checkpoint.
+            checkpoint_path: of a file that `salvit fit` has written; no code in it is run.
+            map_location: where to put the model; on the CPU by default.
+            **options: arguments of the constructor that replace those in the checkpoint.
 
         Raises:
-            FileNotFoundError, ValueError: if the file cannot be read, or an option contradicts it.
+            FileNotFoundError, ValueError: if the file cannot be read, or an option describes another model.
         """
         return load_described(cls, checkpoint_path, map_location, options)
 
     @property
     def model_name(self) -> str:
-        """The model as a row of a table: backbone, extractor with its options, and whether the decoder is untrained."""
+        """The model in tables: backbone, extractor, and whether the decoder is untrained."""
         return f"{self._name}, untrained decoder" if self.untrained else self._name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
@@ -173,12 +173,12 @@ class SaliencyModule(LightningModule):
         return loss
 
     def on_validation_start(self) -> None:
-        """Make the metrics, now that all fixations are known, which are shuffled AUC's pool."""
+        """Make the metrics; shuffled AUC needs all fixations of the split."""
         if self.val_metrics is None:
             self.val_metrics = self._metrics("val")
 
     def on_test_start(self) -> None:
-        """Make the metrics, now that all fixations are known, which are shuffled AUC's pool."""
+        """Make the metrics; shuffled AUC needs all fixations of the split."""
         self.test_metrics = self._metrics("test")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -204,12 +204,12 @@ class SaliencyModule(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the backbone out; put in what it was."""
+        """Replace the backbone by a description of the model."""
         checkpoint["state_dict"] = without_backbone(checkpoint["state_dict"])
         checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another backbone, extractor or decoder, then complete it by the backbone."""
+        """Refuse a checkpoint of another model; add the backbone, which it does not hold."""
         check_same_model(checkpoint.get("salvit"), self.description)
         keep_weight_decay(checkpoint, self.weight_decay)
         backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
@@ -221,7 +221,7 @@ class SaliencyModule(LightningModule):
         return split_metrics(data, split, profiles, prefix=f"{split}/").to(self.device)
 
     def _predict(self, batch: Batch, split: str) -> Tensor:
-        """Predict a batch of a split that comes again in the next epoch."""
+        """Predict a batch of a split that every epoch repeats."""
         images = batch["image"]
         if self.cache is None or not len(images):
             return self(images)

@@ -18,8 +18,8 @@ from salvit.errors import InvalidValueError
 class WarmupCosine(LambdaLR):
     """A linear rise to the peak learning rate, then a cosine to 0; one step per batch.
 
-    The rate is a function of the step alone, so that training which is resumed with another length or peak goes on
-    as training of that length and peak does from that step on. (`SequentialLR` restores the rates of the old length.)
+    The rate depends on the step only: training that is resumed with another length or peak goes on as training of that
+    length and peak. (`SequentialLR` restores the rates of the old length.)
 
     Args:
         optimizer: whose learning rate is the peak.
@@ -42,12 +42,7 @@ class WarmupCosine(LambdaLR):
 
 
 def adamw_with_warmup(
-    parameters: Iterable[Parameter],
-    trainer: Trainer,
-    *,
-    lr: float,
-    weight_decay: float,
-    warmup_epochs: float,
+    parameters: Iterable[Parameter], trainer: Trainer, *, lr: float, weight_decay: float, warmup_epochs: float
 ) -> OptimizerLRSchedulerConfig:
     """AdamW whose learning rate rises linearly, then falls to 0 along a cosine, stepped once per batch.
 
@@ -87,12 +82,7 @@ def adamw_with_warmup(
 
 
 def keep_weight_decay(checkpoint: dict[str, Any], weight_decay: float) -> None:
-    """Let the configured weight decay win over that of a checkpoint that training goes on from.
-
-    Args:
-        checkpoint: of Lightning, changed in place.
-        weight_decay: the one configured.
-    """
+    """Replace the weight decay in Lightning's checkpoint by the configured one."""
     for optimizer in checkpoint.get("optimizer_states", []):
         for group in optimizer["param_groups"]:
             group["weight_decay"] = weight_decay

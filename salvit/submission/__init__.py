@@ -1,4 +1,4 @@
-"""What a benchmark of saliency models takes: maps named after their stimuli, and log densities in one file."""
+"""Submissions to saliency benchmarks: maps named after their stimuli, and log densities in one file."""
 
 from salvit.submission.check import SubmissionError, check_submission
 from salvit.submission.hdf5 import log_density, write_hdf5

@@ -1,4 +1,4 @@
-"""Whether a submission has what a benchmark expects of it."""
+"""Checks of a submission: every map is there, readable, finite and of its image's size."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ MAP_ENDINGS = (".npy", ".png", ".jpg", ".jpeg")
 
 
 class SubmissionError(ValueError):
-    """A submission that a benchmark would refuse, or score as something else; the message lists every problem."""
+    """A submission that a benchmark would refuse or score wrongly; the message lists every problem."""
 
 
 def check_submission(path: Path, stimuli: Mapping[str, Size]) -> None:

@@ -15,11 +15,7 @@ REMEDY = "log densities need h5py: pip install 'salvit[export]', or leave them o
 
 
 def h5py() -> Any:
-    """The package.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message names the extra.
-    """
+    """The package h5py; ModuleNotFoundError, which names the extra, if it is not installed."""
     try:
         return import_module("h5py")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""From a saliency map on no particular scale to a density of fixations: the last step before a benchmark."""
+"""Post-processing of a saliency map to a density of fixations, for a benchmark."""
 
 import json
 from itertools import product
@@ -121,10 +121,7 @@ def center_gaussian(size: torch.Size | tuple[int, int], sigma: float) -> Tensor:
 
 
 def grid(**values: list[Any]) -> list[PostProcessing]:
-    """Every combination of some values of the parameters.
-
-    Args:
-        **values: by parameter.
+    """Every combination of values, which are given by parameter.
 
     Example:
         >>> [one.blur for one in grid(blur=[0, 0.02], power=[1])]
@@ -134,13 +131,7 @@ def grid(**values: list[Any]) -> list[PostProcessing]:
 
 
 def read_fit(path: Path) -> tuple[PostProcessing, dict[str, Any]]:
-    """Read what `salvit.callbacks.postprocessing.FitPostProcessing` has written.
-
-    Args:
-        path: of the JSON file.
-
-    Returns:
-        The post-processing, and the whole record of its fit.
+    """Read the file of `salvit.callbacks.postprocessing.FitPostProcessing`: the post-processing, and the whole record.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,4 +1,4 @@
-"""The stimuli that a submission is for: under which names, and of which sizes."""
+"""The stimuli of a submission: names and sizes."""
 
 import os
 from collections import Counter
@@ -29,7 +29,8 @@ def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
             "a submission is for image files, and this dataset has none: use a dataset on disk"
         )
     paths = [stimulus.image for stimulus in dataset.stimuli]
-    names = [_below(path, _common_folder(paths)) for path in paths]
+    folder = os.path.commonpath([path.parent for path in paths])
+    names = [path.relative_to(folder).as_posix() for path in paths]
     counts = Counter(_stem(name).casefold() for name in names)
     if same := [name for name in names if counts[_stem(name).casefold()] > 1]:
         raise InvalidValueError(
@@ -39,11 +40,7 @@ def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
 
 
 def completeness(data: SaliencyDataModule, images: int) -> str:
-    """Say whether a benchmark gets all that it wants.
-
-    Args:
-        data: the datamodule of the stimuli.
-        images: how many there are maps of.
+    """Say whether a submission of a number of images has all images of the benchmark.
 
     Example:
         >>> from datamodules import MIT300DataModule
@@ -65,14 +62,6 @@ def file_of(folder: Path, name: str, ending: str) -> Path:
         'maps/Action/001.png'
     """
     return output_path(folder, _stem(name), ending)
-
-
-def _common_folder(paths: list[Path]) -> Path:
-    return Path(os.path.commonpath([path.parent for path in paths]))
-
-
-def _below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
 
 
 def _stem(name: str) -> str:

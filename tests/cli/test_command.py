@@ -23,7 +23,8 @@ from PIL import Image
 import datamodules
 import salvit
 from salvit import __main__ as entry
-from salvit.cli.command import run, usage
+from salvit.cli import usage
+from salvit.cli.command import run
 from salvit.cli.quiet import is_quiet
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
@@ -38,20 +39,14 @@ from tests.datamodules.data.voc import make_voc
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
-POPOUT = (
-    "--data",
-    "PopOutDataModule",
-    "--data.image_size",
-    "32",
-    "--data.batch_size",
-    "2",
-    "--data.num_workers",
-    "0",
-)
+DATA = ("--data.image_size", "32", "--data.num_workers", "0")
+POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
 QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
 SHORT = ("--trainer.max_epochs", "1", "--model.warmup_epochs", "0", "--trainer.enable_model_summary", "false")
 CSV = ("--trainer.logger", "false")
+SCORES = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+WRITER = ("--trainer.callbacks", "salvit.callbacks.predictions.PredictionWriter")
 
 MAKERS = {
     "CAT2000DataModule": make_cat2000,
@@ -89,17 +84,8 @@ def popout_arguments(*more):
 
 
 def salicon_arguments(root, *more):
-    data = (
-        "--data",
-        "SaliconDataModule",
-        "--data.root",
-        root,
-        "--data.image_size",
-        "32",
-        "--data.num_workers",
-        "0",
-    )
-    return (*data, "--data.batch_size", "2", *QUIET, *SHORT, *CSV, *more)
+    data = ("--data", "SaliconDataModule", "--data.root", root, "--data.batch_size", "2", *DATA)
+    return (*data, *QUIET, *SHORT, *CSV, *more)
 
 
 def call(*arguments):
@@ -278,9 +264,7 @@ def small_backbone(options, vit_file):
         "--data.image_size",
         "[32,48]",
     ]
-    return (
-        [*small, "--model.extractor.k", "2"] if "SalientAttention" in str(options.get("extractor")) else small
-    )
+    return small + ["--model.extractor.k", "2"] * ("SalientAttention" in str(options.get("extractor")))
 
 
 @pytest.mark.parametrize(
@@ -335,17 +319,7 @@ def test_interpolation_follows_later_overrides(saliency, tmp_path):
         "  init_args: {lr: 0.01, weight_decay: '${model.init_args.lr}'}\n"
         "name: lr=${model.init_args.lr}\n"
     )
-    arguments = (
-        "--config",
-        tmp_path / "a.yaml",
-        "--model.vit",
-        saliency[3],
-        *POPOUT,
-        *FEW,
-        *QUIET,
-        *SHORT,
-        *CSV,
-    )
+    arguments = ("--config", tmp_path / "a.yaml", "--model.vit", saliency[3], *popout_arguments())
     plain = call("fit", *arguments)
     assert plain.model.weight_decay == 0.01
     overridden = call("fit", *arguments, "--model.lr", "0.5", "--trainer.max_steps", "1")
@@ -406,38 +380,23 @@ def test_what_is_typed_wins_over_the_checkpoint(checkpoint, saliency):
 def test_a_checkpoint_of_another_backbone(checkpoint, vit_file, capsys):
     for stage in ("fit", "test"):
         other = ("--model", "SaliencyModule", "--model.vit", vit_file(1))
-        message = failure(
-            capsys,
-            stage,
-            *other,
-            *popout_arguments("--ckpt_path", checkpoint, "--trainer.max_epochs", "2"),
-            status=1,
-        )
+        typed = popout_arguments("--ckpt_path", checkpoint, "--trainer.max_epochs", "2")
+        message = failure(capsys, stage, *other, *typed, status=1)
         assert message.startswith("the checkpoint belongs to another model")
         assert "weights_sha256" in message
         assert "taken from the checkpoint" in message
 
 
 def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
-    message = failure(
-        capsys,
-        "test",
-        *saliency,
-        "--model.extractor.per_head",
-        "false",
-        *popout_arguments("--ckpt_path", checkpoint),
-    )
-    assert "extractor: " in message
+    typed = popout_arguments("--ckpt_path", checkpoint, "--model.extractor.per_head", "false")
+    assert "extractor: " in failure(capsys, "test", *saliency, *typed)
 
 
 def test_a_checkpoint_that_is_none(saliency, capsys):
-    assert "no checkpoint a.ckpt" in failure(
-        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
-    )
+    typed = ("test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt"))
+    assert "no checkpoint a.ckpt" in failure(capsys, *typed)
     Path("a.ckpt").write_bytes(b"junk")
-    assert "cannot read the checkpoint a.ckpt" in failure(
-        capsys, "test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt")
-    )
+    assert "cannot read the checkpoint a.ckpt" in failure(capsys, *typed)
 
 
 class Bomb:
@@ -537,9 +496,8 @@ def test_the_newest_candidate_is_named(checkpoint, saliency, capsys):
 
 
 def test_results_of_an_untrained_decoder_say_so(saliency, capsys):
-    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
     with pytest.warns(UserWarning, match="untrained decoder"):
-        cli = call("test", *saliency, *popout_arguments(*UNTRAINED, *scores))
+        cli = call("test", *saliency, *popout_arguments(*UNTRAINED, *SCORES))
     record = record_of(cli)
     assert (record["untrained"], record["checkpoint"], record["checkpoint_sha256"]) == (True, None, None)
     assert record["model"].endswith(", untrained decoder")
@@ -579,7 +537,6 @@ def test_a_fit_without_checkpoints(saliency):
 
 def test_a_checkpoint_is_all_that_test_needs(saliency):
     extractor = ("--model.extractor", "Rollout", "--model.extractor.start_layer", "1")
-    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
     fitted = call("fit", *saliency, *popout_arguments(*extractor, "--model.center_bias", "true"))
     [path] = Path("runs").rglob("last.ckpt")
     typed = call("test", "--ckpt_path", path, *QUIET)
@@ -590,7 +547,7 @@ def test_a_checkpoint_is_all_that_test_needs(saliency):
         "test",
         *saliency,
         *extractor,
-        *popout_arguments("--model.center_bias", "true", *scores, "--ckpt_path", path),
+        *popout_arguments("--model.center_bias", "true", *SCORES, "--ckpt_path", path),
     )
     assert typed.trainer.callback_metrics == whole.trainer.callback_metrics
 
@@ -652,10 +609,7 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
         ),
         (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
         (["--model.lr", "fast"], "^--model.lr: expected float; got fast$"),
-        (
-            ["--model.profile", "best"],
-            "^--model.profile: expected one of exact, mit, tuebingen; .*got best$",
-        ),
+        (["--model.profile", "best"], "^--model.profile: expected one of exact, mit, tuebingen; .*got best$"),
         (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
         (
             ["--trainer.max_epoch", "3"],
@@ -757,29 +711,21 @@ def test_half_a_dataset(saliency, salicon, capsys):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_truncated_image(saliency, salicon, capsys, workers):
     path = cut(salicon / f"images/val/{stem('val', 2)}.jpg")
-    message = failure(
-        capsys,
-        "test",
-        *saliency,
-        *salicon_arguments(salicon, *UNTRAINED, "--data.num_workers", workers),
-        status=1,
-    )
+    typed = salicon_arguments(salicon, *UNTRAINED, "--data.num_workers", workers)
+    message = failure(capsys, "test", *saliency, *typed, status=1)
     assert message.startswith(f"{path}: cannot read the image")
     assert "on_error='skip'" in message
 
 
 def test_corrupt_mat(saliency, salicon, capsys):
     path = cut(salicon / f"fixations/val/{stem('val', 2)}.mat")
-    assert failure(capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED), status=1).startswith(
-        f"{path}: cannot read the MATLAB file"
-    )
+    message = failure(capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED), status=1)
+    assert message.startswith(f"{path}: cannot read the MATLAB file")
 
 
 def test_bad_images_are_skipped_and_counted(saliency, salicon):
     cut(salicon / f"images/val/{stem('val', 2)}.jpg")
-    arguments = salicon_arguments(
-        salicon, "--data.on_error", "skip", "--trainer.callbacks", "salvit.callbacks.scores.Scores"
-    )
+    arguments = salicon_arguments(salicon, "--data.on_error", "skip", *SCORES)
     with pytest.warns(UserWarning, match="left out 1 of 3 images of the val split"):
         cli = call("test", *saliency, *arguments, *UNTRAINED)
     assert [item.name for item in cli.datamodule.skipped] == [stem("val", 2)]
@@ -799,23 +745,9 @@ def test_fixations_outside_and_images_without_any(saliency, salicon):
 def test_images_of_every_mode(saliency, tmp_path):
     for mode in ("L", "RGBA", "CMYK", "P", "LA"):
         Image.new(mode, (30, 20)).save(tmp_path / f"{mode}.tif")
-    options = (
-        "--data",
-        "ImageFolderDataModule",
-        "--data.root",
-        tmp_path,
-        "--data.image_size",
-        "32",
-        "--data.num_workers",
-        "0",
-    )
-    writer = (
-        "--trainer.callbacks",
-        "salvit.callbacks.predictions.PredictionWriter",
-        "--trainer.callbacks.folder",
-        "maps",
-    )
-    call("predict", *saliency, *options, *QUIET, *writer, *UNTRAINED, "--trainer.logger", "false")
+    options = ("--data", "ImageFolderDataModule", "--data.root", tmp_path, *DATA)
+    writer = (*WRITER, "--trainer.callbacks.folder", "maps")
+    call("predict", *saliency, *options, *QUIET, *writer, *UNTRAINED, *CSV)
     assert {path.stem for path in Path("maps").glob("*.npy")} == {"L", "RGBA", "CMYK", "P", "LA"}
     assert all(np.load(path).shape == (20, 30) for path in Path("maps").glob("*.npy"))
 
@@ -856,9 +788,8 @@ def test_no_file_of_the_user_is_touched(saliency, capsys, logger):
         folder.mkdir(exist_ok=True)
         (folder / "config.yaml").write_text("mine")
         (folder / "scores.md").write_text("mine")
-    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
     for version in (0, 1):
-        cli = call("test", *saliency, *popout_arguments("--trainer.logger", logger, *scores))
+        cli = call("test", *saliency, *popout_arguments("--trainer.logger", logger, *SCORES))
         assert Path(cli.trainer.log_dir).samefile(f"runs/default/version_{version}")
         assert f"run folder: runs/default/version_{version}" in capsys.readouterr().out
         assert {"config.yaml", "run.json", "scores.md", "per_image.csv", "metrics.csv"} <= {
@@ -899,10 +830,9 @@ def test_the_name_of_the_config_file(saliency, tmp_path):
 
 def test_maps_of_two_runs_share_no_folder(saliency, tmp_path):
     write_image(tmp_path / "images/a.jpg", (20, 30), 0)
-    data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", "--data.image_size", "32")
-    writer = ("--trainer.callbacks", "salvit.callbacks.predictions.PredictionWriter")
+    data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", *DATA)
     for _ in range(2):
-        call("predict", *saliency, *data, "--data.num_workers", "0", *QUIET, *CSV, *writer)
+        call("predict", *saliency, *data, *QUIET, *CSV, *WRITER)
     assert sorted(Path("runs").rglob("*.npy")) == [
         Path(f"runs/default/version_{version}/maps/a.npy") for version in (0, 1)
     ]
@@ -922,8 +852,7 @@ def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):
 
 
 def test_results_on_stdout_the_rest_on_stderr(saliency, stranger):
-    scores = ("--trainer.callbacks", "salvit.callbacks.scores.Scores", "--verbose", "false")
-    arguments = (*POPOUT, *FEW, *QUIET, *CSV, *scores)
+    arguments = (*POPOUT, *FEW, *QUIET, *CSV, *SCORES, "--verbose", "false")
     loud, quiet = (
         in_a_process("-m", "salvit", "test", *flag, *saliency, *arguments, env=stranger)
         for flag in ([], ["-q"])
@@ -997,18 +926,8 @@ def test_two_runs_in_one_process_stay_apart(saliency, stranger, tmp_path):
 def test_two_processes_score_as_one(saliency, salicon, stranger):
     scores = []
     for devices in (1, 2):
-        arguments = salicon_arguments(salicon, "--trainer.callbacks", "salvit.callbacks.scores.Scores")
-        done = in_a_process(
-            "-m",
-            "salvit",
-            "test",
-            *saliency,
-            *arguments,
-            *UNTRAINED,
-            "--trainer.devices",
-            devices,
-            env=stranger,
-        )
+        arguments = salicon_arguments(salicon, *SCORES, *UNTRAINED, "--trainer.devices", devices)
+        done = in_a_process("-m", "salvit", "test", *saliency, *arguments, env=stranger)
         assert done.returncode == 0, done.stderr
         scores.append(Path(f"runs/default/version_{devices - 1}/scores.md").read_text())
     assert scores[0] == scores[1]

@@ -86,8 +86,7 @@ def test_where_not_even_offline_works_the_run_goes_on(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(None, 0), (ValueError(), 1), (SystemExit(2), 2), (KeyboardInterrupt(), 130)],
+    ("error", "status"), [(None, 0), (ValueError(), 1), (SystemExit(2), 2), (KeyboardInterrupt(), 130)]
 )
 def test_runs_are_finished_with_the_status_of_the_run(monkeypatch, error, status):
     finished = []

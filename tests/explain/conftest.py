@@ -33,3 +33,8 @@ def imagenet(vit_file):
 @pytest.fixture
 def without_class_token(vit_file):
     return ("--model", vit_file(class_token=False, global_pool="avg"))
+
+
+@pytest.fixture
+def headless(vit_file):
+    return ("--model", vit_file(num_classes=0))

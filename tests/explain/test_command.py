@@ -61,20 +61,9 @@ def test_examples_of_the_help_parse(capsys):
 
 
 def test_methods_and_targets_add_up():
-    typed = [
-        "a.jpg",
-        "--method",
-        "agcam",
-        "--target",
-        "1",
-        "--method",
-        "rollout",
-        "agcam",
-        "--target",
-        "x",
-        "2",
-    ]
-    options = parse(typed)
+    options = parse(
+        ["a.jpg", "--method", "agcam", "--target", "1", "--method", "rollout", "agcam", "--target", "x", "2"]
+    )
     assert (options.method, options.target) == (["agcam", "rollout"], ["1", "x", "2"])
     assert parse(["a.jpg"]).method == parse(["a.jpg"]).target == []
 
@@ -187,7 +176,7 @@ def test_how_it_came_about(image, shapes):
     explain(image, "--method", "agcam", *shapes, "--device", "cpu")
     record = json.loads(Path("runs/explain/explain.json").read_text())
     assert record["command"] == f"salvit explain dog.png --method agcam --model {shapes[1]} --device cpu"
-    assert (record["device"], record["methods"]) == ("CPU", {"agcam": "AGCAM()"})
+    assert (record["device"], record["methods"]) == ("CPU", {"agcam": "AGCAM(rows='auto')"})
     assert len(record["weights_sha256"]) == 64
 
 
@@ -260,14 +249,6 @@ def test_links_to_nothing_and_to_themselves_among_others(image, shapes, capsys):
     assert [row["name"] for row in index()] == ["cat"]
 
 
-def test_a_name_of_dots(image, shapes, capsys):
-    write_image(Path("cat.jpg"), (20, 30)).rename("..jpg")
-    message = failure(capsys, image, "..jpg", "--method", "rollout", *shapes)
-    assert "..jpg: the file has no name to call its results by" in message
-    assert {Path(file).parts[0] for file in files()} == {"explain.csv", "explain.json", "grids", "maps"}
-    assert [row["name"] for row in index()] == ["dog"]
-
-
 def test_options_before_images(image, shapes, capsys):
     message = failure(capsys, "--method", "rollout", image, *shapes, status=2)
     assert "required: IMAGE, before the options" in message
@@ -294,28 +275,27 @@ def test_nothing_but_broken_files(shapes, capsys):
 # Models that lack something
 
 
-def test_all_leaves_out_what_the_model_does_not_support(image, without_class_token, monkeypatch, capsys):
+def test_all_leaves_out_what_the_model_does_not_support(image, headless, monkeypatch, capsys):
     monkeypatch.delitem(METHODS, "rise")  # 4000 forward passes
-    explain(image, "--method", "all", *without_class_token)
+    explain(image, "--method", "all", *headless)
     said = capsys.readouterr().err
     made = {row["method"] for row in index()}
     left_out = json.loads(Path("runs/explain/explain.json").read_text())["left_out"]
     assert made.isdisjoint(left_out)
     assert made | set(left_out) == set(METHODS)
-    assert "class token" in left_out["raw_attention"]
+    assert "explains a class" in left_out["agcam"]
     lines = [line for line in said.splitlines() if line.startswith("left out")]
     assert len(lines) == len(set(left_out.values()))
     assert all(reason in said and name in said for name, reason in left_out.items())
 
 
-def test_nothing_is_computed_if_no_method_has_a_meaning(image, without_class_token, capsys):
-    message = failure(capsys, image, "--method", "agcam", *without_class_token, status=2)
-    assert message.startswith("agcam: the method needs")
+def test_nothing_is_computed_if_no_method_is_supported(image, headless, capsys):
+    message = failure(capsys, image, "--method", "agcam", *headless, status=2)
+    assert message.startswith("agcam: the method explains a class")
     assert not Path("runs").exists()
 
 
-def test_a_model_without_a_head(image, vit_file, capsys):
-    headless = ("--model", vit_file(num_classes=0))
+def test_a_model_without_a_head(image, headless, capsys):
     explain(image, "--method", "rollout", *headless)
     assert (index()[0]["predicted"], index()[0]["probability"]) == ("", "")
     agcam = (image, "--method", "agcam", *headless)

@@ -1,4 +1,4 @@
-"""Which methods are taken, with which options, and what is said where one has no meaning."""
+"""Which methods are taken, with which options, and what is said where the model does not support one."""
 
 import importlib
 import re
@@ -42,7 +42,7 @@ def test_all_beside_a_method_with_options(image, shapes, monkeypatch):
     assert {row["method"] for row in index("both")} == {*METHODS, "rollout:rows=all"}
 
 
-# Methods without a meaning for the model
+# Methods that the model does not support
 
 
 def choice(typed, vit, size, without=()):
@@ -50,26 +50,25 @@ def choice(typed, vit, size, without=()):
 
 
 def test_a_refused_method_says_which_option_would_do(image, without_class_token, capsys):
-    refused = (image, "--method", "rollout:start_layer=1", *without_class_token)
+    refused = (image, "--method", "rollout:rows=class", *without_class_token)
     message = failure(capsys, *refused, status=2)
-    assert message.startswith("rollout:start_layer=1: the method needs a class token")
-    assert 'use rows="all"' in message
+    assert message.startswith("rollout:rows=class: the method needs a class token")
+    assert 'use rows="auto"' in message
 
 
-def test_methods_of_a_list_are_left_out_and_counted_once(image, vit_file, capsys):
-    headless = ("--model", vit_file(num_classes=0))
+def test_methods_of_a_list_are_left_out_and_counted_once(image, headless, capsys):
     explain(image, "--method", "agcam", "rollout", "legrad", *headless)
     assert [row["method"] for row in index()] == ["rollout"]
     [line] = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
     assert line.startswith("left out 2 of 3 methods, agcam and legrad: the method explains a class")
 
 
-def test_where_the_default_method_has_no_meaning_others_are_named(image, without_class_token, capsys):
-    message = failure(capsys, image, *without_class_token, status=2)
-    named = message.partition("others have a meaning for the model: ")[2].partition("\n")[0].split(", ")
-    assert {"legrad", "relevance_lrp"} <= set(named)
-    assert {"agcam", "rollout"}.isdisjoint(named)
-    vit = load_vit(without_class_token[1])
+def test_where_the_default_method_is_not_supported_others_are_named(image, headless, capsys):
+    message = failure(capsys, image, *headless, status=2)
+    named = message.partition("the model supports others: ")[2].partition("\n")[0].split(", ")
+    assert {"rollout", "raw_attention"} <= set(named)
+    assert {"agcam", "legrad"}.isdisjoint(named)
+    vit = load_vit(headless[1])
     assert list(choice(named, vit, (32, 32))[0]) == named
 
 
@@ -101,8 +100,8 @@ def test_the_list_of_methods_has_every_option(capsys):
     assert exit_.value.code == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert list(lines) == sorted(METHODS)
-    assert lines["rollout"].split()[1:] == ["start_layer=0", "per_head=False", "rows='class'"]
-    assert lines["agcam"].split()[1:] == ["of", "a", "class"]
+    assert lines["rollout"].split()[1:] == ["start_layer=0", "per_head=False", "rows='auto'"]
+    assert lines["agcam"].split()[1:] == ["of", "a", "class", "rows='auto'"]
 
 
 @pytest.mark.parametrize(

@@ -272,18 +272,6 @@ def test_a_grid_of_the_image_as_it_was_is_not_kept(images, shapes, monkeypatch):
     assert Path("runs/explain/grids/b.png").read_bytes() != before
 
 
-def test_a_name_does_not_change_when_another_image_comes(shapes, computed):
-    write_image(Path("photos/a.jpg"), (20, 30), 1)
-    explain("photos", "--method", "rollout", *shapes)
-    write_image(Path("photos/a.png"), (20, 30), 2)
-    explain("photos", "--method", "rollout", *shapes)
-    assert computed == [("rollout", 1), ("rollout", 1)]
-    assert [(row["name"], row["image"]) for row in index()] == [
-        ("a", "photos/a.jpg"),
-        ("a_png", "photos/a.png"),
-    ]
-
-
 def test_pictures_of_other_runs_are_no_images(shapes):
     write_image(Path("a.jpg"), (20, 30), 1)
     explain(".", "--method", "rollout", "--out", "runs/a", *shapes)

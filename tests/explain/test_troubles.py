@@ -11,10 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from salvit.explain.module import ExplainModule
-from salvit.explain.results import opened
 from salvit.explain.writer import ExplanationWriter
 from tests.datamodules.data.images import truncate, write_image
-from tests.explaining import explain, failure, files, index
+from tests.explaining import explain, failure, index
 from tests.registry import nothing_computed
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
@@ -30,16 +29,6 @@ def in_a_process(*arguments, **options):
 # The folder of results
 
 
-def test_a_folder_that_another_run_is_writing_to(image, shapes, capsys):
-    Path("runs/explain").mkdir(parents=True)
-    with opened(Path("runs/explain")):
-        with nothing_computed():
-            message = failure(capsys, image, "--method", "rollout", *shapes, status=2)
-        assert message.startswith("another run is writing to runs/explain: wait until it is done")
-        assert files() == []
-    explain(image, "--method", "rollout", *shapes)
-
-
 @pytest.mark.parametrize("blocked", ["runs", "runs/explain", "runs/explain/maps", "runs/explain/grids"])
 def test_a_file_in_the_place_of_a_folder(image, shapes, capsys, blocked):
     Path(blocked).parent.mkdir(parents=True, exist_ok=True)
@@ -48,11 +37,6 @@ def test_a_file_in_the_place_of_a_folder(image, shapes, capsys, blocked):
         message = failure(capsys, image, *shapes, status=2)
     assert message.startswith("cannot make the folder")
     assert "--out runs/explain" in message
-
-
-def test_a_folder_whose_name_is_no_text(image, shapes, capsys):
-    message = failure(capsys, image, *shapes, "--out", os.fsdecode(b"Gr\xf6\xdfe"), status=2)
-    assert message.startswith(r"the name of the folder --out Gr\udcf6\udcdfe is not UTF-8")
 
 
 def test_a_full_disk(shapes):
@@ -73,35 +57,11 @@ def test_a_full_disk(shapes):
 # The images
 
 
-def test_names_that_are_no_text_are_reported_and_the_others_done(image, shapes, capsys):
-    image.with_name(os.fsdecode(b"Gr\xf6\xdfe.png")).write_bytes(image.read_bytes())
-    folder = Path(os.fsdecode(b"\xff"))
-    folder.mkdir()
-    write_image(folder / "cat.png", (20, 30))
-    message = failure(capsys, ".", "--method", "rollout", *shapes)
-    assert message.startswith("2 of 3 images cannot be explained, the others are done:\n")
-    assert "\n  Gr\\udcf6\\udcdfe.png: the file's name is not UTF-8\n" in message
-    assert "\n  \\udcff/cat.png: the file's name is not UTF-8\n" in message
-    assert [row["name"] for row in index()] == ["dog"]
-
-
-def test_names_that_are_too_long_are_reported_and_the_others_done(image, shapes, capsys):
-    fits, long = "a" * 251, "b" * 200
-    image.with_name(f"{fits}.png").write_bytes(image.read_bytes())
-    write_image(Path(long) / f"{long}.png", (20, 30))
-    message = failure(capsys, ".", "--method", "rollout", *shapes)
-    [line] = message.splitlines()[1:]
-    assert line == f"  {long}/{long}.png: its results would have a file name of more than 255 bytes"
-    assert {row["name"] for row in index()} == {fits, "dog"}
-    assert f"grids/{fits}.png" in files()
-
-
-def test_no_image_with_a_name_that_will_do(shapes, capsys):
-    write_image(Path(os.fsdecode(b"\xff.png")), (20, 30))
-    message = failure(capsys, ".", "--method", "rollout", *shapes)
-    assert message.startswith(
-        "none of the images can be explained:\n\\udcff.png: the file's name is not UTF-8\n"
-    )
+def test_a_name_that_is_not_utf_8(image, shapes):
+    image.rename(os.fsdecode(b"Gr\xf6\xdfe.png"))
+    explain(".", "--method", "rollout", *shapes, "--out", os.fsdecode(b"\xff"))
+    [row] = index(os.fsdecode(b"\xff"))
+    assert (row["name"], row["image"]) == ("Gr??e", "Gr??e.png")
 
 
 @pytest.mark.parametrize(

@@ -174,11 +174,9 @@ def test_a_method_that_is_added_is_all_that_is_computed(make_module, run, tmp_pa
 def test_results_of_something_else_are_not_taken(make_module, run, tmp_path, change):
     options = {"results": tmp_path, "scores": [EnergyPointing()]}
     run(make_module([Rollout()], **options), tiny_popout(test_size=3))
-    options |= {
-        "vit": {"vit_seed": 1},
-        "scores": {"scores": [SMM()]},
-        "target": {"target": "predicted"},
-    }.get(change, {})
+    options |= {"vit": {"vit_seed": 1}, "scores": {"scores": [SMM()]}, "target": {"target": "predicted"}}.get(
+        change, {}
+    )
     other = make_module([Rollout(1 if change == "extractor" else 0)], **options)
     counts = count_extractions(other)
     run(other, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
@@ -410,9 +408,7 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
 def test_every_score_is_logged(make_module, make_trainer):
     trainer = make_trainer(callbacks=[ExplanationScores()])
     trainer.test(
-        make_module([Rollout()], scores=[BoxLocalization(), ABPC()]),
-        tiny_popout(test_size=3),
-        verbose=False,
+        make_module([Rollout()], scores=[BoxLocalization(), ABPC()]), tiny_popout(test_size=3), verbose=False
     )
     assert {"test/rollout/iou", "test/rollout/ABPC"} <= trainer.callback_metrics.keys()
 

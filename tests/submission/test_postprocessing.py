@@ -107,11 +107,7 @@ def by_hand(module, data, score, process):
             [saliency] = at_native_size(module.eval()(batch["image"]), batch["size"])
         density, fixations = batch["density"][0][None], [batch["fixations"][0]]
         made = process(saliency)[None]
-        scores = {
-            "IG": information_gain(made, fixations),
-            "CC": cc(made, density),
-            "KLD": kld(made, density),
-        }
+        scores = {"IG": information_gain(made, fixations), "CC": cc(made, density), "KLD": kld(made, density)}
         found.append(float(scores[score]))
     return float(np.mean(found))
 
