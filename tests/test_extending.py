@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+import salvit
 from datamodules import CorruptFileError, DatasetNotFoundError
 from salvit.__main__ import main
 from salvit.extractors import METHODS
@@ -80,6 +81,14 @@ def test_a_method_is_shown_beside_others(folder):
     heads = np.load("runs/explain/maps/photo/strongest_head,block=0.npy")
     assert heads.shape == (64, 64)
     assert heads.min() >= 0 < heads.max() <= 1
+
+
+def test_values_of_the_method(vit_file):
+    vit = salvit.load_vit(vit_file())
+    images = torch.rand(2, 3, 32, 48)
+    heads = salvit.extract(vit, images, "raw_attention", per_head=True)
+    strongest = salvit.extract(vit, images, "my_method.StrongestHead")
+    assert torch.equal(strongest, heads.amax(1, keepdim=True))
 
 
 def test_a_method_is_fitted():
