@@ -1,6 +1,6 @@
-# Every target installs into $(VENV) first where that is missing or older than pyproject.toml.
-#   make demo QUICK=1              a smoke run of seconds
-#   make osie ROOT=../OSIE         a clone of OSIE's repository, instead of setting SALVIT_OSIE_ROOT
+# Every target first installs salvit into $(VENV), if it is missing or older than pyproject.toml.
+#   make demo QUICK=1              a short run to see that it works
+#   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
 #   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3
@@ -11,7 +11,7 @@ KS ?= 4 8 16 32
 
 INSTALLED := $(VENV)/.installed
 SALVIT := $(VENV)/bin/salvit
-# Lightning's own table of test scores would repeat ours.
+# Without Lightning's table of test scores, which repeats ours.
 TABLE_ONLY := --verbose false
 REPORT := $(VENV)/bin/python -m salvit.report
 
@@ -20,69 +20,69 @@ ifdef QUICK
 DEMO += --trainer.log_every_n_steps 1 --data.train_size 128 --data.val_size 64 --data.test_size 64 --trainer.max_epochs 2
 endif
 
-# glibc gives large buffers back to the system as soon as they are freed, and training on a CPU then spends most of
-# its time on page faults: keep them. (32 MiB is the largest threshold that glibc takes.)
+# Training on a CPU is faster if glibc keeps freed buffers; otherwise most of the time goes into page faults. 32 MiB is the
+# largest threshold that glibc accepts.
 export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-slow lint bench backbone osie sweep-k methods clean
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## a virtual environment with salvit and what tests need
+install: $(INSTALLED) ## make a virtual environment with salvit and the packages for tests
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --editable '.[dev]'
 	touch $@
 
-# The demo's tensors are too small to share between threads; a second core generates displays. One thread also gives the
-# same scores on any number of cores.
+# One thread: the demo's tensors are too small for more, and the scores do not depend on the number of cores. A second core
+# generates displays.
 demo: export OMP_NUM_THREADS ?= 1
-demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a smoke run)
+demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a short run)
 	rm -rf $(RUNS)/demo
 	$(call fit_and_test,$(DEMO),$(TABLE_ONLY))
 	$(call fit_and_test,$(DEMO) --name demo/salient_attention --model.extractor SalientAttention,$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/demo --title 'salvit demo: does a ViT look where people look?'
 
-test: $(INSTALLED) ## the tests that take minutes in all
+test: $(INSTALLED) ## run the tests (minutes)
 	$(VENV)/bin/python -m pytest
 
-test-slow: $(INSTALLED) ## the long tests
+test-slow: $(INSTALLED) ## run the long tests
 	$(VENV)/bin/python -m pytest -m slow
 
-lint: $(INSTALLED) ## style, format and types
+lint: $(INSTALLED) ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 bench: export OMP_NUM_THREADS ?= 1
-bench: $(INSTALLED) ## costs as ratios, beside peers, into docs/performance.md (half an hour; ARGS="--device cuda")
+bench: $(INSTALLED) ## measure costs beside other packages, into docs/performance.md (half an hour; ARGS="--device cuda")
 	$(VENV)/bin/python -m pip install --quiet --editable '.[bench]'
 	$(VENV)/bin/python -m benchmarks $(ARGS)
 
-backbone: $(INSTALLED) ## train the embedded ViT anew (overwrites salvit/weights)
+backbone: $(INSTALLED) ## train salvit_tiny again (overwrites salvit/weights)
 	$(call fit_and_test,--config experiments/backbone.yaml --runs $(RUNS) $(ARGS))
 
 osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
 	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/osie --title 'salvit on OSIE'
 
-sweep-k: $(INSTALLED) ## Table 3's ablation: how many salient locations; CONFIG=, KS="8 16", ARGS=
+sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ARGS=
 	set -e; for k in $(KS); do \
 	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --model.extractor.k $$k $(ARGS),$(TABLE_ONLY)); \
 	done
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 
-methods: $(INSTALLED) ## write docs/methods.md anew: which method works on which family of models
+methods: $(INSTALLED) ## write docs/methods.md again: which method works on which family of models
 	$(VENV)/bin/python -m salvit.report.methods docs/methods.md
 
-clean: ## remove the virtual environment and caches, not the runs
+clean: ## remove the virtual environment and caches, but no runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-# $(1): options of both stages; $(2): options of test.
+# $(1): options of fit and test; $(2): options of test only.
 define fit_and_test
 $(SALVIT) fit $(1) && $(SALVIT) test $(1) $(2) --ckpt_path last
 endef

@@ -18,72 +18,75 @@ _PAGE = """# Performance
 
 Written by `make bench` ({command}) on
 {day}: {machine}; torch {torch}, timm {timm}, {threads} thread(s),
-random weights, seed 0. Times are ratios measured in turn within one run, the reference anew beside every measurement:
-the median of {rounds} rounds, and their range. On a CPU it is the process's own CPU time. On other machines the
-ratios differ a little, absolute times a lot.
+random weights, seed 0. A time is a ratio to a reference that is measured beside it, in the same run: the median of
+{rounds} rounds, and their range. On a CPU it is the CPU time of the process. On other machines the ratios differ a
+little, absolute times a lot.
 
 ## Extractors
 
-{model} at {size}×{size}, batch {batch}, {device}. The plain forward pass uses fused attention and no graph. A ratio
-below 1 means that the method stops before the model's end. Peak memory is what comes on top of the model and its
-input, each method in a process of its own. Methods with a limit are measured {often} rounds.
+{model} at {size}×{size}, batch {batch}, {device}. The plain forward pass uses fused attention and builds no graph. A
+ratio below 1 means that the method stops before the end of the model. Peak memory comes on top of the model and its
+input; each method is measured in a new process. Methods with a limit are measured in {often} rounds.
 
 {extractors}
 
-The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations.
-Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
-products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`, and
-5.2 where the forward pass is in float64, which on this CPU takes two of float32.
-The same of a model with RoPE: {other_make}
+"salient_attention recording" leaves out the CP decomposition, whose cost depends on the number of modes and iterations.
+Relevance LRP cannot be much faster with its rules. Counted in matrix products, the forward pass, three products per
+linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`. With the forward
+pass in float64, which takes twice as long on this CPU, they make 5.2.
+
+{other_make}
 
 {batch32}
 
 ### Small models and fast devices
 
-What a method does around the tensors (it looks at the model before, and starts more operations than the
-forward pass does) costs the same however large they are. It shows where they are small, or a GPU is so fast that it
-waits for Python: {explained} at 32×32, batch 1, of which it is nearly all. Larger batches hide it. On a
-GPU the host waits for numbers twice a call, to check the images and the maps (AG-CAM three times, LRP up to twelve,
-salient attention also once a sweep of the decomposition, random once an image), and nowhere in between:
-counted on a device that the tests pretend to have (`tests/pretend_gpu.py`).
+Every method checks the model first and starts more operations than the forward pass. These costs do not depend on the
+size of the tensors. They show where the tensors are small, or where a GPU is so fast that it waits for Python. In
+this table, {explained} at 32×32 and batch 1, they are nearly everything; larger batches hide them. On a GPU
+the host waits for numbers twice per call, to check the images and the maps; AG-CAM three times, LRP up to twelve times,
+salient attention also once per sweep of the decomposition, random once per image. This was counted on a simulated
+device (`tests/pretend_gpu.py`).
 
 {bookkeeping}
 
 ## Precision of LRP
 
-Its rules divide by sums that may nearly vanish, and in float32 what such a sum leaves is rounding. Maps of a float32
-model beside those of the same weights in float64, image by image; a map below .999 is another map. `salvit_tiny` on 128
-displays of PopOut:
+LRP divides by sums that can be nearly zero, and in float32 such a sum is rounding error. The tables give the
+correlation, image by image, between the maps of a float32 model and those of the same weights in float64. A map below
+.999 is a different map. `salvit_tiny` on 128 displays of PopOut:
 
 {precision}
 
-{explained} with random weights, whose attention is nearly uniform and its sums nearly zero, on 48 images of noise:
+{explained} with random weights (its attention is nearly uniform, its sums nearly zero), on 48 images of noise:
 
 {precision_random}
 
-What is lost is lost in the forward pass. `precision="double"` runs that in float64, and lets relevance flow in float32
-beside it. It is the default of `FullLRP`; `RelevanceLRP` and `PartialLRP` compute in the model's precision, so take
-`RelevanceLRP(precision="double")` where single maps matter, or weights are not trained. On photographs:
+The precision is lost in the forward pass. `precision=double` runs the forward pass in float64 and the relevance in
+float32. It is the default of `full_lrp`; the other two compute in the model's precision. Use
+`relevance_lrp:precision=double` where single maps matter or the weights are not trained. On photographs:
 `python -m benchmarks.precision --images FOLDER --size 240 320`.
 
 ## Scoring explanations
 
-{explained} at {size}×{size}, batch {batch}, {device}. The reference is the forward passes alone, in the same batches.
+{explained} at {size}×{size}, batch {batch}, {device}. The reference is the same forward passes alone, in equal
+batches.
 
 {explanation}
 
 ## Peers
 
-Packages from the index that do the same thing, {model}, batch {peer_batch}, CPU. Above 1 ours is faster. grad-cam needs
-a model whose parameters require gradients, torchcam's LeGrad one of torchvision's (the weights are the same).
+Other packages that compute the same maps, with {model}, batch {peer_batch}, on the CPU. Above 1, salvit is
+faster. grad-cam needs a model whose parameters require gradients; torchcam's LeGrad needs torchvision's ViT, which gets
+the same weights.
 
 {peers}
 
 ## Scores
 
-Of one 480×640 prediction with 332 fixations, among 1.66 million of 5,000 images (simulated), CPU: as many as SALICON's
-validation set has. Differences from pysaliency, where it is installed, are absolute; its shuffled AUC is given the
-other images' fixations as a list made beforehand. Scores are kept, nothing else: memory does not grow with images.
+Scoring one 480×640 prediction with 332 fixations on the CPU, beside 1.66 million simulated fixations on 5,000 images,
+as many as in SALICON's validation set. Differences from pysaliency are absolute. Its shuffled AUC gets the fixations on
+the other images as a list that is made beforehand. Only the scores are kept, so memory does not grow with the maps.
 
 {scores}
 """

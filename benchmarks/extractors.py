@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from rich.progress import track
@@ -10,7 +9,7 @@ from rich.progress import track
 import salvit
 from benchmarks.memory import peak_mib
 from benchmarks.timing import Ratio, ratios
-from salvit.extractors import METHODS
+from salvit.extractors import METHODS, parse_method
 from salvit.extractors.recording import read_attention
 from salvit.vit import ViT
 
@@ -22,7 +21,7 @@ LIMITS = {
     "agcam": 1.15,
     "generic_attention": 2.2,
     "attention_gradient": 2.2,
-    "attention_gradient block=mean": 2.2,
+    "attention_gradient:block=mean": 2.2,
     "relevance_lrp": 4.5,
     "partial_lrp": 1.1,
 }
@@ -30,15 +29,12 @@ LIMITS = {
 OFTEN = 3
 """How many times as many rounds methods with a limit are measured: single ones vary by 10 % and more."""
 _LEFT_OUT = {"random", "center_prior", "rise", "scorecam"}  # none, or very many forward passes
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "attention_gradient block=mean": {"block": "mean"},
-    "relevance_lrp precision=double": {"precision": "double"},
-}
+_WITH_OPTIONS = {"attention_gradient:block=mean", "relevance_lrp:precision=double"}
 
 
 def names() -> list[str]:
     """Methods measured, those with a limit first."""
-    rest = sorted({*METHODS, *_OPTIONS} - set(LIMITS) - _LEFT_OUT)
+    rest = sorted({*METHODS, *_WITH_OPTIONS} - set(LIMITS) - _LEFT_OUT)
     return [*LIMITS, *rest]
 
 
@@ -56,9 +52,7 @@ def table(model: str, size: int, batch: int, rounds: int, device: str, memory: b
             torch.cuda.empty_cache()  # each method is measured in another process
         measured = [name for name in ("forward", *rows) if name != _RECORDING]
         for name in track(measured, "peak memory", transient=True):
-            peaks[name] = (
-                peak_mib(model, size, batch, device, _method(name), **_OPTIONS.get(name, {})) / batch
-            )
+            peaks[name] = peak_mib(model, size, batch, device, name) / batch
     lines = [
         "| method | time ÷ forward | range | limit | peak MiB an image |",
         "|---|---|---|---|---|",
@@ -91,12 +85,12 @@ def bookkeeping(model: str, rounds: int, device: str) -> str:
 def other_make(
     size: int, batch: int, rounds: int, device: str, model: str = "vit_base_patch16_rope_224"
 ) -> str:
-    """A clause with relevance LRP's cost on a model with RoPE."""
+    """A sentence with relevance LRP's cost on a model with RoPE."""
     vit = salvit.load_vit(model, pretrained=False, img_size=size).to(device)
     images = torch.randn(batch, 3, size, size, device=device)
     run = partial(METHODS["relevance_lrp"](), vit, images, 0)
     ratio = ratios(partial(_forward, vit, images), {"lrp": run}, rounds, device)["lrp"]
-    return f"{ratio.median:.1f} of its own forward passes for {model}, batch {batch}."
+    return f"For {model}, a model with RoPE, relevance LRP takes {ratio.median:.1f} forward passes (batch {batch})."
 
 
 def _forward(vit: ViT, images: torch.Tensor) -> None:
@@ -112,15 +106,9 @@ def _record(vit: ViT, images: torch.Tensor) -> None:
 def _runs(vit: ViT, images: torch.Tensor) -> dict[str, Callable[[], object]]:
     target = torch.zeros(len(images), dtype=torch.long, device=images.device)
     methods = {
-        name: partial(METHODS[_method(name)](**_OPTIONS.get(name, {})), vit, images, target)
-        for name in names()
-        if name != _RECORDING
+        name: partial(parse_method(name), vit, images, target) for name in names() if name != _RECORDING
     }
     return methods | {_RECORDING: partial(_record, vit, images)}
-
-
-def _method(name: str) -> str:
-    return name.partition(" ")[0]
 
 
 def _line(name: str, ratio: Ratio, peaks: dict[str, float]) -> str:

@@ -1,9 +1,8 @@
-"""Peak memory of one extraction, in a process of its own, where nothing freed earlier can be reused unseen.
+"""Peak memory of one extraction, measured in a new process, where no memory freed earlier is reused unseen.
 
 python -m benchmarks.memory MODEL SIZE BATCH DEVICE METHOD     prints MiB
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,37 +13,37 @@ import torch
 import salvit
 
 
-def peak_mib(model: str, size: int, batch: int, device: str, method: str, **options: Any) -> float:
+def peak_mib(model: str, size: int, batch: int, device: str, method: str) -> float:
     """Peak memory in MiB beyond the model and its input; `method` "forward" is the model alone."""
-    arguments = [model, str(size), str(batch), device, method, json.dumps(options)]
+    arguments = [model, str(size), str(batch), device, method]
     command = [sys.executable, "-m", "benchmarks.memory", *arguments]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def main(model: str, size: str, batch: str, device: str, method: str, options: str = "{}") -> None:
+def main(model: str, size: str, batch: str, device: str, method: str) -> None:
     """Measure once, and print."""
     vit = salvit.load_vit(model, pretrained=False, img_size=int(size)).to(device)
     images = torch.randn(int(batch), 3, int(size), int(size), device=device)
     # One image first: kernels' own buffers belong to neither.
-    _run(vit, images[:1], method, json.loads(options))
+    _run(vit, images[:1], method)
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        _run(vit, images, method, json.loads(options))
+        _run(vit, images, method)
         print((torch.cuda.max_memory_allocated() - before) / 2**20)
         return
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = _status("VmRSS")
-    _run(vit, images, method, json.loads(options))
+    _run(vit, images, method)
     print((_status("VmHWM") - before) / 1024)
 
 
-def _run(vit: Any, images: torch.Tensor, method: str, options: dict[str, Any]) -> None:
+def _run(vit: Any, images: torch.Tensor, method: str) -> None:
     if method == "forward":
         with torch.no_grad():
             vit(images)
     else:
-        salvit.extract(vit, images, method, target=0, **options)
+        salvit.extract(vit, images, method, target=0)
 
 
 def _status(field: str) -> int:

@@ -16,9 +16,9 @@ from salvit.vit import ViT, normalize
 _AGREES = 0.999
 _METHODS: dict[str, Extractor] = {
     "relevance_lrp": RelevanceLRP(),
-    "relevance_lrp precision=double": RelevanceLRP(precision="double"),
+    "relevance_lrp:precision=double": RelevanceLRP(precision="double"),
     "partial_lrp": PartialLRP(),
-    "full_lrp precision=model": FullLRP(precision="model"),
+    "full_lrp:precision=model": FullLRP(precision="model"),
     "full_lrp": FullLRP(),
 }
 

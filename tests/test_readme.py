@@ -10,7 +10,8 @@ from salvit.metrics import saliency_metrics
 from salvit.metrics.base import columns_of
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs/datasets.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LISTS_OF_DATASETS = [ROOT / "README.md", ROOT / "docs/datasets.md"]
 TEXT = "\n".join(document.read_text() for document in DOCUMENTS)
 
 
@@ -23,6 +24,14 @@ def test_the_example_in_python_runs(capsys):
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"experiments/[\w/-]+\.yaml", TEXT))))
 def test_every_config_named_exists(name):
     assert (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(set(re.findall(r"(?<![\w./])(?:salvit|datamodules|benchmarks|tests)/[\w/.-]*\w/?", TEXT))),
+)
+def test_every_file_of_the_code_named_exists(path):
+    assert (ROOT / path).exists()
 
 
 def test_every_make_target_named_exists():
@@ -41,7 +50,9 @@ def test_every_dataset_is_listed_with_its_variable():
         variable = getattr(getattr(datamodules, name), "env", None)
         if variable:
             row = rf"^\| .*`(--data )?{name}`.*`{variable}`"
-            assert all(re.search(row, document.read_text(), re.MULTILINE) for document in DOCUMENTS), name
+            assert all(
+                re.search(row, document.read_text(), re.MULTILINE) for document in LISTS_OF_DATASETS
+            ), name
 
 
 def test_the_table_has_the_columns_of_the_report():

@@ -1,7 +1,7 @@
 """Which method works on which family of timm's ViTs, as a page: `python -m salvit.report.methods docs/methods.md`.
 
-Nothing of it is written by hand: rows come from the methods' docstrings, and every cell from asking the method
-whether it takes a model of the family, on the meta device, so that no weights are needed.
+The rows come from the methods' docstrings. For the cells, each method checks a model of the family, on the meta device,
+so no weights are needed.
 """
 
 import inspect
@@ -21,13 +21,7 @@ from salvit.vit import ViT, load_vit
 
 
 class Family(NamedTuple):
-    """A kind of ViT, and the timm architecture that stands for it.
-
-    Attributes:
-        what: what sets it apart.
-        architecture: timm name, of a model with a classifier.
-        members: which published models are of this kind.
-    """
+    """A kind of ViT: how it differs, the timm architecture that is checked, and published models of this kind."""
 
     what: str
     architecture: str
@@ -94,26 +88,26 @@ REFUSED = (
 _INTRODUCTION = """\
 # Methods, and the models they work on
 
-Written by `make methods`; change the docstrings or `salvit/report/methods.py` instead.
+Written by `make methods`. To change this page, change the docstrings of the methods or `salvit/report/methods.py`.
 
-A method is named in `salvit.extract(vit, images, method=…)`, its class in `--model.extractor`. All of them take a
-batch, and the maps of an image do not depend on what else is in it but for rounding: torch sums a larger batch in
-another order. That may decide between what is nearly equal: now and then which position a mode of salient attention
-is strongest at, or which of equal patches the unsupervised map keeps. A method that has no meaning for a model says so
-before it computes anything.
+A method is written `name:option=value,option=value` on the command line, in YAML, and in
+`salvit.extract(vit, images, method=…)`. Every method takes a batch. The maps of an image do not depend on the other images
+of the batch, except for rounding: torch may sum a larger batch in another order. Where two values are nearly equal,
+rounding can decide between them, for example which position salient attention retrieves, or which patch the unsupervised
+map keeps. A method that does not support a model raises an error before it computes anything.
 
-`target` is the class that class-specific methods explain, one index for all images or a tensor with one for each; the
-predicted class by default. `per_head=True` gives a map for each head of the block (of several composed, the last).
-Their mean is the map without it, but for `attention_gradient`, which adds the heads up, and `attn_gradcam`, which
-drops what is negative head by head.
+`target` is the class that class-specific methods explain: one index for all images, or a tensor with one per image. The
+default is the predicted class. `per_head=True` gives one map per head of the block; of methods that combine several
+blocks, of the last one. The mean of these maps is the map without `per_head`, with two exceptions: `attention_gradient`
+sums over the heads, and `attn_gradcam` sets negative values to 0 head by head.
 
-`rows` says whose row of the attention is taken. By default ("auto") it is that of the class token where the model
-classifies from it, else the mean over the rows of the tokens that the classifier averages or attends over; "class" and
-"all" take the class token's, or the mean over the patches, whatever the classifier reads.
+`rows` chooses the rows of the attention. "auto", the default, takes the class token's row if the model classifies from
+its class token, else the mean over the rows of the tokens that the classifier averages or attends over. "class" always
+takes the class token's row, "all" the mean over all patches.
 """
 _SUPPORT = """\
-✓: works. A number: refused, with the message below. Models are asked as timm makes them, with a classifier; of a model
-without one (`num_classes=0`) every class-specific method is refused.
+✓: works. A number: not supported, for the reason below. The models are timm's, with a classifier. Of a model without a
+classifier (`num_classes=0`), no class-specific method is supported.
 """
 
 
@@ -138,11 +132,11 @@ def methods_page() -> str:
 
 
 def short_reason(extractor: Extractor, error: Exception) -> str:
-    """Return why an extractor refuses a model, without the names of the two.
+    """Return why an extractor does not support a model, without the names of the two.
 
     Args:
         extractor: the extractor.
-        error: what its `check` raised.
+        error: the error that `extractor.check` raised.
 
     Example:
         >>> from salvit.extractors import LeGrad
