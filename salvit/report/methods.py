@@ -91,10 +91,10 @@ _INTRODUCTION = """\
 Written by `make methods`. To change this page, change the docstrings of the methods or `salvit/report/methods.py`.
 
 A method is written `name:option=value,option=value` on the command line, in YAML, and in
-`salvit.extract(vit, images, method=…)`. Every method takes a batch. The maps of an image do not depend on the other images
-of the batch, except for rounding: torch may sum a larger batch in another order. Where two values are nearly equal,
-rounding can decide between them, for example which position salient attention retrieves, or which patch the unsupervised
-map keeps. A method that does not support a model raises an error before it computes anything.
+`salvit.extract(vit, images, method=…)`. Every method takes a batch. The maps of an image do not depend on the other
+images of the batch, except for rounding: torch may sum a larger batch in another order. Where two values are nearly
+equal, rounding can decide between them, for example which position salient attention retrieves, or which patch the
+unsupervised map keeps. A method that does not support a model raises an error before it computes anything.
 
 `target` is the class that class-specific methods explain: one index for all images, or a tensor with one per image. The
 default is the predicted class. `per_head=True` gives one map per head of the block; of methods that combine several
