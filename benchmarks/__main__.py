@@ -26,7 +26,7 @@ ratios differ a little, absolute times a lot.
 
 {model} at {size}×{size}, batch {batch}, {device}. The plain forward pass uses fused attention and no graph. A ratio
 below 1 means that the method stops before the model's end. Peak memory is what comes on top of the model and its
-input, each method in a process of its own. Methods with a limit are measured {often} rounds.
+input, each method in a separate process. Methods with a limit are measured {often} rounds.
 
 {extractors}
 

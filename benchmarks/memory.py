@@ -1,4 +1,4 @@
-"""Peak memory of one extraction, in a process of its own, where nothing freed earlier can be reused unseen.
+"""Peak memory of one extraction, in a separate process, where nothing freed earlier can be reused unseen.
 
 python -m benchmarks.memory MODEL SIZE BATCH DEVICE METHOD     prints MiB
 """

@@ -1,7 +1,7 @@
 """Which method works on which family of timm's ViTs, as a page: `python -m salvit.report.methods docs/methods.md`.
 
-Nothing of it is written by hand: rows come from the methods' docstrings, and every cell from asking the method
-whether it takes a model of the family, on the meta device, so that no weights are needed.
+Rows come from the docstrings of the methods, and every cell from asking the method whether it takes a model of the
+family, on the meta device, so that no weights are needed.
 """
 
 import inspect
@@ -21,13 +21,7 @@ from salvit.vit import ViT, load_vit
 
 
 class Family(NamedTuple):
-    """A kind of ViT, and the timm architecture that stands for it.
-
-    Attributes:
-        what: what sets it apart.
-        architecture: timm name, of a model with a classifier.
-        members: which published models are of this kind.
-    """
+    """A kind of ViT, a timm architecture of that kind with a classifier, and published models of that kind."""
 
     what: str
     architecture: str
@@ -138,11 +132,7 @@ def methods_page() -> str:
 
 
 def short_reason(extractor: Extractor, error: Exception) -> str:
-    """Return why an extractor refuses a model, without the names of the two.
-
-    Args:
-        extractor: the extractor.
-        error: what its `check` raised.
+    """Return why an extractor refuses a model, from the error of its `check`, without the names of the two.
 
     Example:
         >>> from salvit.extractors import LeGrad
