@@ -13,9 +13,6 @@ from salvit.report.page import write_report
 def main(args: Sequence[str] | None = None) -> None:
     """Write the report of the runs under a folder into it, and print its tables.
 
-    Args:
-        args: the command line; `sys.argv` by default.
-
     Raises:
         SystemExit: with status 1 if there is no run, 2 if the command line is wrong.
     """

@@ -24,10 +24,7 @@ _COLUMNS = columns_of(saliency_metrics().values())  # type: ignore[arg-type]
 
 
 def read_history(path: Path) -> dict[str, pd.Series]:
-    """Read what a run logged while it was fitted.
-
-    Args:
-        path: of the `metrics.csv` of Lightning's CSVLogger, which is not there if nothing was logged.
+    """Read the `metrics.csv` of Lightning's CSVLogger, which is missing if nothing was logged.
 
     Returns:
         For each name under `train/` or `val/`, in the order of a report, the values by step of the optimiser.
@@ -40,16 +37,13 @@ def read_history(path: Path) -> dict[str, pd.Series]:
 
 
 def draw_curves(histories: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
-    """Draw a panel for each logged name with a line for each run.
+    """Draw a panel for each logged name with a line for each run, over the steps of the optimiser.
 
     Args:
         histories: by label, from `read_history`.
 
-    Returns:
-        The figure; steps of the optimiser along x.
-
     Raises:
-        ValueError: if nothing was logged.
+        ValueError: Nothing was logged.
     """
     names = sorted({name for history in histories.values() for name in history}, key=_order)
     if not names:
@@ -91,14 +85,13 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 def draw_perturbation(curves: pd.DataFrame) -> Figure:
-    """Draw what removing pixels does to the target's probability, least and most relevant ones first.
+    """Draw what removing pixels does to the probability of the target, least and most relevant ones first.
 
     Args:
         curves: a row per method and curve, "LeRF" and "MoRF"; a column per share of pixels removed.
 
     Returns:
-        The figure: LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the
-        legend.
+        LeRF and MoRF side by side, a line per method; the best by ABPC in colour, at the top of the legend.
     """
     lerf, morf = curves.xs("LeRF", level=1), curves.xs("MoRF", level=1)
     by_area = list((morf - lerf).mean(axis=1).sort_values(kind="stable").index)

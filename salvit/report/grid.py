@@ -17,7 +17,7 @@ PER_ROW = 5
 
 
 class Cell(NamedTuple):
-    """A picture, what it is, and a remark in grey below that."""
+    """A picture, its title, and a remark in grey below that."""
 
     picture: Image.Image
     title: str
@@ -26,9 +26,6 @@ class Cell(NamedTuple):
 
 def thumbnail(picture: Image.Image) -> Image.Image:
     """A picture in its proportions, as large as a cell holds.
-
-    Args:
-        picture: of any size.
 
     Example:
         >>> thumbnail(Image.new("RGB", (1000, 500))).size
@@ -40,13 +37,7 @@ def thumbnail(picture: Image.Image) -> Image.Image:
 
 
 def reflow(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Break one row of cells into rows of about equal length.
-
-    Args:
-        cells: any number.
-
-    Returns:
-        Rows of at most `PER_ROW` cells; none if there is no cell.
+    """Break one row of cells into rows of about equal length, of at most `PER_ROW` cells; none if there is no cell.
 
     Example:
         >>> blank = Image.new("RGB", (1, 1))
@@ -59,14 +50,7 @@ def reflow(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
-    """Rows of pictures, each with its title and note above it, wrapped to the cell.
-
-    Args:
-        rows: cells whose pictures come from `thumbnail`.
-
-    Returns:
-        An RGB picture on white.
-    """
+    """Rows of pictures from `thumbnail` on white, each with its title and note above it, wrapped to the cell."""
     font = label_font()
     width = max(_NARROWEST, *(cell.picture.width for row in rows for cell in row))
     captions = [[_caption(cell, font, width) for cell in row] for row in rows]

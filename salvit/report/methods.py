@@ -132,11 +132,7 @@ def methods_page() -> str:
 
 
 def short_reason(extractor: Extractor, error: Exception) -> str:
-    """Return why an extractor does not support a model, without the names of the two.
-
-    Args:
-        extractor: the extractor.
-        error: the error that `extractor.check` raised.
+    """Return why an extractor refuses a model, from the error of its `check`, without the names of the two.
 
     Example:
         >>> from salvit.extractors import LeGrad

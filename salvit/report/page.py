@@ -41,20 +41,13 @@ BASELINES = {
 
 
 def write_report(folder: Path, title: str | None = None) -> list[Table]:
-    """Write the report of the runs under a folder into it.
+    """Write the report of the runs under a folder into it, and return its tables.
 
     `index.html`, which links to nothing, and its parts as far as there are any: `scores.md`, `pictures.png`,
-    `curves.png`.
-
-    Args:
-        folder: where the runs are.
-        title: of the page; the folder's name by default.
-
-    Returns:
-        The tables.
+    `curves.png`. The title is the name of the folder by default.
 
     Raises:
-        FileNotFoundError: if there is no run.
+        FileNotFoundError: There is no run.
     """
     runs = find_runs(folder)
     tables = read_tables(runs)
@@ -84,7 +77,7 @@ def build_page(
 
     Args:
         title: of the page.
-        runs: what was run.
+        runs: all runs under the folder.
         tables: the scores.
         pictures: PNG of the panel of test images, by label of the run.
         curves: of training, None if nothing was fitted.
@@ -183,10 +176,7 @@ def _command(run: Run) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds in words.
-
-    Args:
-        seconds: None for a run that did not end.
+    """Seconds in words; None for a run that did not end.
 
     Example:
         >>> duration(75.2), duration(8.04), duration(None)

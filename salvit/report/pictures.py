@@ -18,14 +18,7 @@ _MARGIN, _LABEL_HEIGHT = 6, 22
 
 
 def heat(saliency: Tensor) -> Image.Image:
-    """Colour a saliency map, from its minimum (dark) to its maximum (bright).
-
-    Args:
-        saliency: [H, W] on any scale.
-
-    Returns:
-        An RGB picture of W×H pixels.
-    """
+    """Colour a saliency map [H, W], from its minimum (dark) to its maximum (bright), as an RGB picture."""
     return Image.fromarray((colormaps[COLORMAP](_unit(saliency))[..., :3] * 255 + 0.5).astype(np.uint8))
 
 
@@ -74,18 +67,10 @@ def row(pictures: Sequence[Image.Image], height: int = 160) -> Image.Image:
 
 
 def panel(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], height: int = 160) -> Image.Image:
-    """Rows of pictures under one line of labels.
-
-    Args:
-        rows: pictures; all rows as long as `labels`.
-        labels: of the columns.
-        height: of a row in pixels.
-
-    Returns:
-        An RGB picture on white.
+    """Rows of pictures, each `height` pixels high, under one line of labels, one per column.
 
     Raises:
-        ValueError: if there is no row, or one of another length.
+        ValueError: There is no row, or one that is not as long as `labels`.
     """
     if not rows or any(len(one) != len(labels) for one in rows):
         raise InvalidValueError(
@@ -127,24 +112,18 @@ def label_font() -> ImageFont.FreeTypeFont:
 def robust(saliency: Tensor, percentile: float = 99) -> Tensor:
     """A map whose few extreme values no longer make all the rest look dark.
 
-    Where the maximum is more than twice the percentile, values are cut off at the percentile: maps of gradients and
-    LRP have single pixels like that, rollout on a large ViT single patches.
-
-    Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017, section 3.1, for maps of gradients.
+    Where the maximum is more than twice the percentile, values are cut off at the percentile; a percentile that is not
+    positive leaves the map as it is. Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017,
+    section 3.1.
 
     Args:
         saliency: [H, W].
         percentile: of the values.
 
-    Returns:
-        [H, W]; the same map where the percentile is not positive, as of a map with very few positive values.
-
     Example:
         >>> import torch
         >>> robust(torch.tensor([[1.0, 2.0, 3.0, 90.0]]), percentile=50)
         tensor([[1.0000, 2.0000, 2.5000, 2.5000]])
-        >>> robust(torch.tensor([[1.0, 2.0, 3.0, 5.0]]), percentile=50)
-        tensor([[1., 2., 3., 5.]])
     """
     values = saliency.detach().float().cpu().numpy()
     limit = float(np.percentile(values, percentile))

@@ -7,11 +7,7 @@ import pandas as pd
 
 
 def published_rows(dataset: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Published rows that have any of a table's columns, named by method and paper.
-
-    Args:
-        dataset: as in `salvit.results.facts`.
-        columns: of the table.
+    """Published rows of a dataset that have any of a table's columns, named by method and paper.
 
     Example:
         >>> published_rows("CUB200", ["iou"])["iou"].to_dict()["agcam, published"]

@@ -51,17 +51,14 @@ class Run:
 def find_runs(root: Path) -> list[Run]:
     """Find the runs under a folder.
 
-    A run is labelled by its model, with what it differs in from another run of that model: options of the fit, or else
-    the folder. A test has the label of the fit whose checkpoint it used.
-
-    Args:
-        root: a folder under which the loggers of the runs wrote.
+    A run is labelled by its model, with the options of the fit, or else the folder, that set it apart from another run
+    of that model. A test has the label of the fit whose checkpoint it used.
 
     Returns:
         The runs in natural order of their labels (k=8 before k=16), then in order of time.
 
     Raises:
-        FileNotFoundError: if there is no run.
+        FileNotFoundError: There is no run.
     """
     runs = sorted((_read(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
     if not runs:
@@ -114,7 +111,7 @@ def _model(run: Run, root: Path) -> str:
 
 
 def _place(run: Run, root: Path) -> str:
-    """A logger's folder is save_dir/name/version: the name, or what there is of it under the root."""
+    """A logger's folder is save_dir/name/version: the name, or its part under the root."""
     folder, root = run.folder.resolve(), root.resolve()
     name = folder.parent if folder.parent.is_relative_to(root) else folder
     return name.relative_to(root).as_posix() if name != root else root.name

@@ -20,18 +20,11 @@ class _Scored(NamedTuple):
 
 
 def read_tables(runs: Iterable[Run]) -> list[Table]:
-    """Put the scores of test runs together.
+    """Put the scores of test runs together; runs that scored nothing are left out.
 
-    Runs of models share a table if it is of the same dataset, split and profile and their baselines score the same:
-    other test images or another train split, of which the center prior is made, are another table. The spread is the
-    standard error of the mean. Explanation runs have a table each, of methods; the spread is half the 95 % interval.
-
-    Args:
-        runs: of any stage; those that scored nothing are left out.
-
-    Returns:
-        Tables of models in order of appearance, then those of methods. A model is named by its run; baselines appear
-        once, below the models.
+    Runs of models share a table if dataset, split and profile are the same and their baselines score the same. The
+    spread is the standard error of the mean; baselines appear once, below the models. Explanation runs have a table
+    each, of methods; the spread is half the 95 % interval. Tables of models come first, in order of appearance.
     """
     comparable: dict[str, list[_Scored]] = {}
     methods = []

@@ -1,10 +1,9 @@
 """The record of results: rows of scores, tables made of them, and the files that both are kept in."""
 
-from salvit.results.about import describe, facts, title
 from salvit.results.files import encoded, write
 from salvit.results.rows import collect, differences, gathered, means, per_image, summary
 from salvit.results.store import Store
-from salvit.results.table import Table
+from salvit.results.table import Table, describe, facts, title
 
 __all__ = [
     "Store",

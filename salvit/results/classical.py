@@ -21,20 +21,16 @@ def has_classical() -> bool:
 
 
 def spectral_residual(image: Tensor) -> Tensor:
-    """Saliency of an image by its spectral residual: what its log amplitude spectrum has beyond a smooth one.
+    """Saliency of an image [3, H, W] in [0, 1] by its spectral residual, as OpenCV computes it at 64×64.
 
-    OpenCV's implementation, at 64×64. Source: Hou and Zhang, "Saliency detection: a spectral residual approach",
-    CVPR 2007.
-
-    Args:
-        image: [3, H, W] RGB in [0, 1].
+    Source: Hou and Zhang, "Saliency detection: a spectral residual approach", CVPR 2007.
 
     Returns:
         float32 [H, W] in [0, 1], on the CPU.
 
     Raises:
         ModuleNotFoundError: OpenCV's contributed modules are not installed.
-        RuntimeError: OpenCV found no saliency, which it does not say of any image it can read.
+        RuntimeError: OpenCV found no saliency.
 
     Example:
         >>> if has_classical():

@@ -19,9 +19,9 @@ def write(folder: str | Path, files: Mapping[str, Content | None]) -> None:
     """Write files into a folder, which is made if need be.
 
     Args:
-        folder: where to.
+        folder: of the files.
         files: by name: text, bytes, fields (JSON), a table (CSV: six decimals, empty where there is no value) or a
-            picture (PNG); of None there is no file.
+            picture (PNG); None writes no file.
     """
     for name, content in files.items():
         if content is not None:
@@ -30,7 +30,7 @@ def write(folder: str | Path, files: Mapping[str, Content | None]) -> None:
 
 
 def encoded(content: Content) -> bytes:
-    """What a file holds of a content; see `write`."""
+    """The bytes of a file with such a content; see `write`."""
     if isinstance(content, bytes):
         return content
     if isinstance(content, pd.DataFrame):

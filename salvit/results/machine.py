@@ -1,4 +1,4 @@
-"""What something was computed with: versions, processor and device."""
+"""The versions, processor and device that something was computed with."""
 
 import os
 import platform
@@ -27,11 +27,7 @@ def machine() -> str:
 
 
 def device_name(device: torch.device, count: int = 1) -> str:
-    """What it ran on, such as "CPU" or "2 × NVIDIA A100".
-
-    Args:
-        device: of one process.
-        count: processes.
+    """The device of `count` processes, such as "CPU" or "2 × NVIDIA A100".
 
     Example:
         >>> device_name(torch.device("cpu"))

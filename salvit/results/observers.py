@@ -21,7 +21,7 @@ def leave_one_out(
     Args:
         observers: one [n_i, 2] of (x, y) per observer.
         size: (H, W) of the image.
-        sigma: standard deviation in pixels of the density's Gaussian, as for the dataset's densities.
+        sigma: standard deviation in pixels of the Gaussian of the density, as for the densities of the dataset.
         held_out: how many observers are left out at most, each in turn, evenly spaced among those that fixated.
 
     Returns:
@@ -44,16 +44,9 @@ def leave_one_out(
 
 
 def of_fixations(metrics: MetricCollection) -> MetricCollection:
-    """Those of some metrics that compare with fixations: the ones that an upper bound is known of.
+    """Copies of the metrics that compare with fixations, under the same names: those that have an upper bound.
 
-    One observer's density is no ground truth beside that of all, so that a score against it would bound nothing in
-    a column of scores against the density of all.
-
-    Args:
-        metrics: from `saliency_metrics`.
-
-    Returns:
-        Copies, in order, under the same names.
+    The density of one observer is no ground truth beside that of all, so a score against it bounds nothing.
     """
     chosen = MetricCollection({}, compute_groups=False)
     for name, metric in metrics.items():
@@ -69,17 +62,17 @@ def update_upper_bound(
     own: Tensor,
     others: int,
 ) -> None:
-    """Score an image's observers by each other: the mean over those left out, each predicted by the others.
+    """Score the observers of an image by each other: the mean over those left out, each predicted by the others.
 
-    For the information gain the others' density, which is 0 far from any fixation, is mixed with the metric's
-    baseline, which counts as one more observer.
+    For the information gain the density of the others, which is 0 far from any fixation, is mixed with the baseline of
+    the metric, which counts as one more observer.
 
     Args:
-        metrics: from `of_fixations`; each gets one score more.
+        metrics: from `of_fixations`; each gets one more score.
         scratch: a copy of these to compute with.
         pairs: from `leave_one_out`; without any, the image is skipped and counted.
-        own: all fixations on the image, as the metrics' pools hold them.
-        others: number of observers that a density is of.
+        own: all fixations on the image, as the pools of the metrics hold them.
+        others: number of observers behind each density.
     """
     for name, metric in metrics.items():
         one = scratch[name]

@@ -20,15 +20,7 @@ Metrics = Mapping[str, Mapping[str, Sequence[ImageMetric]]]
 
 
 def gathered(items: list[Any]) -> list[Any]:
-    """Items of all processes, by rank: the order in which metrics gather. Every process has to call it.
-
-    Args:
-        items: of this process; picklable.
-
-    Example:
-        >>> gathered(["a", "b"])
-        ['a', 'b']
-    """
+    """Items of all processes, by rank: the order in which metrics gather. Every process has to call it."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return items
     parts: list[Any] = [None] * torch.distributed.get_world_size()
@@ -41,8 +33,8 @@ def collect(metrics: Metrics, images: list[dict[str, Any]]) -> pd.DataFrame:
 
     Args:
         metrics: after the last update; they scored the same images.
-        images: what is known of this process's images, in the order of the updates: at least `index`, their place in
-            the dataset, and `image`, their name.
+        images: fields of the images of this process, in the order of the updates: at least `index`, their place in the
+            dataset, and `image`, their name.
 
     Example:
         >>> from salvit.metrics import CC

@@ -14,11 +14,7 @@ _PACKAGES = (salvit, datamodules)
 
 @cache
 def package_hash() -> str:
-    """Return the SHA-256 of salvit's own source files: their names and contents.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Return the SHA-256 of salvit's source files, names and contents, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         for folder in package.__path__:
@@ -29,16 +25,11 @@ def package_hash() -> str:
 
 
 def code_of(thing: object) -> str:
-    """Name the class of an object, with the code that it and the classes above it are written in.
+    """Name the class of an object, with the code that it and its base classes are written in.
 
-    Of salvit's own classes that is `package_hash`, which this leaves out. Code that cannot be read, as of a class
-    typed into a prompt, is taken for another one each time.
-
-    Args:
-        thing: an instance.
-
-    Returns:
-        `module.Class`, of a class of one's own followed by the SHA-256 of the files of its classes.
+    The result is `module.Class`, for a class from outside salvit followed by the SHA-256 of the files of its classes;
+    the code of salvit is in `package_hash`. Code that cannot be read, as of a class typed into a prompt, gets a new
+    hash each time.
 
     Example:
         >>> from salvit.extractors import Rollout

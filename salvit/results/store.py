@@ -10,14 +10,10 @@ Record = dict[str, Any]
 
 
 class Store:
-    """Records by image name, one file per process and line per image, added to batch by batch.
+    """Records by image name, one file per process and line per image, added batch by batch.
 
-    A line is complete or ignored: what an interrupt or a full disk cut off is computed again. Records belong to a
-    description of what was computed; another description has another folder.
-
-    Args:
-        folder: of all results; made when the first record is added.
-        description: what was computed, in plain values.
+    A line is complete or ignored: what an interrupt or a full disk cut off is computed again. Each description of what
+    was computed, in plain values, has another folder, which is made when the first record is added.
 
     Example:
         >>> import tempfile
@@ -44,12 +40,7 @@ class Store:
         return records
 
     def add(self, records: Iterable[tuple[str, Record]], rank: int) -> None:
-        """Add the records of a batch.
-
-        Args:
-            records: image names, unique in the dataset, and what was computed, in plain values.
-            rank: of the process, each of which has a file of its own.
-        """
+        """Add the records of a batch, by image name, in plain values, to the file of this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / "description.json"
         if not about.is_file():

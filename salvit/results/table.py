@@ -1,12 +1,23 @@
-"""A table for people: a row per model or method, a column per score, the best of each column in bold."""
+"""A table for people, the best of each column in bold, and the fields that its title is made of."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table as RichTable
+
+if TYPE_CHECKING:
+    from datamodules.base import SaliencyDataModule, Split
+
+UNITS = {
+    "KLD": "nats",
+    "NSS": "standard deviations",
+    "EMD": "pixels of maps 32 times smaller",
+    "IG": "bits over the train split's center prior",
+}
 
 
 @dataclass(frozen=True)
@@ -97,3 +108,47 @@ class Table:
             text = f"{mean} {off}" if spread and off else mean
             texts.append(f"{opening}{text}{closing}" if best else text)
         return texts
+
+
+def facts(data: "SaliencyDataModule", split: "Split", counted: Iterable[bool]) -> dict[str, Any]:
+    """The fields of what was scored: `dataset`, `release` (or None), `split`, `images`, and `left_out`.
+
+    `counted` says of every image that was scored whether it has fixations and a density; the others are left out.
+    """
+    counted = list(counted)
+    return {
+        "dataset": type(data).__name__.removesuffix("DataModule"),
+        "release": getattr(data, "release", None),
+        "split": data.split_name(split),
+        "images": len(counted),
+        "left_out": counted.count(False),
+    }
+
+
+def describe(about: dict[str, Any]) -> str:
+    """The fields in words.
+
+    Example:
+        >>> about = {"dataset": "Salicon", "release": "2017", "split": "val", "images": 500, "left_out": 2}
+        >>> describe(about)
+        'Salicon layout 2017, val split, 2 of 500 images without fixations left out'
+        >>> describe({"dataset": "OSIE", "split": "test", "images": 200})
+        'OSIE, test split, 200 images'
+    """
+    release = f" layout {about['release']}" if about.get("release") else ""
+    images = f"{about['images']} images"
+    if left_out := about.get("left_out"):
+        images = f"{left_out} of {images} without fixations left out"
+    return f"{about['dataset']}{release}, {about['split']} split, {images}"
+
+
+def title(about: dict[str, Any], profile: str, columns: Iterable[str]) -> str:
+    """The title of a table of models: the fields, the profile, and the units of the columns.
+
+    Example:
+        >>> title({"dataset": "OSIE", "split": "test", "images": 200}, "exact", ["CC", "KLD"])
+        'OSIE, test split, 200 images, profile exact (KLD in nats)'
+    """
+    columns = set(columns)
+    units = ", ".join(f"{name} in {unit}" for name, unit in UNITS.items() if name in columns)
+    return f"{describe(about)}, profile {profile} ({units})"

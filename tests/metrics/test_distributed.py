@@ -7,29 +7,74 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
-from salvit.metrics.functional import fixation_counts
+from salvit.metrics import (
+    ABPC,
+    AUC,
+    CC,
+    KLD,
+    NSS,
+    SIM,
+    SMM,
+    BoxLocalization,
+    BoxSweep,
+    DeletionInsertion,
+    EnergyPointing,
+    MaxSensitivity,
+    SaCo,
+    ShuffledAUC,
+)
+from salvit.metrics.functional import box_masks, fixation_counts
 from tests.metrics.cases import batch
+from tests.metrics.heatmap_cases import SIZE, heatmaps_and_boxes
 
-SIZES = [(6, 9)] * 4
-# The images of rank 0 and those of rank 1.
-SPLITS = {"3 and 1": ([0, 2, 3], [1]), "3 and 0": ([0, 1, 2], []), "0 and 2": ([], [1, 3]), "none": ([], [])}
+SIZES = [(6, 9)] * 5
+# Images of rank 0 and of rank 1; image 1 has no fixations and no box, image 2 a constant heatmap, image 3 NaN.
+SPLITS = {
+    "4 and 1": ([0, 2, 3, 4], [1]),
+    "3 and 0": ([0, 1, 2], []),
+    "0 and 2": ([], [1, 3]),
+    "none": ([], []),
+}
+
+
+def saliency_cases():
+    return batch(0, images=5, lengths=(4, 0, 5, 3, 2))
 
 
 def scored(images):
-    """All metrics after one update per image; image 1 has no fixations."""
-    pred, density, fixations = batch(0, images=4, lengths=(4, 0, 5, 3))
-    metrics = {cls.__name__: cls() for cls in (NSS, CC, SIM, KLD, AUC, ShuffledAUC)}
-    metrics["ShuffledAUC with pool"] = ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
+    """All metrics after one update per image."""
+    pred, density, fixations = saliency_cases()
     truth = {"density": density, "fixations": fixations}
+    saliency = {cls.__name__: cls() for cls in (NSS, CC, SIM, KLD, AUC, ShuffledAUC)}
+    saliency["ShuffledAUC with pool"] = ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
+    heatmaps, boxes = heatmaps_and_boxes(0, counts=(2, 0, 1, 1, 3))
+    heatmaps[2], heatmaps[3, 0, 0] = 0.4, torch.nan
+    masks = box_masks(boxes, SIZE)
+    curves = torch.rand(2, 5, 11, generator=torch.Generator().manual_seed(0))
+    curves[1, 2], curves[:, 3] = curves[0, 2], torch.nan
+    of_boxes, of_masks = [BoxLocalization(), BoxSweep()], [SMM(), EnergyPointing()]
+    of_pairs, sensitivity = [ABPC(), DeletionInsertion(), SaCo()], MaxSensitivity(samples=2)
     for i in images:
-        for metric in metrics.values():
-            metric.update(pred[i : i + 1], truth[metric.truth][i : i + 1])
-    return metrics
+        one = slice(i, i + 1)
+        for metric in saliency.values():
+            metric.update(pred[one], truth[metric.truth][one])
+        for metric in of_boxes:
+            metric.update(heatmaps[one], boxes[one], SIZE)
+        for metric in of_masks:
+            metric.update(heatmaps[one], masks[one])
+        for metric in of_pairs:
+            metric.update(*curves[:, one])
+        sensitivity.update(lambda x: x, heatmaps[one, None])
+    explanation = [*of_boxes, *of_masks, *of_pairs, sensitivity]
+    return saliency | {type(metric).__name__: metric for metric in explanation}
 
 
 def readings(metrics):
     return {name: (metric.compute(), metric.per_image()) for name, metric in metrics.items()}
+
+
+def counts(metrics):
+    return {name: (m.n_skipped, getattr(m, "n_constant", None)) for name, m in metrics.items()}
 
 
 def work(rank, folder):
@@ -40,10 +85,11 @@ def work(rank, folder):
         metrics = scored(split[rank])
         results[name] = readings(metrics)
         if rank == 0:  # what `compute` gathered is read without the other process
-            results[name, "skipped"] = {key: metric.n_skipped for key, metric in metrics.items()}
-    fixations = batch(0, images=4, lengths=(4, 0, 5, 3))[2]
-    results["counts"] = fixation_counts(fixations[rank::2], SIZES[rank::2], (3, 4))
-    dist.all_reduce(results["counts"])
+            results[name, "counts"] = counts(metrics)
+            results[name, "curves"] = metrics["ABPC"].curves()
+    fixations = saliency_cases()[2]
+    results["pool"] = fixation_counts(fixations[rank::2], SIZES[rank::2], (3, 4))
+    dist.all_reduce(results["pool"])
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
@@ -55,23 +101,36 @@ def results(tmp_path_factory):
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("name", SPLITS)
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-def test_both_processes_know_the_scores_of_all(results, name, rank):
-    order = [*SPLITS[name][0], *SPLITS[name][1]]
-    for metric, (mean, scores) in readings(scored(order)).items():
-        found_mean, found_scores = results[rank][name][metric]
-        torch.testing.assert_close(found_scores, scores, rtol=0, atol=0, equal_nan=True)
-        torch.testing.assert_close(found_mean, mean, rtol=0, atol=0, equal_nan=True)
+def test_both_processes_know_the_scores_of_all(results, name):
+    alone = scored([*SPLITS[name][0], *SPLITS[name][1]])
+    expected = readings(alone)
+    for rank in range(2):
+        torch.testing.assert_close(results[rank][name], expected, rtol=0, atol=0, equal_nan=True)
+    assert results[0][name, "counts"] == counts(alone)
+    torch.testing.assert_close(
+        results[0][name, "curves"], alone["ABPC"].curves(), rtol=0, atol=0, equal_nan=True
+    )
 
 
-def test_skipped_images_are_counted_across_processes(results):
-    skipped = results[0]["3 and 1", "skipped"]
-    assert skipped == {name: int(name in {"NSS", "AUC"} or "Shuffled" in name) for name in skipped}
+def test_skipped_and_constant_images_are_counted_across_processes(results):
+    found = results[0]["4 and 1", "counts"]
+    assert {name for name, (_, constant) in found.items() if constant == 1} == {
+        "BoxLocalization",
+        "BoxSweep",
+        "SMM",
+        "EnergyPointing",
+        "ABPC",
+    }
+    # No box and no finite heatmap; no finite curve or map; no fixations.
+    expected = dict.fromkeys(("BoxLocalization", "BoxSweep", "SMM", "EnergyPointing"), 2)
+    expected |= dict.fromkeys(("ABPC", "DeletionInsertion", "SaCo", "MaxSensitivity"), 1)
+    expected |= dict.fromkeys(("NSS", "AUC", "ShuffledAUC", "ShuffledAUC with pool"), 1)
+    expected |= dict.fromkeys(("CC", "SIM", "KLD"), 0)
+    assert {name: skipped for name, (skipped, _) in found.items()} == expected
 
 
 def test_count_maps_add_up(results):
-    fixations = batch(0, images=4, lengths=(4, 0, 5, 3))[2]
-    expected = fixation_counts(fixations, SIZES, (3, 4))
-    assert all(result["counts"].equal(expected) for result in results)
+    expected = fixation_counts(saliency_cases()[2], SIZES, (3, 4))
+    assert all(result["pool"].equal(expected) for result in results)

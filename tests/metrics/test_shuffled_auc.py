@@ -4,10 +4,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvit.metrics import ShuffledAUC
-from salvit.metrics.functional import fixation_counts, shuffled_auc
-from tests.metrics import reference
+from salvit.metrics import AUCBorji, AUCJudd, OtherImages, SampledShuffledAUC, ShuffledAUC
+from salvit.metrics.functional import fixation_counts, sampled_shuffled_auc, shuffled_auc
+from salvit.metrics.functional.fixations import fixation_indices, generator, image_key
+from tests.metrics import mit_reference, reference
 from tests.metrics.cases import batch, batches, examples
+
+LENGTHS = (4, 3, 5, 3, 7, 6)
 
 
 def expected_scores(preds, fixations):
@@ -96,12 +99,6 @@ def test_center_bias_earns_nothing():
     )
 
 
-def test_constant_map_scores_one_half():
-    _, _, fixations = batch(0)
-    pred = torch.full((3, 6, 9), 0.1)
-    assert shuffled_auc(pred, fixations, pool_of(pred, fixations)).tolist() == [0.5] * 3
-
-
 def test_image_without_fixations_is_left_out():
     pred, _, fixations = batch(0, lengths=(4, 0, 5))
     for metric in (ShuffledAUC(), ShuffledAUC(pool_of(pred, fixations))):
@@ -131,11 +128,6 @@ def test_pool_with_too_few_repetitions():
     twice = [torch.tensor([[1.0, 0.0], [1.0, 0.0]])]
     with pytest.raises(ValueError, match=r"image 0 .*\(x=1, y=0\)"):
         shuffled_auc(torch.zeros(1, 2, 2), twice, torch.tensor([[5, 1], [5, 5]]))
-
-
-def test_pool_is_checked_at_construction():
-    with pytest.raises(ValueError, match="pool holds negative"):
-        ShuffledAUC(torch.tensor([[0.5]]))
 
 
 def test_pool_keeps_its_counts_when_a_model_is_cast_to_half():
@@ -170,10 +162,6 @@ def test_a_bad_image_leaves_the_kept_ones_alone():
     np.testing.assert_allclose(metric.per_image(), expected_scores(pred, fixations), atol=1e-7)
 
 
-def test_empty_batch():
-    assert shuffled_auc(torch.zeros(0, 2, 3), [], torch.zeros(2, 3)).shape == (0,)
-
-
 def test_fixations_of_some_observers_are_compared_with_other_images_alone():
     pred, _, fixations = batch(0)
     pool = pool_of(pred, fixations)
@@ -188,3 +176,128 @@ def test_fixations_of_some_observers_need_a_pool():
     pred, _, fixations = batch(0)
     with pytest.raises(ValueError, match="need a pool"):
         ShuffledAUC().update(pred, fixations, own=fixations)
+
+
+def others_of(pred, fixations):
+    return OtherImages(fixations, [tuple(s.shape) for s in pred])
+
+
+def test_agrees_with_the_script_where_every_other_image_is_drawn():
+    pred, _, fixations = batch(0, images=4, lengths=(4, 5, 2, 1))
+    size = (6, 9)
+    scores = sampled_shuffled_auc(pred, fixations, others_of(pred, fixations), splits=15, seed=2)
+    for image, points in enumerate(fixations):
+        rest = [xy.tolist() for other, xy in enumerate(fixations) if other != image]
+        pool = mit_reference.fixated_pixels([point for xy in rest for point in xy], size)
+        flat_pool = np.array([row * size[1] + column for row, column in pool])
+        fixated = mit_reference.fixated_pixels(points.tolist(), size)
+        [index] = fixation_indices([points], [size])
+        random = generator(2, image_key(index.numpy(), size))
+        random.choice(np.array([other for other in range(4) if other != image]), 3, replace=False)
+        values = reference.minmax(reference.flat(pred[image].tolist()))
+        positives = [values[row * size[1] + column] for row, column in fixated]
+        areas = []
+        for _ in range(15):
+            drawn = random.choice(flat_pool, min(len(fixated), len(pool)), replace=False)
+            areas.append(mit_reference.stepped(positives, [values[i] for i in drawn], 0.1))
+        assert scores[image].item() == pytest.approx(np.mean(areas), abs=1e-12)
+
+
+def test_ten_other_images_with_fixations_are_drawn_and_never_the_own():
+    size = (20, 20)
+    fixations = [torch.tensor([[float(i), 0.0]]) for i in range(18)] + [torch.zeros(0, 2)] * 3
+    others = OtherImages(fixations, [size] * 21)
+    seen = set()
+    for seed in range(30):
+        pixels = others.pixels(np.array([5]), size, 10, np.random.default_rng(seed))
+        assert len(pixels) == 10
+        seen |= set(pixels.tolist())
+    assert seen == set(range(18)) - {5}
+
+
+def test_points_of_images_of_other_sizes_are_rescaled():
+    others = OtherImages([torch.tensor([[0.0, 0.0]]), torch.tensor([[7.0, 3.0]])], [(2, 4), (4, 8)])
+    assert others.pixels(np.array([0]), (2, 4), 10, np.random.default_rng(0)).tolist() == [7]
+
+
+def test_the_pool_is_binary():
+    fixations = [
+        torch.tensor([[0.0, 0.0]]),
+        torch.tensor([[1.0, 0.0]] * 5),
+        torch.tensor([[1.2, 0.0], [2.0, 0.0]]),
+    ]
+    others = OtherImages(fixations, [(1, 3)] * 3)
+    assert others.pixels(np.array([0]), (1, 3), 10, np.random.default_rng(0)).tolist() == [1, 2]
+
+
+def test_sampled_shuffled_auc_constant_map_scores_one_half():
+    _, _, fixations = batch(0)
+    pred = torch.full((3, 6, 9), 0.1)
+    assert sampled_shuffled_auc(pred, fixations, others_of(pred, fixations)).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(("lengths", "skipped"), [((4, 0, 5), 1), ((4,), 1), ((4, 0), 2), ((0, 0), 2)])
+def test_images_that_cannot_be_scored_are_counted(lengths, skipped):
+    pred, _, fixations = batch(0, images=len(lengths), lengths=lengths)
+    metric = SampledShuffledAUC(others_of(pred, fixations))
+    metric.update(pred, fixations)
+    assert metric.n_skipped == skipped
+
+
+def test_others_without_the_image_itself():
+    pred, _, fixations = batch(0)
+    with pytest.raises(ValueError, match="lack the one scored, of 6×9"):
+        sampled_shuffled_auc(pred, fixations, others_of(pred[:2], fixations[:2]))
+
+
+def test_a_number_of_images_that_makes_no_pool():
+    pred, _, fixations = batch(0)
+    with pytest.raises(ValueError, match="images is 0"):
+        sampled_shuffled_auc(pred, fixations, others_of(pred, fixations), images=0)
+
+
+def test_copies_share_the_fixations():
+    import copy
+
+    others = OtherImages([torch.zeros(1, 2)], [(2, 2)])
+    assert copy.deepcopy(SampledShuffledAUC(others)).others is others
+
+
+def metrics(fixations):
+    others = OtherImages(fixations, [(6, 9)] * len(fixations))
+    return [AUCJudd(), AUCBorji(splits=10), SampledShuffledAUC(others, images=2, splits=10)]
+
+
+def scored(batches):
+    pred, _, fixations = batch(0, images=6, lengths=LENGTHS, levels=3)
+    found = {}
+    for metric in metrics(fixations):
+        for images in batches:
+            metric.update(pred[images], [fixations[i] for i in images])
+        order = [image for images in batches for image in images]
+        found[type(metric).__name__] = metric.per_image()[torch.tensor(order).argsort()]
+    return found
+
+
+@pytest.mark.parametrize("batches", [[[i] for i in range(6)], [[5, 0], [3, 1, 2], [4]], [[4, 2, 0, 5, 3, 1]]])
+def test_batches_and_order_do_not_matter(batches):
+    whole = scored([list(range(6))])
+    for name, scores in scored(batches).items():
+        assert scores.equal(whole[name]), name
+
+
+def test_the_order_of_an_images_fixations_does_not_matter():
+    pred, _, fixations = batch(0, images=6, lengths=LENGTHS)
+    for metric, again in zip(metrics(fixations), metrics(fixations), strict=True):
+        metric.update(pred, fixations)
+        again.update(pred, [points.flip(0) for points in fixations])
+        assert metric.per_image().equal(again.per_image())
+
+
+def test_another_image_gets_other_draws():
+    pred, _, fixations = batch(0, images=1, lengths=(6,), levels=3)
+    metric = AUCBorji(splits=3)
+    again = torch.cat([fixations[0], fixations[0][:1]])  # the same binary map, yet another image
+    metric.update(pred.expand(3, -1, -1), [fixations[0], fixations[0], again])
+    first, same, other = metric.per_image()
+    assert first == same != other

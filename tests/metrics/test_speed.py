@@ -1,14 +1,32 @@
-"""SALICON's validation set has 5,000 images of 480×640 and 1.66 million fixations: milliseconds are hours."""
-
 import time
 
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from salvit.metrics.functional import auc, cc, kld, nss, shuffled_auc, sim
+from salvit.metrics.functional import (
+    auc,
+    box_localization,
+    cc,
+    kld,
+    nss,
+    perturbation_curves,
+    shuffled_auc,
+    sim,
+)
+from salvit.vit import load_vit
+from tests.metrics.heatmap_cases import boxes_in
 
 SIZE = (480, 640)
+INPUT = (224, 224)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -37,13 +55,45 @@ def cpu_milliseconds(function, *args):
 @pytest.mark.slow
 def test_an_image_of_salicon_is_scored_in_60_ms_on_one_core(salicon_like):
     pred, density, fixations, pool = salicon_like
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        of_pairs = [cpu_milliseconds(function, pred, density) for function in (cc, sim, kld)]
-        of_points = [cpu_milliseconds(function, pred, fixations) for function in (nss, auc)]
-        shuffled = cpu_milliseconds(shuffled_auc, pred, fixations, pool)
-    finally:
-        torch.set_num_threads(threads)
+    of_pairs = [cpu_milliseconds(function, pred, density) for function in (cc, sim, kld)]
+    of_points = [cpu_milliseconds(function, pred, fixations) for function in (nss, auc)]
+    shuffled = cpu_milliseconds(shuffled_auc, pred, fixations, pool)
     assert shuffled < 30
     assert shuffled + sum(of_pairs) + sum(of_points) < 60
+
+
+def seconds(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+@pytest.mark.slow
+def test_boxes_take_less_than_2_ms_an_image():
+    generator = torch.Generator().manual_seed(0)
+    heatmaps, boxes = torch.rand(16, 14, 14, generator=generator), [boxes_in(INPUT, 2, generator)] * 16
+    assert min(seconds(lambda: box_localization(heatmaps, boxes, INPUT)) for _ in range(8)) / 16 < 2e-3
+
+
+@pytest.mark.slow
+def test_perturbation_curves_cost_their_forward_passes_and_little_else():
+    vit = load_vit("vit_tiny_patch16_224", pretrained=False)
+    images, heatmaps, removed = (
+        torch.randn(2, 3, *INPUT),
+        torch.rand(2, 14, 14),
+        torch.randn(40, 3, *INPUT),
+    )
+
+    def bare():
+        with torch.no_grad():
+            vit(removed)
+
+    def curves():
+        perturbation_curves(vit, images, heatmaps, 0)
+
+    bare()
+    curves()
+    # In turns, so that a busy machine slows both; the fastest run of each is the least disturbed.
+    times = [(seconds(bare), seconds(curves)) for _ in range(7)]
+    bare_time, curves_time = (min(column) for column in zip(*times, strict=True))
+    assert curves_time / bare_time < 1.15

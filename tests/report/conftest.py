@@ -89,7 +89,7 @@ def make_test(make_run) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_fit(make_run) -> Callable[..., Path]:
-    """Makes the log folder of a fit with a checkpoint, a training loss and, in rows of their own, scores."""
+    """Makes the log folder of a fit with a checkpoint, a training loss and, in other rows, scores."""
 
     def make(name: str, version: str = "version_0", weights: str = "", **options) -> Path:
         folder = make_run(name, version, "fit", **options)

@@ -4,7 +4,6 @@ import pytest
 from PIL import Image
 
 from salvit.report.__main__ import main
-from salvit.report.page import duration
 from salvit.report.runs import find_runs
 from tests.report.conftest import checkpoint_of
 
@@ -94,8 +93,3 @@ def test_a_folder_without_runs_is_one_clear_error(tmp_path, capsys):
     assert exit_.value.code == 1
     assert "no run under" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.6, "1 min 0 s"), (3600, "60 min 0 s")])
-def test_durations(seconds, text):
-    assert duration(seconds) == text

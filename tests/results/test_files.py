@@ -18,13 +18,6 @@ def test_new_folders_and_contents(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_latest_replaces_the_last(tmp_path):
-    for content in (b"first", b"2nd"):
-        with atomic_write(tmp_path / "a") as file:
-            file.write(content)
-    assert (tmp_path / "a").read_bytes() == b"2nd"
-
-
 def write_half(path, error):
     with atomic_write(path) as file:
         file.write(b"half")

@@ -19,7 +19,7 @@ class Mine(Rollout):
 
 @pytest.fixture
 def own_class(tmp_path, monkeypatch):
-    """A class of one's own in a file, by the source of that file."""
+    """A user's class in a file, by the source of that file."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 

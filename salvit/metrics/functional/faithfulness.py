@@ -143,8 +143,7 @@ def deletion_insertion(
     Args:
         vit: a plain timm ViT in eval mode.
         images: [B, 3, H, W], normalised for the model.
-        heatmaps: [B, h, w]; brought to the size of the images (bilinear). Only their order matters, equal pixels are
-            taken in reading order.
+        heatmaps: [B, h, w]; only their order matters, equal pixels are taken in reading order.
         target: a class index, or int64 [B].
         fractions: F shares of pixels, in [0, 1]; each costs two forward passes per image.
         deleted: what deleted pixels become; see `filled`.
@@ -156,9 +155,7 @@ def deletion_insertion(
         Deletion and insertion curve, both [B, F] in [0, 1]; NaN for an image whose heatmap is not finite.
 
     Raises:
-        TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, a target is no class of the model, a fraction is out of range,
-            or there is no such fill.
+        TypeError, ValueError: As `perturbation_curves`.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -215,9 +212,7 @@ def group_effects(
         group first; NaN for an image whose heatmap is not finite, and salience 0 for a constant one.
 
     Raises:
-        TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, a target is no class of the model, there are too few or too many
-            groups, or there is no such fill.
+        TypeError, ValueError: As `perturbation_curves`, or there are too few or too many groups.
 
     Example:
         >>> from salvit.vit import load_vit

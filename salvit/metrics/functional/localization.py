@@ -104,10 +104,8 @@ def _scores(heatmap: np.ndarray, target: np.ndarray, threshold: float, reference
 class SweepIoU(NamedTuple):
     """IoUs of an image at each of T thresholds, float64 [B, T].
 
-    Attributes:
-        union: of the union of all predicted boxes with the union of the ground-truth boxes.
-        largest: of the largest region's box with the ground-truth box it fits best.
-        best: of whichever region's box fits any ground-truth box best.
+    `union` is of the unions of all boxes, `largest` of the box of the largest region with the ground-truth box it fits
+    best, `best` of the box of any region that fits any ground-truth box best.
     """
 
     union: Tensor

@@ -1,0 +1,299 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salvit.metrics import SMM, BoxLocalization, BoxSweep, EnergyPointing
+from salvit.metrics.functional import box_localization, box_masks, box_sweep, energy_pointing, smm
+from tests.metrics import localization_reference as reference
+from tests.metrics.cases import examples
+from tests.metrics.heatmap_cases import SIZE, heatmap_batches, heatmaps_and_boxes
+
+NAMES = ["pixel_accuracy", "iou", "dice", "precision", "recall"]
+
+
+WHOLE = torch.tensor([[0.0, 0.0, 12.0, 9.0]])
+
+
+THRESHOLDS = (0.0, 0.21, 0.48, 0.83)
+
+
+def rows(scores):
+    return torch.stack([scores[name] for name in NAMES], 1)
+
+
+@examples
+@given(heatmap_batches, st.sampled_from([0.0, 0.5, 0.8]), st.booleans())
+def test_agrees_with_loops_over_pixels(case, threshold, as_authors):
+    heatmaps, boxes = case
+    scores = rows(box_localization(heatmaps, boxes, SIZE, threshold, as_authors))
+    expected = [
+        reference.localization(heatmap.tolist(), corners.tolist(), SIZE, threshold, as_authors)
+        for heatmap, corners in zip(heatmaps, boxes, strict=True)
+    ]
+    np.testing.assert_allclose(scores, expected, atol=1e-12)
+
+
+@examples
+@given(heatmap_batches, st.randoms(use_true_random=False))
+def test_boxes_count_as_their_union(case, random):
+    heatmaps, boxes = case
+    shuffled = [corners[random.sample(range(len(corners)), len(corners))] for corners in boxes]
+    doubled = [torch.cat([corners, corners[:1]]) for corners in shuffled]
+    scores = rows(box_localization(heatmaps, boxes, SIZE))
+    np.testing.assert_array_equal(rows(box_localization(heatmaps, doubled, SIZE)), scores)
+
+
+def test_diagonal_neighbours_are_one_region():
+    heatmap = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]])
+    scores = box_localization(heatmap, [torch.tensor([[0.0, 0.0, 2.0, 2.0]])], (3, 3))
+    assert rows(scores).tolist() == [[1.0] * 5]
+
+
+def test_rounding_on_a_plateau_is_no_peak():
+    heatmap = torch.tensor([[[0.1, 0.1, 0.1, 0.4], [0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1]]])
+    scores = box_localization(heatmap, [torch.tensor([[50.0, 0.0, 100.0, 70.0]])], (105, 100), threshold=0.0)
+    assert scores["precision"].item() > 0.7
+
+
+def test_a_value_at_the_threshold_is_no_peak():
+    heatmap = torch.tensor([[[0.0, 0.5, 1.0]]])
+    scores = box_localization(heatmap, [torch.tensor([[1.0, 0.0, 3.0, 1.0]])], (1, 3))
+    assert scores["iou"].item() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((0.0, 0.0, 3.0, 1.0), [1, 1, 1]),
+        ((0.5, 0.0, 3.0, 1.0), [1, 1, 1]),
+        ((0.51, 0.0, 2.5, 1.0), [0, 1, 0]),
+        ((1.0, 0.4, 2.0, 0.6), [0, 1, 0]),
+        ((-1e-4, 0.0, 3.0001, 1.0), [1, 1, 1]),
+    ],
+)
+def test_a_pixel_belongs_to_a_box_if_its_centre_does(box, pixels):
+    assert box_masks([torch.tensor([box])], (1, 3))[0].int().tolist() == [pixels]
+
+
+def test_an_empty_prediction_scores_zero_and_one_in_the_authors_script():
+    heatmap, box = torch.full((1, 3, 4), 0.1), [torch.tensor([[0.0, 0.0, 6.0, 9.0]])]
+    assert rows(box_localization(heatmap, box, SIZE)).tolist() == [[0.5, 0.0, 0.0, 0.0, 0.0]]
+    scores = box_localization(heatmap, box, SIZE, reference=True)
+    assert scores["precision"].item() == 1
+    assert scores["recall"].item() < 1e-6
+
+
+def test_the_authors_boxes_are_one_pixel_wider():
+    heatmap = torch.zeros(1, 9, 12)
+    heatmap[0, 2:4, 3:6] = 1
+    scores = box_localization(heatmap, [torch.tensor([[3.0, 2.0, 6.0, 4.0]])], SIZE, reference=True)
+    assert scores["precision"].item() == pytest.approx(6 / 12, abs=1e-5)
+    assert scores["recall"].item() == 1
+
+
+@pytest.mark.parametrize("value", [0.1, -0.3, 1e-30, 1e30])
+def test_rounding_of_a_constant_heatmap_is_no_peak(value):
+    scores = box_localization(
+        torch.full((1, 14, 14), value), [torch.tensor([[0.0, 0.0, 9.0, 9.0]])], (97, 89)
+    )
+    assert scores["iou"].item() == 0
+
+
+def test_images_that_cannot_be_scored_are_skipped_and_constant_ones_counted():
+    heatmaps, boxes = heatmaps_and_boxes(0, counts=(2, 0, 1, 1, 2))
+    heatmaps[2, 0, 0] = torch.nan
+    heatmaps[3] = 0.7
+    metric = BoxLocalization()
+    metric.update(heatmaps[:2], boxes[:2], SIZE)
+    metric.update(heatmaps[2:], boxes[2:], SIZE)
+    assert metric.per_image()["dice"].isnan().tolist() == [False, True, True, False, False]
+    assert (metric.n_skipped, metric.n_constant) == (2, 1)
+    expected = rows(box_localization(heatmaps, boxes, SIZE)).nanmean(0)
+    assert list(metric.compute()) == NAMES
+    np.testing.assert_allclose(list(metric.compute().values()), expected, atol=1e-7)
+    metric.reset()
+    metric.update(heatmaps[:1], boxes[:1], SIZE)
+    assert (metric.n_skipped, metric.n_constant) == (0, 0)
+
+
+def test_a_box_around_no_pixel_centre_is_no_box():
+    scores = box_localization(torch.rand(1, 3, 4), [torch.tensor([[0.6, 0.6, 1.4, 1.4]])], SIZE)
+    assert rows(scores).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((0, 0, 13, 9), r"box 1 of image 0, \(0.0, 0.0, 13.0, 9.0\), lies outside its 9×12"),
+        ((-1, 0, 3, 3), "lies outside"),
+        ((3, 3, 3, 5), "has no area"),
+        ((5, 3, 3, 5), "has no area"),
+        ((0, 0, float("nan"), 3), "lies outside"),
+    ],
+)
+def test_bad_boxes_are_named(box, message):
+    boxes = torch.cat([WHOLE, torch.tensor([box], dtype=torch.float32)])
+    with pytest.raises(ValueError, match=message):
+        box_localization(torch.rand(1, 3, 4), [boxes], SIZE)
+
+
+@pytest.mark.parametrize(
+    ("heatmaps", "boxes", "threshold", "message"),
+    [
+        (torch.rand(1, 1, 3, 4), [WHOLE], 0.5, r"\[B, h, w\]: of an extractor's maps"),
+        (torch.rand(2, 3, 4), [WHOLE], 0.5, "boxes has 1 entries for 2 heatmaps"),
+        (torch.rand(1, 3, 4), [WHOLE[0]], 0.5, r"boxes of image 0 have shape \(4,\)"),
+        (torch.rand(1, 3, 4), [WHOLE], 1.0, r"threshold is 1.0; expected a value in \[0, 1\)"),
+    ],
+)
+def test_bad_input(heatmaps, boxes, threshold, message):
+    with pytest.raises(ValueError, match=message):
+        box_localization(heatmaps, boxes, SIZE, threshold)
+
+
+@examples
+@given(heatmap_batches)
+def test_box_sweep_agrees_with_loops_over_pixels(case):
+    heatmaps, boxes = case
+    found = box_sweep(heatmaps, boxes, SIZE, THRESHOLDS)
+    for image, (heatmap, corners) in enumerate(zip(heatmaps, boxes, strict=True)):
+        for step, threshold in enumerate(THRESHOLDS):
+            if not len(corners):
+                assert all(ious[image].isnan().all() for ious in found)
+                continue
+            union, largest, best = reference.sweep(heatmap.tolist(), corners.tolist(), SIZE, threshold)
+            assert found.union[image, step].item() == pytest.approx(union, abs=1e-6)
+            assert any(found.largest[image, step].item() == pytest.approx(x, abs=1e-6) for x in largest)
+            assert found.best[image, step].item() == pytest.approx(best, abs=1e-6)
+
+
+def test_the_threshold_is_one_for_all_images():
+    # The first image is best above 0.5, the second below: no threshold serves both.
+    heatmaps = torch.tensor([[[1.0, 0.5, 0.5, 0.0]], [[1.0, 0.5, 0.5, 0.0]]])
+    boxes = [torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.0, 3.0, 1.0]])]
+    metric = BoxSweep(thresholds=(0.2, 0.7))
+    metric.update(heatmaps, boxes, (1, 4))
+    scores = {name: score.item() for name, score in metric.compute().items()}
+    assert scores["best_iou"] == pytest.approx((1 / 3 + 1) / 2)
+    assert scores["best_threshold"] == pytest.approx(0.2)
+    assert scores["MaxBoxAcc"] == 0.5
+    assert scores["MaxBoxAccV2"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    assert metric.per_image()["best_iou"].tolist() == pytest.approx([1 / 3, 1])
+
+
+def test_v2_takes_the_best_region_and_the_first_version_the_largest():
+    heatmap = torch.tensor([[[1.0, 1.0, 0.0, 1.0]]])
+    metric = BoxSweep(thresholds=(0.5,))
+    metric.update(heatmap, [torch.tensor([[3.0, 0.0, 4.0, 1.0]])], (1, 4))
+    scores = metric.compute()
+    assert (scores["MaxBoxAcc"].item(), scores["MaxBoxAccV2"].item()) == (0, 1)
+
+
+@pytest.mark.parametrize(("width", "v2"), [(10, 1 / 3), (7, 1 / 3), (5, 2 / 3), (4, 1.0)])
+def test_an_iou_of_exactly_the_threshold_counts(width, v2):
+    # 3 of 10, 3 of 7, 3 of 5 and 3 of 4 pixels.
+    heatmap = torch.tensor([[[1.0] * 3 + [0.0] * 7]])
+    metric = BoxSweep(thresholds=(0.5,))
+    metric.update(heatmap, [torch.tensor([[0.0, 0.0, width, 1.0]])], (1, 10))
+    assert metric.compute()["MaxBoxAccV2"].item() == pytest.approx(v2)
+
+
+def test_skipped_and_constant_images():
+    heatmaps, boxes = heatmaps_and_boxes(0, counts=(0, 1, 2))
+    heatmaps[1] = 0.3
+    metric = BoxSweep()
+    metric.update(heatmaps, boxes, SIZE)
+    assert (metric.n_skipped, metric.n_constant) == (1, 1)
+    assert metric.per_image()["best_iou"][1] == 0
+    alone = BoxSweep()
+    alone.update(heatmaps[2:], boxes[2:], SIZE)
+    assert metric.compute()["best_iou"].item() == pytest.approx(alone.compute()["best_iou"].item() / 2)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_no_image_to_score():
+    metric = BoxSweep()
+    assert all(score.isnan() for score in metric.compute().values())
+    heatmaps, boxes = heatmaps_and_boxes(0, counts=(0, 0))
+    metric.update(heatmaps, boxes, SIZE)
+    assert all(score.isnan() for score in metric.compute().values())
+    assert metric.n_skipped == 2
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.5, 1.0), (-0.1,)])
+def test_bad_thresholds(thresholds):
+    heatmaps, boxes = heatmaps_and_boxes(0)
+    with pytest.raises(ValueError, match="expected at least one, all in"):
+        box_sweep(heatmaps, boxes, SIZE, thresholds)
+
+
+@examples
+@given(heatmap_batches, st.sampled_from([0.0, 0.5]))
+def test_smm_agrees_with_loops_over_pixels(case, threshold):
+    heatmaps, boxes = case
+    scores = smm(heatmaps, box_masks(boxes, SIZE), threshold).tolist()
+    for heatmap, corners, score in zip(heatmaps, boxes, scores, strict=True):
+        target = reference.inside(corners.tolist(), SIZE)
+        values = reference.unit(reference.resized(heatmap.tolist(), SIZE))
+        attended = set().union(*reference.components(values, threshold))
+        expected = len(attended & target) / len(attended | target) if target else np.nan
+        np.testing.assert_allclose(score, expected, atol=1e-12)
+
+
+@examples
+@given(heatmap_batches, st.floats(0, 0.5))
+def test_energy_agrees_with_loops_over_pixels(case, shift):
+    heatmaps, boxes = case
+    heatmaps = heatmaps - shift
+    scores = energy_pointing(heatmaps, box_masks(boxes, SIZE)).tolist()
+    for heatmap, corners, score in zip(heatmaps, boxes, scores, strict=True):
+        target = reference.inside(corners.tolist(), SIZE)
+        rows = reference.resized(heatmap.tolist(), SIZE)
+        energy = {(y, x): max(value, 0.0) for y, row in enumerate(rows) for x, value in enumerate(row)}
+        total = sum(energy.values())
+        expected = sum(energy[pixel] for pixel in target) / total if total > 1e-12 else 0.0
+        np.testing.assert_allclose(score, expected if target else np.nan, atol=1e-9)
+
+
+def test_energy_of_the_whole_image_is_one_and_of_no_positive_value_zero():
+    whole = [torch.ones(6, 8)]
+    assert energy_pointing(torch.rand(1, 3, 4), whole).item() == pytest.approx(1)
+    assert energy_pointing(torch.full((1, 3, 4), 1e38), whole).item() == pytest.approx(1)
+    assert energy_pointing(-torch.rand(1, 3, 4), whole).item() == 0
+
+
+@pytest.mark.parametrize("cls", [SMM, EnergyPointing])
+def test_masks_skipped_and_constant_images(cls):
+    heatmaps, boxes = heatmaps_and_boxes(0, counts=(1, 1, 1, 2, 2))
+    masks = box_masks(boxes, SIZE)
+    masks[0], masks[1] = None, torch.zeros(SIZE)
+    heatmaps[2, 1, 1] = torch.inf
+    heatmaps[3] = 0.2
+    metric = cls()
+    metric.update(heatmaps, masks)
+    assert metric.per_image().isnan().tolist() == [True, True, True, False, False]
+    assert (metric.n_skipped, metric.n_constant) == (3, 1)
+    expected = metric.per_image()[3:].mean().item()
+    assert metric.compute().item() == pytest.approx(expected)
+
+
+def test_a_constant_heatmap_attends_to_nothing_and_spreads_its_energy():
+    heatmap, mask = torch.full((1, 3, 4), 0.1), [torch.zeros(9, 12)]
+    mask[0][:3] = 1
+    assert smm(heatmap, mask).item() == 0
+    assert energy_pointing(heatmap, mask).item() == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("function", [smm, energy_pointing])
+def test_bad_masks(function):
+    with pytest.raises(ValueError, match=r"mask of image 1 has shape \(1, 9, 12\)"):
+        function(torch.rand(2, 3, 4), [torch.ones(9, 12), torch.ones(1, 9, 12)])
+    with pytest.raises(ValueError, match="masks has 1 entries for 2 heatmaps"):
+        function(torch.rand(2, 3, 4), [None])
+
+
+def test_bad_threshold():
+    with pytest.raises(ValueError, match=r"threshold is -0\.1"):
+        smm(torch.rand(1, 3, 4), [None], threshold=-0.1)
