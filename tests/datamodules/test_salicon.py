@@ -220,3 +220,8 @@ def test_observers_are_known_apart(tmp_path):
     assert [points.shape for points in found] == [(4, 2), (1, 2), (6, 2)]
     assert torch.equal(torch.cat(found), dataset.fixations(1))
     assert found[0].tolist() == (observers(2)[0].astype(float) - 1).tolist()
+
+
+def test_2015_annotations_missing(root):
+    with pytest.raises(DatasetNotFoundError, match=r"annotations/fixations_train2014.json \(no such file\)"):
+        datamodule(root, release="2015").setup("fit")
