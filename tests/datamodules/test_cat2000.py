@@ -6,9 +6,8 @@ from scipy.sparse import csc_matrix
 
 from datamodules import CAT2000DataModule, CorruptFileError
 from datamodules.base import read_mat_map
-from tests.datamodules.data.binary import points
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import points, write_image
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from datamodules import CorruptFileError, CUB200DataModule
-from tests.datamodules.data.cub import IMAGES, make_cub, write_table
-from tests.datamodules.data.images import truncate
-from tests.datamodules.data.rectangle import assert_boxes_enclose
+from tests.datamodules.data.cub import IMAGES, make_cub
+from tests.datamodules.data.images import assert_boxes_enclose, truncate
 
 NAMES = [name.rpartition("/")[2] for name in IMAGES]
 
@@ -67,22 +66,6 @@ def test_without_segmentations(tmp_path):
         warnings.simplefilter("error")
         data.setup("fit")
     assert set(data.dataset("test")[0]) == {"image", "size", "name", "index", "label", "boxes", "box_labels"}
-
-
-def test_bad_boxes_are_counted(root):
-    write_table(
-        root / "CUB_200_2011/bounding_boxes.txt",
-        {1: "-5.0 2.0 30.0 9.0", 2: "0.0 0.0 9.0 0.0", 3: "50.0 30.0 99.0 99.0", 4: "1.5 1.5 2.5 2.5"},
-    )
-    data = datamodule(root)
-    with pytest.warns(UserWarning, match="split") as warned:
-        data.setup("fit")
-    assert [str(warning.message) for warning in warned] == [
-        "boxes of the 2 images of the train split:\n  boxes that leave their image, clipped to it: 2",
-        "boxes of the 2 images of the test split:\n  images without a box: 1\n"
-        "  boxes without area in their image, left out: 1",
-    ]
-    assert [len(data.dataset("test")[index]["boxes"]) for index in range(2)] == [0, 1]
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])

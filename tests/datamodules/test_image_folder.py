@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from datamodules import CorruptFileError, ImageFolderDataModule
+from datamodules import ClassFolderDataModule, CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
 from datamodules.base import unique_names
 from tests.datamodules.data.images import truncate, write_image
 
@@ -76,3 +76,27 @@ def test_names_that_differ_in_case_alone_are_told_apart():
 def test_fixations_of_an_unlabelled_split(root):
     with pytest.raises(ValueError, match="has no fixations"):
         datamodule(root).dataset("predict").fixations(0)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    for split, count in (("train", 3), ("val", 1)):
+        for number, name in enumerate(("dog", "cat")):
+            for image in range(count):
+                write_image(tmp_path / split / name / "images" / f"{image}.jpg", (20, 30), number)
+    return tmp_path
+
+
+def test_labels_are_places_among_the_sorted_classes(classes):
+    data = ClassFolderDataModule(classes, image_size=16, batch_size=8, num_workers=0)
+    assert data.class_names == ["cat", "dog"]
+    (batch,) = data.val_dataloader()
+    assert batch["name"] == ["cat__images__0", "dog__images__0"]
+    assert batch["label"].tolist() == [0, 1]
+    assert len(data.dataset("train")) == 6
+
+
+def test_a_class_without_images_is_named(classes):
+    (classes / "val/dog/images/0.jpg").unlink()
+    with pytest.raises(DatasetNotFoundError, match="class dog has none"):
+        ClassFolderDataModule(classes, image_size=16, batch_size=8, num_workers=0).setup("fit")

@@ -8,8 +8,7 @@ from timm.data import ImageNetInfo
 
 from datamodules import CorruptFileError, ImageNetValDataModule
 from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem, write_kit
-from tests.datamodules.data.images import truncate
-from tests.datamodules.data.rectangle import assert_boxes_enclose
+from tests.datamodules.data.images import assert_boxes_enclose
 from tests.datamodules.data.xml import write_xml
 
 GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
@@ -98,26 +97,6 @@ def test_boxes_drawn_on_a_copy_of_another_size(root):
         UserWarning, match="another size than their boxes were drawn on, which are rescaled: 1"
     ):
         assert module.dataset("test")[0]["boxes"].tolist() == [[10, 5, 30, 25]]
-
-
-@pytest.mark.parametrize(
-    ("damage", "problem"),
-    [
-        (truncate, "cannot read the annotation"),
-        (lambda path: write_xml(path, (40, 60), [("n00001740", (1, 1, 9, 9))]), "unknown class 'n00001740'"),
-    ],
-)
-def test_bad_annotations_stop_the_run_or_are_skipped(root, damage, problem):
-    path = root / f"Annotations/CLS-LOC/val/{stem(2)}.xml"
-    damage(path)
-    with pytest.raises(CorruptFileError, match=problem) as error:
-        datamodule(root).setup("test")
-    assert str(error.value).startswith(str(path))
-    module = datamodule(root, on_error="skip")
-    with pytest.warns(UserWarning, match="left out 1 of 3"):
-        module.setup("test")
-    assert [item.name for item in module.skipped] == [stem(2)]
-    assert len(module.dataset("test")) == 2
 
 
 def test_a_folder_of_an_unknown_wnid(tmp_path):

@@ -4,7 +4,7 @@ from PIL import Image
 
 from datamodules import CorruptFileError, MIT300DataModule, MIT1003DataModule
 from datamodules.base import read_picture_map
-from tests.datamodules.data.binary import points, write_grey
+from tests.datamodules.data.images import points, write_grey
 from tests.datamodules.data.mit import SIZES, STEMS, make_mit300, make_mit1003
 
 

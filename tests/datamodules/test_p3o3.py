@@ -3,7 +3,6 @@ import pytest
 
 from datamodules import CorruptFileError, P3O3DataModule
 from datamodules.datasets.p3o3 import read_features
-from tests.datamodules.data.binary import write_grey
 from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
 
 NAMES = [f"{folder}__image_circle_90_20" for folder in ("colors", "orientations", "sizes")]
@@ -37,12 +36,6 @@ def test_one_of_the_sets(root, subset, chosen):
     categories = [stimulus.category for stimulus in data.dataset("test").stimuli]
     assert categories == CATEGORIES[chosen]
     assert data.dataset("val") is data.dataset("predict") is data.dataset("test")
-
-
-def test_a_mask_of_another_size(root):
-    path = write_grey(root / "O3/targ_labels/owl.jpg", np.zeros((5, 6), dtype=np.uint8))
-    with pytest.raises(CorruptFileError, match=rf"{path}: the mask is 5×6 but its image is 64×64"):
-        datamodule(root).dataset("test")[4]
 
 
 def test_properties_that_are_no_table_are_said(root):

@@ -6,8 +6,7 @@ import torch
 
 from datamodules import CorruptFileError, DatasetNotFoundError, VOC2012DataModule
 from datamodules.datasets.voc2012 import CLASSES
-from tests.datamodules.data.images import truncate
-from tests.datamodules.data.rectangle import assert_boxes_enclose
+from tests.datamodules.data.images import assert_boxes_enclose, truncate
 from tests.datamodules.data.voc import IMAGES, make_voc, write_class_mask
 from tests.datamodules.data.xml import write_xml
 
@@ -105,15 +104,6 @@ def test_the_root_may_be_further_in(root, place):
     assert names(datamodule(root / place)) == [STEMS[0], STEMS[1], STEMS[3]]
 
 
-def test_training_samples_are_mirrored_with_their_boxes(root, monkeypatch):
-    plain = datamodule(root).dataset("train")[0]
-    monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.1))
-    flipped = datamodule(root, hflip=True).dataset("train")[0]
-    assert torch.equal(flipped["image"], plain["image"].flip(-1))
-    assert torch.equal(flipped["mask"], plain["mask"].flip(-1))
-    assert torch.equal(flipped["boxes"][:, [2, 0]], 32 - plain["boxes"][:, [0, 2]])
-
-
 def test_nothing_wrong_no_warning(root):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -159,17 +149,6 @@ def test_bad_annotations_stop_the_run_or_are_skipped(root, damage, problem, clas
         data.setup("test")
     assert [(item.name, problem in item.reason) for item in data.skipped] == [(STEMS[1], True)]
     assert STEMS[1] not in names(data)
-
-
-@pytest.mark.parametrize("kind", ["JPEGImages", "Annotations"])
-def test_half_a_dataset(root, kind):
-    path = next((root / "VOCdevkit/VOC2012" / kind).glob(f"{STEMS[1]}.*"))
-    path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="the first of 1 missing") as error:
-        datamodule(root).setup("test")
-    assert str(path) in str(error.value)
-    with pytest.warns(UserWarning, match="left out 1 of 3"):
-        datamodule(root, on_error="skip").setup("test")
 
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (60, 40)), ("L", (40, 60))])

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from tests.datamodules.data.binary import point_map, points, write_grey
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import point_map, points, write_grey, write_image
 
 SIZE = (36, 64)
 CATEGORIES = ("Action", "Satelite")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.datamodules.data.rectangle import Box, write_rectangle
+from tests.datamodules.data.images import Box, write_rectangle
 
 IMAGES: dict[str, tuple[tuple[int, int], Box, int, int]] = {
     "001.Black_footed_Albatross/Black_Footed_Albatross_0001_1": ((40, 60), (10, 5, 30, 25), 1, 1),

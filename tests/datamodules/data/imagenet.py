@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from tests.datamodules.data.rectangle import Box, write_rectangle
+from tests.datamodules.data.images import Box, write_rectangle
 from tests.datamodules.data.xml import write_xml
 
 IMAGES: list[tuple[tuple[int, int], str, list[Box]]] = [

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.datamodules.data.binary import point_map, points, write_grey
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import point_map, points, write_grey, write_image
 
 SIZES = ((48, 64), (64, 48), (48, 64), (40, 64), (48, 64))
 STEMS = tuple(f"i{number}_static_street_p10107{number}" for number in range(1, 6))

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.datamodules.data.binary import write_grey
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import write_grey, write_image
 
 SIZE = (64, 64)
 TARGET = (8, 16, 24, 40)

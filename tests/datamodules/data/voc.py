@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from datamodules.datasets.voc2012 import CLASSES
-from tests.datamodules.data.rectangle import Box, write_rectangle
+from tests.datamodules.data.images import Box, write_rectangle
 from tests.datamodules.data.xml import write_xml
 
 PART = (
