@@ -50,8 +50,8 @@ def find_inputs(given: Sequence[Path]) -> list[Input]:
     except ValueError:
         common = os.path.commonpath([os.path.dirname(place) for place in found])  # noqa: PTH120
         names = unique_names([Path(printable(os.path.relpath(place, common))) for place in found])
-    for name in names:
-        output_path(MAPS, name, "")  # raises if that leads out of the folder
+    for one in names:
+        output_path(MAPS, one, "")  # raises if that leads out of the folder
     return [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
 
 
