@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from tests.extractors.lrp.test_methods import build, close
 from timm.layers import GluMlp, SwiGLU
 from timm.models.eva import Eva
 from timm.models.vision_transformer import (
@@ -22,6 +21,7 @@ from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.lrp.rules import ORIGINAL, TRANSFORMER, RuleSet, linear_joint
 from tests.extractors import lrp_reference as slow
 from tests.extractors.lrp.other_makes import OfEva, OfRelativePositions, WithParallelMlp, WithPostNorm
+from tests.extractors.lrp.test_methods import build, close
 
 EXTRACTORS = [RelevanceLRP(0), RelevanceLRP(per_head=True), PartialLRP(per_head=True), FullLRP()]
 SIZE = {"img_size": (32, 48), "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
