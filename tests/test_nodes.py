@@ -13,16 +13,8 @@ import pytest
 from tests.datamodules.data.images import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = (
-    "--data",
-    "PopOutDataModule",
-    "--data.train_size",
-    "4",
-    "--data.val_size",
-    "5",
-    "--data.test_size",
-    "5",
-)
+SIZES = ("--data.train_size", "4", "--data.val_size", "5", "--data.test_size", "5")
+DATA = ("--data", "PopOutDataModule", *SIZES)
 SMALL = ("--data.image_size", "32", "--data.batch_size", "1", "--data.num_workers", "0")
 QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
 LOGGER = ("--wandb", "false", "--name", "run")
@@ -61,16 +53,8 @@ def wait(folder, processes):
 def on_one_and_two_nodes(tmp_path, *arguments):
     one, two = tmp_path / "one", tmp_path / "two"
     wait(one, [start(one, "-m", "salvit", *arguments)])
-    agent = (
-        "-m",
-        "torch.distributed.run",
-        "--nnodes",
-        "2",
-        "--nproc-per-node",
-        "1",
-        "--master-addr",
-        "127.0.0.1",
-    )
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1")
+    agent = ("-m", "torch.distributed.run", *nodes)
     port = free_port()
     nodes = ("--trainer.num_nodes", "2", "--trainer.strategy", "ddp")
     wait(
@@ -112,15 +96,9 @@ def test_predict(command, tmp_path):
     for number in range(5):
         write_image(tmp_path / f"images/{number}.jpg", (20 + number, 30), number)
     data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", *SMALL)
-    writer = (
-        "--trainer.callbacks",
-        "salvit.callbacks.submission.SubmissionWriter",
-        "--trainer.callbacks.folder",
-        "s",
-    )
-    folders = on_one_and_two_nodes(
-        tmp_path, "predict", *command, *data, *QUIET, *writer, "--trainer.logger", "false"
-    )
+    writer = ("--trainer.callbacks", "salvit.callbacks.submission.SubmissionWriter")
+    options = (*data, *QUIET, *writer, "--trainer.callbacks.folder", "s", "--trainer.logger", "false")
+    folders = on_one_and_two_nodes(tmp_path, "predict", *command, *options)
     logs = []
     for folder in folders:
         with h5py.File(folder / "s/log_densities.h5") as file:

@@ -49,7 +49,7 @@ class PopOutScores(Callback):
         """Score the predictions of a batch.
 
         Raises:
-            MisconfigurationException: if the images come without the masks of targets and distractors.
+            ValueError: if the images come without the masks of targets and distractors.
         """
         if "target" not in batch:
             raise InvalidValueError(

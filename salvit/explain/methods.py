@@ -88,15 +88,8 @@ def _parse(text: str) -> Extractor:
         raise InvalidValueError(
             f"{text}: all takes every method with its default options; type options with a method's own name"
         )
-    if name not in METHODS and _exists(text):
+    if name not in METHODS and Path(text).exists():
         raise InvalidValueError(f'no method "{text}", but a file or folder: put images before --method')
     if name not in METHODS and "," in name:
         raise InvalidValueError(f'no method "{text}"; several methods are separated by spaces')
     return parse_method(text)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:  # longer than a name can be
-        return False

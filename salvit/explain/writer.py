@@ -59,7 +59,7 @@ def read_rows(folder: Path) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for path in sorted((folder / MAPS).glob("*/*.png")):
         row, file = _read_about(path), path.with_suffix(".npy")
-        if isinstance(row, dict) and file.is_file() and file.stat().st_size:
+        if isinstance(row, dict) and file.is_file():
             rows[row["map"].removesuffix(".npy")] = row
     return rows
 

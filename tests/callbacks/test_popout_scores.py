@@ -5,7 +5,6 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules import P3O3DataModule
 from salvit.callbacks.popout import PopOutScores
@@ -77,5 +76,5 @@ def test_processes_change_nothing(make_trainer, module, data, tmp_path, processe
 
 def test_images_without_masks(make_trainer, module, popout, tmp_path):
     trainer = make_trainer(callbacks=[PopOutScores(str(tmp_path))])
-    with pytest.raises(MisconfigurationException, match="needs masks of targets and distractors"):
+    with pytest.raises(ValueError, match="needs masks of targets and distractors"):
         trainer.predict(module, popout)

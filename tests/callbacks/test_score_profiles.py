@@ -119,7 +119,8 @@ def test_the_report_keeps_profiles_apart(run):
     tables = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
     assert ["profile exact" in table.title for table in tables] == [True, False]
     assert list(tables[1].columns) == ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]
-    assert [table.markdown(spread=False).replace("| a |", "| RawAttention |") for table in tables] == [
+    name = rows_of(folder / "per_image.csv")[0]["model"]
+    assert [table.markdown(spread=False).replace("| a |", f"| {name} |") for table in tables] == [
         (folder / name).read_text().partition("\n\n")[2].rstrip()
         for name in ("scores.md", "scores_tuebingen.md")
     ]
@@ -136,12 +137,11 @@ def test_the_classical_model_is_a_third_baseline(make_trainer, tmp_path, vit_fil
     monkeypatch.setattr("salvit.callbacks.scores.has_classical", lambda: True)
     monkeypatch.setattr("salvit.callbacks.scores.spectral_residual", lambda image: image[0])
     logger = CSVLogger(tmp_path, name="run", version="")
-    make_trainer(logger=logger, callbacks=[Scores()]).test(
-        SaliencyModule(vit=vit_file()), salicon, verbose=False
-    )
+    module = SaliencyModule(vit=vit_file())
+    make_trainer(logger=logger, callbacks=[Scores()]).test(module, salicon, verbose=False)
     images = rows_of(tmp_path / "run/per_image.csv")
     assert [row["model"] for row in images[::4]] == [
-        "RawAttention",
+        module.model_name,
         "center prior",
         "random",
         "spectral residual",

@@ -14,6 +14,7 @@ from salvit.modules import SaliencyModule
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.salicon import make_salicon, stem, write_gaze
 
+OTHERS = ["center prior", "random", "inter-observer"]
 METRICS = ["CC", "NSS", "SIM", "KLD", "sAUC", "AUC"]
 
 
@@ -60,21 +61,21 @@ def mean(images, model, metric):
     return sum(values) / len(values)
 
 
-def test_a_row_per_model_and_image(tested):
+def test_a_row_per_model_and_image(tested, module):
     _, images, _ = tested
     names = [stem("val", number) for number in range(1, 6)]
-    models = ["RawAttention", "center prior", "random", "inter-observer"]
+    models = [module.model_name, *OTHERS]
     assert [(row["model"], row["image"]) for row in images] == [(m, n) for m in models for n in names]
     assert list(images[0]) == ["model", "image", *METRICS]
 
 
-def test_means_are_what_is_logged_and_printed(tested):
+def test_means_are_what_is_logged_and_printed(tested, module):
     logged, images, table = tested
     lines = {
         line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in table.splitlines() if "|" in line
     }
     for model, prefix in (
-        ("RawAttention", "test/"),
+        (module.model_name, "test/"),
         ("center prior", "test/center prior/"),
         ("random", "test/random/"),
     ):
@@ -106,7 +107,7 @@ def test_an_image_with_an_empty_density_counts_in_no_column_of_any_profile(make_
     for suffix in ("", "_mit", "_tuebingen"):
         with (tmp_path / f"run/per_image{suffix}.csv").open() as file:
             rows = list(csv.DictReader(file))
-        assert {row["model"] for row in rows} == {"RawAttention", "center prior", "random", "inter-observer"}
+        assert {row["model"] for row in rows} == {module.model_name, *OTHERS}
         for row in rows:
             assert any(list(row.values())[2:]) == (row["image"] != stem("val", 2))
         title = (tmp_path / f"run/scores{suffix}.md").read_text().splitlines()[0]
@@ -156,7 +157,7 @@ def test_a_second_test_starts_anew(make_trainer, tmp_path, module, salicon):
 def test_the_model_is_named_after_its_extractor(make_trainer, tmp_path, vit_file, salicon):
     module = SaliencyModule(vit=vit_file(), extractor=SalientAttention(k=2))
     _, images, _ = test_of(make_trainer, tmp_path, module, salicon)
-    assert images[0]["model"] == "SalientAttention"
+    assert images[0]["model"].endswith(" · salient_attention:k=2")
 
 
 def test_two_processes_write_what_one_does(make_trainer, tmp_path, module, salicon, tested):
@@ -177,7 +178,7 @@ def test_scores_after_fit_are_printed(make_trainer, tmp_path, module, popout, ca
     make_trainer(callbacks=[Scores()]).fit(module, popout)
     printed = capsys.readouterr().out
     assert "PopOut, val split, 3 images" in printed
-    assert "RawAttention" in printed
+    assert "raw_attention" in printed
 
 
 def test_scores_after_fit_say_how_many_images_nobody_looked_at(make_trainer, module, salicon, capsys):
@@ -204,9 +205,9 @@ def test_scores_by_category(make_trainer, tmp_path, module):
     assert [row[0] for row in rows] == ["Action", "Satelite"]
     for category, *cells in rows:
         of_it = [row for row in images if row["image"].startswith(category)]
-        assert len([row for row in of_it if row["model"] == "RawAttention"]) == 2
+        assert len([row for row in of_it if row["model"] == module.model_name]) == 2
         for metric, cell in zip(METRICS, cells, strict=True):
-            assert float(cell) == pytest.approx(mean(of_it, "RawAttention", metric), abs=1e-3)
+            assert float(cell) == pytest.approx(mean(of_it, module.model_name, metric), abs=1e-3)
 
 
 def test_no_categories_no_file(tested, tmp_path):

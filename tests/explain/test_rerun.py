@@ -222,12 +222,6 @@ def test_maps_of_another_model_or_size_are_not_mixed_up(images, shapes, vit_file
     assert {row["method"] for row in index("other")} == {"agcam"}
 
 
-def test_another_version_is_another_run(images, shapes, monkeypatch, capsys):
-    explain(*images, "--method", "rollout", *shapes)
-    monkeypatch.setattr("salvit.explain.run.__version__", "99")
-    assert "another version" in failure(capsys, *images, "--method", "rollout", *shapes, status=2)
-
-
 def test_pictures_that_are_not_ours_are_no_results(images, shapes, computed):
     explain(images[0], "--method", "rollout", *shapes)
     overlay = Path("runs/explain/maps/a/rollout.png")
@@ -328,15 +322,6 @@ def test_names_that_were_swapped_are_refused(images, shapes, capsys):
     message = failure(capsys, "a.png", "--method", "rollout", *shapes, status=2)
     assert message.startswith("runs/explain has maps of another image than a.png by the name a")
     assert index() == rows
-
-
-def test_files_that_a_full_disk_left_empty_are_made_again(images, shapes, computed):
-    explain(*images, "--method", "rollout", *shapes)
-    Path("runs/explain/maps/a/rollout.npy").write_bytes(b"")
-    Path("runs/explain/maps/b/rollout.png").write_bytes(b"")
-    explain(*images, "--method", "rollout", *shapes)
-    assert computed == [("rollout", 3), ("rollout", 2)]
-    assert np.load("runs/explain/maps/a/rollout.npy").shape == (20, 30)
 
 
 def test_a_damaged_overlay_is_made_anew_or_named(shapes, capsys, computed):

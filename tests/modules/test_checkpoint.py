@@ -171,9 +171,7 @@ def test_an_option_that_contradicts_a_checkpoint_is_refused(saved, vit_file):
 
 
 def test_a_checkpoint_of_another_module(saved):
-    with pytest.raises(
-        ValueError, match=r"describes a salvit\.modules\.SaliencyModule, not a .*Classification"
-    ):
+    with pytest.raises(ValueError, match=r"describes a salvit\.SaliencyModule, not a .*Classification"):
         ClassificationModule.load_from_checkpoint(saved[1])
 
 

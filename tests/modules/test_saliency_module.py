@@ -170,7 +170,7 @@ def test_a_checkpoint_is_the_decoder_and_what_it_stands_on(saved, vit_file):
     assert content["salvit"]["weights_sha256"] == weights_hash(module.vit)
     assert content["salvit"]["vit"] == vit_file()
     assert content["salvit"]["extractor"]["class_path"].endswith(".RawAttention")
-    assert content["salvit"]["extractor"]["init_args"] == {"block": -1, "rows": "class", "per_head": True}
+    assert content["salvit"]["extractor"]["init_args"] == {"block": -1, "rows": "auto", "per_head": True}
     assert content["salvit"]["decoder"] == {"channels": [3, 64, 48, 28], "center_bias": False}
 
 
@@ -219,7 +219,7 @@ def test_the_learning_rate_configured_now_counts(saved, make_module, make_traine
         ({"vit_seed": 1}, "weights_sha256: the checkpoint has [0-9a-f]{64}, this run has [0-9a-f]{64}"),
         (
             {"extractor": RawAttention(rows="all", per_head=True)},
-            "extractor: .*'rows': 'class'.*'rows': 'all'",
+            "extractor: .*'rows': 'auto'.*'rows': 'all'",
         ),
         ({"extractor": RawAttention(per_head=False)}, "decoder: .*\\[3, 64, 48, 28\\].*\\[1, 64, 48, 28\\]"),
         ({"center_bias": True}, "decoder: .*'center_bias': False.*'center_bias': True"),
@@ -260,10 +260,10 @@ def test_an_extractor_as_text(vit_file):
 
 def test_an_extractor_that_does_not_fit_is_refused_at_once(vit_file):
     with pytest.raises(ValueError, match="needs a class token"):
-        SaliencyModule(vit=vit_file(class_token=False, global_pool="avg"))
-    module = SaliencyModule(
-        vit=vit_file(class_token=False, global_pool="avg"), extractor=RawAttention(rows="all")
-    )
+        SaliencyModule(
+            vit=vit_file(class_token=False, global_pool="avg"), extractor=RawAttention(rows="class")
+        )
+    module = SaliencyModule(vit=vit_file(class_token=False, global_pool="avg"))
     assert module(torch.rand(1, 3, 32, 32)).shape == (1, 32, 32)
 
 
