@@ -469,7 +469,7 @@ def test_import_is_light():
 
 def test_package_attributes():
     assert salvit.extractors.METHODS
-    assert {"extract", "load_vit", "recording"} <= set(dir(salvit))
+    assert {"extract", "load_vit", "METHODS"} <= set(dir(salvit))
     with pytest.raises(AttributeError, match="no attribute 'extracts'"):
         salvit.extracts  # noqa: B018
 
