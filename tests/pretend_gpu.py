@@ -1,10 +1,8 @@
-"""A device whose tensors are on the CPU, but which keeps the rules of a GPU and counts what a GPU would feel.
+"""A device whose tensors are on the CPU, but which refuses operations on tensors of two devices, as CUDA does.
 
-Operations refuse tensors of two devices as CUDA does, and reading a number back to the host is counted: there a GPU's
-queue runs empty. Registering a device is for good, so that only a process of its own imports this module.
+Registering a device is for good, so that only a process of its own imports this module.
 """
 
-import sys
 from typing import Any
 
 import torch
@@ -17,9 +15,6 @@ backend_registration._setup_privateuseone_for_python_backend("gpu")
 torch.gpu.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
 GPU = torch.device("gpu:0")
 _ATEN = torch.ops.aten
-
-waits: list[str] = []
-"""Where the host has waited for the device: the operation, and the lines of salvit that asked for it."""
 
 
 class OnGPU(torch.Tensor):
@@ -100,9 +95,7 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     indexes = func is _ATEN.index.Tensor and isinstance(tensors[0], OnGPU)  # takes an index from the CPU
     others = [tensor for tensor in tensors if tensor.ndim and not isinstance(tensor, OnGPU)]
     if on_gpu and others and not copies and not indexes:
-        raise RuntimeError(f"{func}: tensors are on two devices ({_asked_by()})")
-    if on_gpu and _waits(func, args, kwargs, tensors):
-        waits.append(f"{func} ({_asked_by()})")
+        raise RuntimeError(f"{func}: tensors are on two devices")
     if kwargs.get("device") is not None:
         on_gpu = torch.device(kwargs["device"]).type == "gpu"
         kwargs = {**kwargs, "device": torch.device("cpu")}
@@ -117,34 +110,6 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
 
 def _to_gpu(tensor: torch.Tensor) -> OnGPU:
     return tensor if isinstance(tensor, OnGPU) else OnGPU(tensor)
-
-
-def _waits(func: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
-    if func is _ATEN._to_copy.default:
-        return kwargs.get("device") is not None and torch.device(kwargs["device"]).type == "cpu"
-    if func is _ATEN.copy_.default:
-        return not isinstance(args[0], OnGPU)
-    if func in (_ATEN.index.Tensor, _ATEN.index_put_.default):
-        return any(tensor.dtype == torch.bool for tensor in tree_leaves(args[1]) if tensor is not None)
-    return func.overloadpacket in (
-        _ATEN._local_scalar_dense,
-        _ATEN.equal,
-        _ATEN.nonzero,
-        _ATEN.masked_select,
-        _ATEN._unique2,
-        _ATEN.repeat_interleave,
-    )
-
-
-def _asked_by() -> str:
-    """The innermost lines of salvit that are being run."""
-    frame, lines = sys._getframe(), []
-    while frame is not None:
-        parts = frame.f_code.co_filename.rsplit("/salvit/", 1)
-        if len(parts) == 2:
-            lines.append(f"{parts[1]}:{frame.f_lineno}")
-        frame = frame.f_back
-    return " < ".join(lines[:3])
 
 
 _FACTORIES = [

@@ -9,7 +9,7 @@ import torch
 from timm.models import is_model_in_modules
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from salvit.extractors import Extractor
+from salvit.extractors import METHODS, Extractor
 from salvit.vit import ViT, load_vit
 from salvit.vit.plain import TIMM_MODULES
 
@@ -87,3 +87,13 @@ def nothing_computed() -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def make(name: str, **options: Any) -> Extractor:
+    """A method that does not take long."""
+    return METHODS[name](**OPTIONS.get(name, {}), **options)
+
+
+def tolerance(name: str) -> float:
+    """Of float64 maps on another device; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
+    return 1e-7 if name.endswith("lrp") else 1e-10

@@ -5,17 +5,10 @@ There is no GPU where these tests run as a rule; tests/extractors/test_cuda.py i
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
-from timm.layers import GluMlp
 from torch.utils import backend_registration
-
-from salvit.extractors import METHODS
-from tests.extractors.conftest import build_vit
-from tests.registry import OPTIONS
 
 with_pretended_gpu = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -39,17 +32,3 @@ def test_on_a_pretended_gpu():
 @pytest.mark.slow
 def test_every_model_on_a_pretended_gpu():
     in_another_process("slow")
-
-
-@pytest.mark.parametrize("options", [{}, {"mlp_layer": GluMlp}], ids=["standard", "gated"])
-@pytest.mark.parametrize("name", METHODS)
-def test_gradients_may_flow_in_another_thread(monkeypatch, name, options):
-    """As they do on a GPU, where autograd works in a thread of its own, without this one's modes and hooks."""
-    vit, extractor = build_vit(**options), METHODS[name](**OPTIONS.get(name, {}))
-    images = torch.randn(2, 3, 32, 48, dtype=torch.float64)
-    expected, gradients = extractor(vit, images, 2), torch.autograd.grad
-    with ThreadPoolExecutor(1) as other:
-        monkeypatch.setattr(
-            torch.autograd, "grad", lambda *args, **kw: other.submit(gradients, *args, **kw).result()
-        )
-        assert torch.equal(extractor(vit, images, 2), expected)

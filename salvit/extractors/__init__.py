@@ -7,24 +7,24 @@ from typing import Any
 
 from torch import Tensor
 
-from salvit.extractors.agcam import AGCAM
-from salvit.extractors.attention import RawAttention
-from salvit.extractors.base import Extractor
+from salvit.extractors.attention import RawAttention, UnsupervisedMap
+from salvit.extractors.base import METHODS, Extractor, register_entry_points, register_method
 from salvit.extractors.baselines import CenterPrior, RandomMap
 from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
-from salvit.extractors.gradient import AttentionGradient, GenericAttention
-from salvit.extractors.input_gradient import InputGradient, InputXGradient
-from salvit.extractors.legrad import LeGrad
+from salvit.extractors.gradient import (
+    AGCAM,
+    AttentionGradient,
+    GenericAttention,
+    InputGradient,
+    InputXGradient,
+    LeGrad,
+)
 from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
-from salvit.extractors.norm_rollout import NormRollout
-from salvit.extractors.registry import METHODS, register_entry_points, register_method
-from salvit.extractors.rise import RISE
-from salvit.extractors.rollout import Rollout
+from salvit.extractors.masking import RISE, ScoreCAM
+from salvit.extractors.rollout import NormRollout, Rollout
 from salvit.extractors.salient import SalientAttention
-from salvit.extractors.scorecam import ScoreCAM
 from salvit.extractors.spelling import parse_method, spell
 from salvit.extractors.token_tm import TokenTM
-from salvit.extractors.unsupervised import UnsupervisedMap
 from salvit.vit import ViT
 
 __all__ = [
@@ -71,8 +71,7 @@ def extract(
         vit: a plain timm ViT in eval mode, on the device of the images.
         images: [B, 3, H, W], normalised for the model (`salvit.vit.normalize`).
         method: `name` or `name:option=value,option=value`, see `parse_method`; or an extractor.
-        target: None for each image's predicted class, one class index, or a [B] tensor; only class-specific
-            methods use it.
+        target: see `Extractor.__call__`.
         **options: options of the method's class, as Python values.
 
     Returns:
@@ -80,7 +79,7 @@ def extract(
 
     Raises:
         ValueError: if there is no such method, or it has no such option or value of an option.
-        TypeError, ValueError, IndexError: as the method's class says, if model, images or target do not fit.
+        TypeError, ValueError, IndexError: as `Extractor.__call__`.
 
     Example:
         >>> import torch

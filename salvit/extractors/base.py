@@ -1,7 +1,10 @@
 """What every extractor shares: one call form, and one check of model and input before anything is computed."""
 
+import warnings
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,16 +16,16 @@ from salvit.vit import ViT, num_prefix_tokens, patch_grid
 
 
 class Extractor(HasOptions, ABC):
-    """Turns what happens inside a ViT into maps over the image.
+    """Turns the inner workings of a ViT into maps over the image.
 
-    A subclass stores its options under the names of its `__init__` parameters, implements `_maps`, and `num_channels`
-    where it gives several maps, and names in `requires` what the method needs of a model. Extractors hold no tensors,
-    so they pickle, and one instance serves any number of models. In `_maps` gradients are off until
-    `salvit.extractors.gradients.differentiable` or torch turns them on, images are checked, and `target` is [B] or,
-    for the predicted classes, None; `salvit.extractors.gradients.target_logits` takes both.
+    A subclass stores its options under the names of its `__init__` parameters and raises ValueError for one that is
+    out of range, implements `_maps`, and `num_channels` where it gives several maps, and names its needs in
+    `requires`. Extractors hold no tensors, so they pickle, and one instance serves any number of models. Block indices
+    may be negative, counting from the last. In `_maps` gradients are off until
+    `salvit.extractors.gradients.differentiable` turns them on.
 
-    A model is as it was before after every call, also after an error or Ctrl-C. Hooks that it has run as they always
-    do. One model belongs to one thread at a time: what is extracted in two threads at once may be wrong.
+    A model is as before after every call, also after an error or Ctrl-C. The user's hooks run as they always do. One
+    model belongs to one thread at a time: what is extracted in two threads at once may be wrong.
 
     Example:
         >>> from salvit.extractors.gradients import differentiable, outside_graph, target_logits
@@ -39,12 +42,11 @@ class Extractor(HasOptions, ABC):
         torch.Size([2, 1, 32, 32])
 
     Attributes:
-        class_specific: whether the maps depend on the target class.
-        requires: what a model must have, by name in `salvit.extractors.requirements`: "attention", one map per block
-            (differential attention has two); "additions", blocks whose attention adds to a token what it takes from
-            each other one; "gradients", no gradient checkpointing; "float_weights", float32 or float64; "pixel_rule",
-            patches embedded by one convolution; "two_classes", more than one class. Class-specific methods need a
-            classifier.
+        class_specific: whether the maps depend on the target class; such methods need a classifier.
+        requires: needs of the method, by name in `salvit.extractors.requirements`: "attention", one map per block;
+            "additions", blocks whose attention is a sum over tokens; "gradients", no gradient checkpointing;
+            "float_weights", float32 or float64; "pixel_rule", patches embedded by one convolution; "two_classes", more
+            than one class.
     """
 
     class_specific: ClassVar[bool] = False
@@ -58,19 +60,18 @@ class Extractor(HasOptions, ABC):
         Args:
             vit: a plain timm ViT in eval mode, on the device of the images.
             images: [B, 3, H, W], normalised for the model (`salvit.vit.normalize`).
-            target: the class explained: None for each image's predicted class, one class index for all
-                images, or a [B] tensor of integers; of no effect, but checked, unless `class_specific`.
+            target: the class explained: None for each image's predicted class, one class index for all images, or a
+                [B] tensor of integers; checked even if the method is not `class_specific`.
 
         Returns:
-            Maps [B, K, h, w] over the patch grid, K = `num_channels(vit)`, without gradient; float32, or
-            float64 for a float64 model.
+            Maps [B, K, h, w] over the patch grid, K = `num_channels(vit)`, without gradient; float32, or float64 for a
+            float64 model.
 
         Raises:
             TypeError: if the model is not a plain timm ViT or is compiled, or the images are not floats.
             IndexError: if the model lacks a block that an option names.
-            ValueError: if the model is in training mode or lacks what the method needs; if the images have
-                the wrong shape, size, dtype or device or contain NaN or infinity; if the targets do not fit; or if
-                the model itself gives NaN or infinity.
+            ValueError: if the model is in training mode or lacks what the method needs; if images or targets do not
+                fit; or if the model gives NaN or infinity.
         """
         self.check(vit)
         check_images(vit, images)
@@ -84,28 +85,11 @@ class Extractor(HasOptions, ABC):
         return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
     def check(self, vit: ViT) -> None:
-        """Raise, before anything is computed, if the method has no meaning for the model.
-
-        Args:
-            vit: the model.
-
-        Raises:
-            TypeError: if it is not a plain timm ViT, or is compiled.
-            IndexError: if it lacks a block that an option names.
-            ValueError: if it is in training mode or lacks what the method needs.
-        """
+        """Raise, before anything is computed, the error of a call if the model does not support the method."""
         check_model(self, vit)
 
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
-        """Raise, before anything is computed, if the method has no meaning on a patch grid.
-
-        Args:
-            vit: the model.
-            grid: patches (rows, columns).
-
-        Raises:
-            ValueError: if it is too small.
-        """
+        """Raise ValueError, before anything is computed, if a patch grid (rows, columns) is too small."""
 
     def _require_maps(self, vit: ViT, images: Tensor, maps: Tensor) -> None:
         """Raise unless the maps are what `num_channels` promises, and finite."""
@@ -123,21 +107,11 @@ class Extractor(HasOptions, ABC):
             )
 
     def num_channels(self, vit: ViT) -> int:
-        """Return K, the number of maps per image that the method gives for this model: 1 if a class says nothing else.
-
-        Args:
-            vit: the model.
-        """
+        """Return K, the number of maps per image that the method gives for this model, 1 by default."""
         return 1
 
     def forward_passes(self, vit: ViT) -> int:
-        """Return how many forward passes an image takes: 1, or more where a method asks about altered images.
-
-        Such a method is shown to take long, and given an image at a time.
-
-        Args:
-            vit: the model.
-        """
+        """Return how many forward passes an image takes: 1, or more where the method alters images."""
         return 1
 
     @abstractmethod
@@ -151,15 +125,12 @@ def _normal(tensor: Tensor) -> Tensor:
 
 
 def patches_to_grid(vit: ViT, images: Tensor, tokens: Tensor) -> Tensor:
-    """Drop the prefix tokens of the last dimension and fold the patches onto the patch grid.
+    """Drop the prefix tokens of the last dimension of [..., N] and fold the patches onto the patch grid, [..., h, w].
 
     Args:
         vit: a plain timm ViT.
         images: the batch [B, 3, H, W] it was given.
         tokens: [..., N], one value per token.
-
-    Returns:
-        [..., h, w].
 
     Raises:
         ValueError: if N is not prefix tokens + h·w, as in a model that drops or merges tokens.
@@ -171,3 +142,49 @@ def patches_to_grid(vit: ViT, images: Tensor, tokens: Tensor) -> Tensor:
             f"and a {height}×{width} patch grid; models that drop or merge tokens are not supported"
         )
     return tokens[..., prefix:].unflatten(-1, (height, width))
+
+
+Method = TypeVar("Method", bound="type[Extractor]")
+
+METHODS: dict[str, type[Extractor]] = {}
+"""Class of each method by name."""
+
+GROUP = "salvit.methods"
+"""Entry points of this group are methods: `name = "package.module:Class"`."""
+
+
+def register_method(name: str) -> Callable[[Method], Method]:
+    """Give a class of extractors the name of its method.
+
+    Args:
+        name: letters, digits and underscores.
+
+    Raises:
+        ValueError: if the name has another form, or belongs to another class.
+
+    Example:
+        >>> from salvit.extractors import Rollout
+        >>> METHODS["rollout"] is Rollout
+        True
+    """
+    if not name.isidentifier():
+        raise InvalidValueError(f'a method name has letters, digits and underscores only; got "{name}"')
+
+    def register(kind: Method) -> Method:
+        known = METHODS.setdefault(name, kind)
+        if known is not kind:
+            raise InvalidValueError(
+                f'the method name "{name}" belongs to {known.__module__}.{known.__qualname__}'
+            )
+        return kind
+
+    return register
+
+
+def register_entry_points() -> None:
+    """Register the methods of other packages; one that cannot be imported is left out with a warning."""
+    for point in entry_points(group=GROUP):
+        try:
+            register_method(point.name)(point.load())
+        except Exception as error:
+            warnings.warn(f'the method "{point.name}" ({point.value}) is left out: {error}', stacklevel=2)

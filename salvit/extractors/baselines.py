@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.base import Extractor
-from salvit.extractors.registry import register_method
+from salvit.extractors.base import Extractor, register_method
 from salvit.extractors.requirements import check_seed
 from salvit.vit import ViT, patch_grid
 
@@ -17,15 +16,10 @@ _NARROWEST = 1e-9
 
 @register_method("random")
 class RandomMap(Extractor):
-    """Uniform noise in [0, 1) on the patch grid, drawn anew for each image.
-
-    The noise is a function of the seed and the image, so it depends neither on the batch nor on the device.
+    """Uniform noise in [0, 1) on the patch grid, a function of the seed and the image only.
 
     Args:
         seed: of the noise.
-
-    Raises:
-        ValueError: if `seed` is negative, or has more than 63 bits.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -60,16 +54,11 @@ class RandomMap(Extractor):
 class CenterPrior(Extractor):
     """A Gaussian around the image's centre, stretched to its sides, that sums to 1.
 
-    People look at the centre of a picture whatever it shows; a map that follows them must say more than that.
-
-    Source: the "Center" baseline of Judd, Durand and Torralba, "A Benchmark of Computational Models of
-    Saliency to Predict Human Fixations", MIT technical report, 2012.
+    Source: the "Center" baseline of Judd, Durand and Torralba, "A Benchmark of Computational Models of Saliency to
+    Predict Human Fixations", MIT technical report, 2012.
 
     Args:
-        sigma: standard deviation as a share of each side.
-
-    Raises:
-        ValueError: if `sigma` is below 1e-9 or not finite.
+        sigma: standard deviation as a share of each side, at least 1e-9.
 
     Example:
         >>> from salvit.vit import load_vit

@@ -1,6 +1,6 @@
 """Which methods a model supports."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from salvit.errors import InvalidIndexError
 from salvit.extractors import METHODS, Extractor, spell
@@ -10,7 +10,7 @@ from salvit.vit import ViT, patch_grid
 def supported_methods(
     vit: ViT, extractors: Iterable[Extractor] | None = None, size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Tell the extractors that have a meaning for a model from the others.
+    """Divide extractors into those that a model supports and the others.
 
     Args:
         vit: a plain timm ViT in eval mode.
@@ -18,10 +18,10 @@ def supported_methods(
         size: (height, width) of the images in pixels, where it is known.
 
     Returns:
-        Extractors by spelling, and by spelling why the others have no meaning.
+        Extractors by spelling, and the reason against each other one by spelling.
 
     Raises:
-        IndexError: if an extractor names a block that the model has not.
+        IndexError: if an extractor names a block that the model does not have.
 
     Example:
         >>> from salvit.extractors import AGCAM, Rollout
@@ -49,11 +49,7 @@ def supported_methods(
 
 
 def left_out(refused: Mapping[str, str], total: int) -> list[str]:
-    """Say which methods are left out: one line for each reason.
-
-    Args:
-        refused: reasons by method, as of `supported_methods`.
-        total: number of methods that were asked for.
+    """Return one line for each reason why some of `total` methods are left out.
 
     Example:
         >>> left_out({"agcam": "no head", "rise": "no head", "rollout": "no class token"}, 5)
@@ -62,11 +58,8 @@ def left_out(refused: Mapping[str, str], total: int) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for name, reason in refused.items():
         by_reason.setdefault(reason, []).append(name)
-    return [
-        f"left out {len(names)} of {total} methods, {_listed(names)}: {reason}"
-        for reason, names in by_reason.items()
-    ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    lines = []
+    for reason, names in by_reason.items():
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        lines.append(f"left out {len(names)} of {total} methods, {listed}: {reason}")
+    return lines

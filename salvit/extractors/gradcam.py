@@ -6,30 +6,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.base import Extractor, patches_to_grid, register_method
+from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.gradients import attention_gradients, differentiable, outside_graph, target_logits
-from salvit.extractors.hooks import hooked
-from salvit.extractors.registry import register_method
-from salvit.extractors.rows import Rows, check_rows, select_row
-from salvit.vit import ViT, attention_modules, num_heads, num_prefix_tokens
+from salvit.extractors.rows import select_row
+from salvit.vit import ViT, attention_modules, num_prefix_tokens
 
 
 @register_method("attn_gradcam")
-class AttentionGradCAM(Extractor):
+class AttentionGradCAM(AttentionTimesGradient):
     """Grad-CAM whose channels are the heads of the last block: max(mean_h(w_h · A_h), 0).
 
-    A_h is the attention to the patches of the row that the classifier reads, w_h the mean over the patches of
-    ∂y/∂A_h, y the target logit. With `per_head` the map of head h is max(w_h · A_h, 0).
+    A_h is the attention to the patches of the row that the classifier reads, w_h the mean over the patches of ∂y/∂A_h,
+    y the target logit. With `per_head` the map of head h is max(w_h · A_h, 0).
 
     Source: the Grad-CAM baseline of Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention
     Visualization", CVPR 2021, after Selvaraju et al., ICCV 2017.
 
     Args:
         per_head: one map per head instead of their mean.
-        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
-
-    Raises:
-        ValueError: if `rows` is not one of those above.
+        rows: see `salvit.extractors.rows.Rows`.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -37,18 +33,6 @@ class AttentionGradCAM(Extractor):
         >>> AttentionGradCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
         torch.Size([4, 1, 2, 3])
     """
-
-    class_specific = True
-    requires = frozenset({"attention", "gradients"})
-
-    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
-        check_rows(rows)
-        self.per_head = per_head
-        self.rows = rows
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         last = attention_gradients(vit, images, target, [len(vit.blocks) - 1])
@@ -96,7 +80,7 @@ class TokenGradCAM(Extractor):
 
         with differentiable(), ExitStack() as stack:
             for module in attention_modules(vit, self.block):
-                stack.enter_context(hooked(module.register_forward_pre_hook(begin_graph)))
+                stack.enter_context(module.register_forward_pre_hook(begin_graph))
             logits = vit(outside_graph(images))
             gradients = torch.autograd.grad(target_logits(logits, target), features)
         gradient, feature = (torch.cat(tuple(parts), dim=-1).detach() for parts in (gradients, features))

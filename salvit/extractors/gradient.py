@@ -1,25 +1,76 @@
-"""Attention weighted by its gradient: one block's, or composed over the blocks."""
+"""Methods that follow the gradient of the target logit to the attention or to the pixels."""
 
-from typing import Literal
+from contextlib import ExitStack
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.base import Extractor, patches_to_grid
-from salvit.extractors.gradients import attention_gradients
-from salvit.extractors.registry import register_method
-from salvit.extractors.rows import Rows, carry, check_rows, select_row
+from salvit.extractors.base import Extractor, patches_to_grid, register_method
+from salvit.extractors.gradients import (
+    attention_gradients,
+    class_row_gradients,
+    differentiable,
+    outside_graph,
+    target_logits,
+)
+from salvit.extractors.recording import outputs_of, record
+from salvit.extractors.rows import Rows, carry, check_rows, rows_of, select_row
 from salvit.vit import ViT, block_indices, num_heads
 
 
-class AttentionTimesGradient(Extractor):
-    """What attention × gradient and generic attention share: the factor max(∇A ⊙ A, 0) and its row."""
+@register_method("agcam")
+class AGCAM(Extractor):
+    """Σ over blocks and heads of sigmoid(scores) ⊙ max(∂y/∂A, 0), of the row that the classifier reads.
+
+    Scores are those before the softmax, scaled and with any bias; y is the target logit. Its gradient flows through the
+    residual stream and the MLPs only, never into an attention's input. Where the model classifies from its class token,
+    only class rows have a gradient, and the map costs little more than the forward pass. Otherwise the map is the mean
+    over the rows read (the paper leaves the rows open) and costs a backward pass.
+
+    Source: Leem and Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by Self-Attention",
+    AAAI 2024, equations 2–8.
+
+    Args:
+        rows: see `salvit.extractors.rows.Rows`.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> AGCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
 
     class_specific = True
     requires = frozenset({"attention", "gradients"})
-    per_head: bool
-    rows: Rows
+
+    def __init__(self, rows: Rows = "auto") -> None:
+        check_rows(rows)
+        self.rows = rows
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        if rows_of(vit, self.rows) == slice(0, 1):
+            found = class_row_gradients(vit, images, target)
+        else:
+            found = attention_gradients(vit, images, target, range(len(vit.blocks)), residual_only=True)
+        guided = []
+        for scores, gradient in zip(found.scores, found.gradients, strict=True):
+            maps = (scores.sigmoid() * gradient.clamp(min=0)).sum(dim=1)
+            guided.append(maps[:, 0] if maps.shape[1] == 1 else select_row(vit, maps, self.rows))
+        return patches_to_grid(vit, images, torch.stack(guided).sum(dim=0)[:, None])
+
+
+class AttentionTimesGradient(Extractor):
+    """Options that the methods of attention × gradient share."""
+
+    class_specific = True
+    requires = frozenset({"attention", "gradients"})
+
+    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
+        check_rows(rows)
+        self.per_head = per_head
+        self.rows: Rows = rows
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of heads of the last block if `per_head`, else 1."""
@@ -28,22 +79,17 @@ class AttentionTimesGradient(Extractor):
 
 @register_method("attention_gradient")
 class AttentionGradient(AttentionTimesGradient):
-    """Attention times the gradient of the target logit y, what speaks for the class: Σ_heads max(∂y/∂A ⊙ A, 0).
+    """Attention times the gradient of the target logit y, where positive: Σ_heads max(∂y/∂A ⊙ A, 0).
 
-    The row that the classifier reads, of one block or of the mean over all blocks.
+    The map is the row that the classifier reads, of one block or of the mean over all blocks.
 
-    Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers", poster, Stanford
-    University, "Methods". It names neither the block nor the row, nor how heads are combined; the positive
-    part is that of Chefer, Gur and Wolf (ICCV 2021), whose single block's factor this is, times the number of
-    heads.
+    Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers", poster, Stanford University. It
+    names neither block nor row nor how heads are combined; the positive part is that of Chefer, Gur and Wolf (2021).
 
     Args:
-        block: block index, negative ones counting from the last, or "mean" for the mean over all blocks.
+        block: block index, or "mean" for the mean over all blocks.
         per_head: one map per head instead of their sum; only of a single block.
-        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
-
-    Raises:
-        ValueError: if an option is not one of those above.
+        rows: see `salvit.extractors.rows.Rows`.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -55,7 +101,7 @@ class AttentionGradient(AttentionTimesGradient):
     def __init__(
         self, block: int | Literal["mean"] = -1, per_head: bool = False, rows: Rows = "auto"
     ) -> None:
-        check_rows(rows)
+        super().__init__(per_head, rows)
         if isinstance(block, str) and block != "mean":
             raise InvalidValueError(f'block must be an index or "mean"; got {block!r}')
         if per_head and block == "mean":
@@ -63,8 +109,6 @@ class AttentionGradient(AttentionTimesGradient):
                 "per_head needs a single block: heads of different blocks have nothing in common"
             )
         self.block = block
-        self.per_head = per_head
-        self.rows = rows
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of the block's heads if `per_head`, else 1."""
@@ -89,19 +133,14 @@ class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
     R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
-    the row of R that the classifier reads, without what I alone gives, the same for every patch. Only that one row is
-    carried, from the last block down. With `per_head` the last block's heads are kept apart over the fused lower
-    blocks; the maps' mean is the map without it.
+    the row of R − I that the classifier reads; only that row is carried, from the last block down.
 
-    Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
-    Encoder-Decoder Transformers", ICCV 2021, equations 5 and 6.
+    Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
+    Transformers", ICCV 2021, equations 5 and 6.
 
     Args:
-        per_head: one map per head of the last block.
-        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
-
-    Raises:
-        ValueError: if `rows` is not one of those above.
+        per_head: one map per head of the last block, over the averaged lower blocks; their mean is the map without it.
+        rows: see `salvit.extractors.rows.Rows`.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -109,11 +148,6 @@ class GenericAttention(AttentionTimesGradient):
         >>> GenericAttention()(vit, torch.rand(4, 3, 32, 48), target=7).shape
         torch.Size([4, 1, 2, 3])
     """
-
-    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
-        check_rows(rows)
-        self.per_head = per_head
-        self.rows = rows
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         recorded = attention_gradients(vit, images, target, range(len(vit.blocks)))
@@ -127,3 +161,97 @@ class GenericAttention(AttentionTimesGradient):
         for factor in reversed(lower):
             row = row + carry(identity + row, factor.mean(dim=1))
         return patches_to_grid(vit, images, row)
+
+
+@register_method("input_gradient")
+class InputGradient(Extractor):
+    """The largest |∂y/∂x| over the channels of each pixel x of the normalised image, y the target logit: [B, 1, H, W].
+
+    Source: Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks", 2013, section 3.1.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> InputGradient()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    class_specific = True
+    requires = frozenset()
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        return _input_gradient(vit, images, target).abs().amax(dim=1, keepdim=True)
+
+
+@register_method("input_x_gradient")
+class InputXGradient(Extractor):
+    """Σ over channels of x ⊙ ∂y/∂x for each pixel x of the normalised image, y the target logit: [B, 1, H, W].
+
+    Source: Shrikumar et al., "Not Just a Black Box", 2016, the gradient × input of section 3.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> InputXGradient()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 32, 48])
+    """
+
+    class_specific = True
+    requires = frozenset()
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        return (images * _input_gradient(vit, images, target)).sum(dim=1, keepdim=True)
+
+
+def _input_gradient(vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+    """Return the gradient of the target logits with respect to the images, [B, 3, H, W]."""
+    with differentiable():
+        pixels = outside_graph(images).requires_grad_()
+        [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
+    return gradient
+
+
+@register_method("legrad")
+class LeGrad(Extractor):
+    """Σ_l mean over heads and query rows of max(∂s_l/∂A_l, 0).
+
+    s_l is the target logit of the classifier applied to block l's output: head(norm(mean over all tokens)). Every
+    block's input is held fixed, so one backward pass of Σ_l s_l gives all gradients. Needs no class token. Unlike the
+    source, maps are summed over the blocks and not normalised, and attention pooling is applied to the mean token
+    alone.
+
+    Source: Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature Formation
+    Sensitivity", ICCV 2025, section 3; the tokens' mean as in its code.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> LeGrad()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    class_specific = True
+    requires = frozenset({"attention", "gradients"})
+
+    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+        def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (args[0].detach(), *args[1:])
+
+        with differentiable(), ExitStack() as stack:
+            for block in vit.blocks:
+                stack.enter_context(block.register_forward_pre_hook(hold_input))
+            outputs = stack.enter_context(outputs_of(vit.blocks))
+            recording = stack.enter_context(record(vit, gradients=True))
+            logits = vit(outside_graph(images))
+            classes = logits.argmax(dim=-1) if target is None else target
+            scores = [target_logits(_classify(vit, output), classes) for output in outputs.values()]
+            gradients = recording.gradients(torch.stack(scores).sum(), recording.attention)
+        row = torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]).sum(dim=0)
+        return patches_to_grid(vit, images, row[:, None])
+
+
+def _classify(vit: ViT, tokens: Tensor) -> Tensor:
+    # Whatever the model pools (class token, mean, attention), equal tokens pool to that token.
+    mean = vit.norm(tokens.mean(dim=1, keepdim=True)).expand_as(tokens)
+    logits: Tensor = vit.forward_head(mean)
+    return logits

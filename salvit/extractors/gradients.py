@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from salvit.extractors.hooks import inputs_of, outputs_of
-from salvit.extractors.recording import Recording, record
+from salvit.extractors.recording import Recording, inputs_of, outputs_of, record
 from salvit.vit import ViT, attention_modules, fused_attention
 
 
@@ -28,23 +27,16 @@ def differentiable() -> Iterator[None]:
 
 
 def outside_graph(tensor: Tensor) -> Tensor:
-    """Return a copy without history that autograd may save, also of a tensor made in inference mode.
-
-    Args:
-        tensor: any tensor.
-    """
+    """Return a copy without history that autograd may save, also of a tensor made in inference mode."""
     return tensor.detach().clone()
 
 
 def target_logits(logits: Tensor, target: Tensor | None) -> Tensor:
-    """Return the sum over the batch of each image's target logit; samples do not mix, so neither do gradients.
+    """Return the sum over the batch of each image's target logit, a scalar.
 
     Args:
         logits: [B, classes].
         target: int64 [B], or None for the predicted classes.
-
-    Returns:
-        A scalar.
 
     Example:
         >>> target_logits(torch.tensor([[1.0, 2.0], [8.0, 4.0]]), torch.tensor([1, 1]))
@@ -55,7 +47,7 @@ def target_logits(logits: Tensor, target: Tensor | None) -> Tensor:
 
 
 class AttentionGradients(NamedTuple):
-    """What some blocks' attention is and what the logit makes of it, each tensor [B, heads, N or 1, N], by block.
+    """Attention of some blocks and the logit's gradient, each tensor [B, heads, N or 1, N], by block.
 
     Attributes:
         attention: after the softmax.
@@ -80,8 +72,7 @@ def attention_gradients(
         images: [B, 3, H, W], normalised for the model.
         target: int64 [B], or None for the predicted classes.
         blocks: block indices.
-        residual_only: let gradients flow through the residual stream and the MLPs only, never into an attention's
-            input, as AG-CAM does; the scores are returned as well.
+        residual_only: let gradients flow through the residual stream and the MLPs only, and return the scores as well.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -103,19 +94,15 @@ def attention_gradients(
 def class_row_gradients(vit: ViT, images: Tensor, target: Tensor | None) -> AttentionGradients:
     """Return the class token's row of every block's attention, and its gradient through residual stream and MLPs only.
 
-    No gradient enters an attention's input, so the logit depends on a block's attention through the class token's row
-    alone: the model runs without a graph, and only the class token goes through the blocks again, given the attention
-    and the values of that pass. Backpropagation through all tokens takes 1.29 forward passes instead of 1.14
-    (ViT-B/16, batch 8, one CPU core; the limit is 1.15), so it is left to models in which the class token alone does
-    not become what it is among the others, and to those with hooks, which are to see every pass as it is.
+    The logit then depends on a block's attention through the class token's row alone. So the model runs without a
+    graph, and only the class token goes through the blocks again: 1.14 forward passes instead of 1.29 (ViT-B/16, batch
+    8, one CPU core; the limit is 1.15). Models in which this does not reproduce the class token, and models with
+    hooks, which must see each pass once, take the whole graph.
 
     Args:
         vit: a plain timm ViT in eval mode that classifies from its class token.
         images: [B, 3, H, W], normalised for the model.
         target: int64 [B], or None for the predicted classes.
-
-    Returns:
-        The rows of all blocks. In the last block the gradient is the ordinary one.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -173,8 +160,7 @@ def _replay_block(vit: ViT, tokens: Tensor, recording: Recording, block: int) ->
 class _Answer(TorchFunctionMode):
     """Answers the fused attentions of a block, one after the other, and skips the projections before them.
 
-    What the projections of queries, keys and values give is only looked at by the call that is answered: zeros of the
-    right shape spare reading a quarter of the block's weights, which for one token is what takes the time.
+    Only the call that is answered reads these projections: zeros of the right shape spare reading their weights.
     """
 
     def __init__(self, modules: Sequence[nn.Module], outputs: Sequence[Tensor]) -> None:

@@ -1,13 +1,13 @@
-"""Attention maps of an unmodified timm ViT, recorded while it runs.
+"""What is seen of an unmodified timm ViT while it runs: inputs and outputs of modules, and attention maps.
 
 timm's blocks call the fused `scaled_dot_product_attention`, which never forms the attention matrix. While a
-recording is active, a `TorchFunctionMode` answers that call with explicit attention in the blocks that are
-recorded; all others keep the fused kernel. Models built without fused attention compute a softmax in the
-open, which the same mode reads.
+recording is active, a `TorchFunctionMode` answers that call with explicit attention in the recorded blocks; all
+others keep the fused kernel. Models built without fused attention call softmax, which the same mode reads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.hooks import hooked
 from salvit.vit import (
     ViT,
     attention_modules,
@@ -25,6 +24,43 @@ from salvit.vit import (
     require_attention_maps,
     require_frozen_vit,
 )
+
+
+@contextmanager
+def inputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """Yield a dict that keeps the first input of each module's latest call, as part of the graph where there is one.
+
+    Example:
+        >>> layer = nn.Linear(2, 3)
+        >>> with inputs_of([layer]) as inputs:
+        ...     _ = layer(torch.zeros(1, 2))
+        >>> inputs[layer]
+        tensor([[0., 0.]])
+    """
+    inputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
+        inputs[module] = args[0]
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(module.register_forward_pre_hook(keep))
+        yield inputs
+
+
+@contextmanager
+def outputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+    """Yield a dict that keeps the output of each module's latest call, as part of the graph where there is one."""
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+        outputs[module] = output
+
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(module.register_forward_hook(keep))
+        yield outputs
+
 
 _FUSED = F.scaled_dot_product_attention
 _SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
@@ -48,18 +84,14 @@ class BlockMaps(dict[int, _Maps]):
 
 
 class Recording:
-    """What the last forward pass left behind.
+    """Results of the latest forward pass, by block; heads of attentions side by side are put one after the other.
 
     Attributes:
-        attention: per recorded block the attention after the softmax, [B, heads, N, N] (or [B, heads, 1, N]
-            with `rows="class"`), each row summing to 1; float32, or float64 for a float64 model, also under
-            autocast.
-        scores: per recorded block the scaled scores before the softmax, of the same shape and dtype, any bias
-            or mask included; empty unless asked for.
-        values: per recorded block the values that its attention mixes, [B, heads, N, head width], in the
-            model's dtype; empty unless asked for.
-
-    Where a block has several attentions side by side, their heads are put one after the other.
+        attention: after the softmax, [B, heads, N, N] (or [B, heads, 1, N] with `rows="class"`), rows summing to 1;
+        float32,
+            or float64 for a float64 model, also under autocast.
+        scores: scaled scores before the softmax, with bias and mask; same shape and dtype. Empty unless asked for.
+        values: [B, heads, N, head width], in the model's dtype. Empty unless asked for.
     """
 
     def __init__(self, depth: int) -> None:
@@ -69,14 +101,11 @@ class Recording:
         self._graph = BlockMaps[list[Tensor]](depth)
 
     def gradients(self, output: Tensor, blocks: Iterable[int]) -> list[Tensor]:
-        """Return the gradients of an output with respect to the attention of some blocks.
+        """Return the gradients of an output with respect to the attention of some blocks, each of its shape.
 
         Args:
             output: a scalar that the model computed while it was recorded, in grad mode and without `reduce`.
-            blocks: indices of recorded blocks, negative ones counting from the last.
-
-        Returns:
-            For each block the gradient, of the shape of its attention.
+            blocks: indices of recorded blocks.
 
         Raises:
             KeyError: if a block was not recorded.
@@ -106,9 +135,8 @@ def record(
 ) -> Iterator[Recording]:
     """Record attention maps during every forward pass of `vit` inside the `with` block.
 
-    The model computes what it always does: logits agree with the fused kernel to rounding. Maps are part of
-    the autograd graph wherever the model's own activations are. No hook or mode outlives the context, not even after
-    an error. One model belongs to one thread at a time.
+    Logits agree with the fused kernel to rounding. Maps are part of the autograd graph wherever the model's activations
+    are. No hook or mode outlives the context. One model belongs to one thread at a time.
 
     Args:
         vit: a plain timm ViT in eval mode.
@@ -116,22 +144,19 @@ def record(
         rows: "all" query rows, or only the "class" token's, in which case the block keeps the fused kernel.
         scores: also keep the scores before the softmax.
         values: also keep the values; only of models with fused attention.
-        reduce: called with a block's index and its attention; what it returns is kept instead, so that a mean
-            over heads costs the memory of one head.
-        gradients: let the autograd graph begin at the first recorded map, so that gradients with respect to
-            the maps exist although no parameter and no image requires one; needs `rows="all"` and grad mode.
+        reduce: called with a block's index and its attention; its result is kept instead, to save memory.
+        gradients: let the autograd graph begin at the first recorded map; needs `rows="all"` and grad mode.
         residual_only: let no gradient into an attention's input; only of models with fused attention.
-        stop: end the forward pass, and with it the `with` block, as soon as the last of the blocks is
-            recorded.
+        stop: end the forward pass, and the `with` block, as soon as the last of the blocks is recorded.
 
     Yields:
-        The recording; it holds the maps of the latest forward pass.
+        The recording.
 
     Raises:
         TypeError: if the model is not a plain timm ViT, or is compiled.
         IndexError: if there is no such block.
-        ValueError: if the model is in training mode, has no class token for `rows="class"`, or has attention
-            that is differential or not timm's; if gradients are asked for with `rows="class"`.
+        ValueError: if the model is in training mode, lacks a class token for `rows="class"`, or has attention that is
+            differential or not timm's; if gradients are asked for with `rows="class"`.
 
     Example:
         >>> import torch
@@ -157,36 +182,25 @@ def record(
         )
     recording = Recording(len(vit.blocks))
     last = max(indices, default=None) if stop else None
+    used = slice(0, 1) if rows == "class" else slice(None)
     mode = _AttentionMode(
-        recording, type(vit).__name__, rows == "class", scores, values, reduce, gradients, residual_only, last
+        recording, type(vit).__name__, used, scores, values, reduce, gradients, residual_only, last
     )
     with ExitStack() as stack:
         for index in dict.fromkeys(indices):
             for handle in mode.watch(index, attention_modules(vit, index), vit.blocks[index]):
-                stack.enter_context(hooked(handle))
+                stack.enter_context(handle)
         stack.enter_context(mode)
-        try:
+        with suppress(_Complete):
             yield recording
-        except _Complete as complete:
-            if complete.args[0] is not mode:  # an enclosing recording's end, not this one's
-                raise
 
 
 def read_attention(
     vit: ViT, images: Tensor, blocks: Sequence[int], *, rows: Literal["all", "class"] = "all"
 ) -> list[Tensor]:
-    """Return the attention of some blocks without running the model past the last of them.
+    """Return the attention of some blocks, in their order, without running the model past the last of them.
 
-    Args:
-        vit: a plain timm ViT in eval mode.
-        images: [B, 3, H, W], normalised for the model.
-        blocks: block indices, negative ones counting from the last.
-        rows: "all" query rows, or only the "class" token's.
-
-    Returns:
-        For each entry of `blocks`, in its order, attention [B, heads, N, N], or [B, heads, 1, N] with
-        `rows="class"`; prefix tokens come first, then the patches in row-major order. Dtypes and errors are
-        those of `record`.
+    Prefix tokens come first, then the patches in row-major order. Arguments, dtypes and errors are those of `record`.
 
     Example:
         >>> import torch
@@ -201,35 +215,26 @@ def read_attention(
     return [recording.attention[block] for block in blocks]
 
 
+@dataclass(eq=False)
 class _AttentionMode(TorchFunctionMode):
     """Computes attention explicitly while the attention module of a recorded block is running."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        model: str,
-        class_row: bool,
-        scores: bool,
-        values: bool,
-        reduce: Callable[[int, Tensor], Tensor] | None,
-        gradients: bool,
-        residual_only: bool,
-        last: int | None,
-    ) -> None:
+    recording: Recording
+    model: str
+    rows: slice
+    keep_scores: bool
+    keep_values: bool
+    reduce: Callable[[int, Tensor], Tensor] | None
+    gradients: bool
+    residual_only: bool
+    last: int | None
+    block: int | None = None
+    maps: list[Tensor] = field(default_factory=list)
+    scores: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.recording = recording
-        self.model = model
-        self.rows = slice(0, 1) if class_row else slice(None)
-        self.keep_scores = scores
-        self.keep_values = values
-        self.reduce = reduce
-        self.gradients = gradients
-        self.residual_only = residual_only
-        self.last = last
-        self.block: int | None = None
-        self.maps: list[Tensor] = []
-        self.scores: list[Tensor] = []
-        self.values: list[Tensor] = []
 
     def watch(self, block: int, modules: Sequence[nn.Module], whole: nn.Module) -> Iterator[Any]:
         """Register the hooks that tell when the attention of a block is running; yield their handles."""
@@ -253,20 +258,16 @@ class _AttentionMode(TorchFunctionMode):
     def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.block = None
-            heads: Any = module.num_heads
-            self._check(block, count, int(heads))
+            if len(self.maps) != count or self.maps[-1].shape[1] != module.num_heads:
+                raise InvalidValueError(
+                    f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
+                    f"{[attention.shape[1] for attention in self.maps]} heads; {count} of {module.num_heads} heads "
+                    "were expected: compiled or custom attention cannot be recorded"
+                )
             if last:
                 self._finish(block)
 
         return hook
-
-    def _check(self, block: int, count: int, heads: int) -> None:
-        if len(self.maps) != count or self.maps[-1].shape[1] != heads:
-            raise InvalidValueError(
-                f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
-                f"{[attention.shape[1] for attention in self.maps]} heads; {count} of {heads} heads "
-                "were expected: compiled or custom attention cannot be recorded"
-            )
 
     def _finish(self, block: int) -> None:
         """Keep what the block's attentions left behind; what was kept of them one by one is let go."""
@@ -283,7 +284,7 @@ class _AttentionMode(TorchFunctionMode):
             self.recording.attention[block] = attention
             self.recording._graph[block] = maps if attention.requires_grad else []
         if block == self.last:
-            raise _Complete(self)
+            raise _Complete
 
     def __torch_function__(
         self,
@@ -315,9 +316,7 @@ class _AttentionMode(TorchFunctionMode):
         if self.keep_values:
             self.values.append(value)
         if self.rows != slice(None):
-            # Beside what the model computes, so not for a recording around this one to see.
-            with torch._C.DisableTorchFunction():
-                self._attend(query, key, *args, **kwargs)
+            self._attend(query, key, *args, **kwargs)
             return _FUSED(query, key, value, *args, **kwargs)
         attention = self._attend(query, key, *args, **kwargs)
         with torch.autocast(value.device.type, enabled=False):
@@ -363,12 +362,7 @@ def _side_by_side(maps: list[Tensor]) -> Tensor:
 
 
 def masked(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Apply an attention's mask, as `torch.nn.functional.scaled_dot_product_attention` does.
-
-    Args:
-        scores: [..., N, N], scaled, before the softmax.
-        mask: what is added to them, or of booleans which to keep; None for neither.
-    """
+    """Apply an attention's mask to scores [..., N, N]: a boolean one keeps entries, any other is added."""
     if mask is None:
         return scores
     if mask.dtype == torch.bool:

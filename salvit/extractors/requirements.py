@@ -5,10 +5,13 @@ from typing import Any
 
 import torch
 from timm.layers import PatchEmbed
+from timm.models import beit
+from timm.models.eva import EvaBlock
+from timm.models.vision_transformer import Block
+from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 
 from salvit.errors import InvalidTypeError, InvalidValueError
-from salvit.extractors.additions import require_additions
 from salvit.vit import (
     ViT,
     block_indices,
@@ -25,17 +28,7 @@ from salvit.vit import (
 
 
 def check_model(extractor: Any, vit: ViT) -> None:
-    """Raise unless a model has what an extractor's class says in `requires`, and what its options ask for.
-
-    Args:
-        extractor: the extractor.
-        vit: the model.
-
-    Raises:
-        TypeError: if the model is not a plain timm ViT, or is compiled.
-        IndexError: if it has not the block that an option names.
-        ValueError: if it is in training mode or lacks something.
-    """
+    """Raise the errors of `Extractor.check`."""
     require_frozen_vit(vit)
     for name in sorted(extractor.requires | ({"classifier"} if extractor.class_specific else set())):
         _REQUIREMENTS[name](vit, repr(extractor))
@@ -88,6 +81,27 @@ def _gradients(vit: ViT, what: str) -> None:
         )
 
 
+def _additions(vit: ViT, what: str) -> None:
+    for index, block in enumerate(vit.blocks):
+        if problem := _no_sum_over_tokens(block):
+            raise InvalidValueError(
+                f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
+                f"block {index} of this {type(vit).__name__} has {problem}"
+            )
+
+
+def _no_sum_over_tokens(block: nn.Module) -> str:
+    """What keeps a block's attention from being a sum over tokens, or nothing."""
+    if type(block) not in (Block, beit.Block, EvaBlock, RelPosBlock):
+        return f"another form, {type(block).__name__}"
+    attention: Any = block.attn
+    if getattr(attention, "gate", None) is not None:
+        return "a gate behind its attention"
+    if type(getattr(attention, "norm", None)) not in (nn.Identity, type(None)):
+        return "a normalisation behind its attention"
+    return ""
+
+
 def _float_weights(vit: ViT, what: str) -> None:
     dtypes = {parameter.dtype for parameter in vit.parameters()}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
@@ -107,7 +121,7 @@ def _pixel_rule(vit: ViT, what: str) -> None:
 
 
 _REQUIREMENTS: dict[str, Callable[[ViT, str], None]] = {
-    "additions": require_additions,
+    "additions": _additions,
     "attention": require_attention_maps,
     "classifier": _classifier,
     "float_weights": _float_weights,
@@ -118,11 +132,7 @@ _REQUIREMENTS: dict[str, Callable[[ViT, str], None]] = {
 
 
 def check_images(vit: ViT, images: Tensor) -> None:
-    """Raise unless `images` is a batch that `vit` can take.
-
-    Args:
-        vit: a plain timm ViT.
-        images: what should be a finite float tensor [B, 3, H, W] on the model's device and of its dtype.
+    """Raise unless `images` is a finite float tensor [B, 3, H, W] on the model's device and of its dtype.
 
     Raises:
         TypeError: if it is not a floating-point tensor.
@@ -155,11 +165,7 @@ def check_images(vit: ViT, images: Tensor) -> None:
 
 
 def not_finite(batch: Tensor) -> list[int]:
-    """Return the indices of the images whose values are not all finite.
-
-    Args:
-        batch: [B, ...].
-    """
+    """Return the indices of the images of a batch [B, ...] whose values are not all finite."""
     if torch.isfinite(batch.detach().sum()) or torch.isfinite(batch).all():
         return []
     indices: list[int] = (~torch.isfinite(batch)).flatten(1).any(1).nonzero().flatten().tolist()
@@ -167,15 +173,7 @@ def not_finite(batch: Tensor) -> list[int]:
 
 
 def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tensor | None:
-    """Return the target classes as one index per image.
-
-    Args:
-        vit: a plain timm ViT.
-        images: [B, 3, H, W].
-        target: None, a class index, or a [B] tensor of integers.
-
-    Returns:
-        int64 [B] on the images' device, or None for the predicted classes.
+    """Return the target classes as int64 [B] on the images' device, or None for the predicted classes.
 
     Raises:
         ValueError: if the targets have the wrong length, dtype or range, or the model has no classes.
@@ -210,13 +208,6 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
 
 
 def check_seed(seed: int) -> None:
-    """Raise unless random numbers can be drawn with a seed on every machine.
-
-    Args:
-        seed: the option.
-
-    Raises:
-        ValueError: if it is negative, or has more than 63 bits.
-    """
+    """Raise ValueError unless a seed is between 0 and 2**63 - 1, which every machine can draw random numbers with."""
     if not 0 <= seed < 2**63:
         raise InvalidValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")

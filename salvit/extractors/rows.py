@@ -14,53 +14,24 @@ over those that it averages or attends over), "class" for the class token, "all"
 
 
 def check_rows(rows: str) -> None:
-    """Raise unless `rows` is one of `Rows`.
-
-    Args:
-        rows: the option.
-
-    Raises:
-        ValueError: if it is something else.
-    """
+    """Raise ValueError unless `rows` is one of `Rows`."""
     if rows not in ("auto", "class", "all"):
         raise InvalidValueError(f'rows must be "auto", "class" or "all"; got {rows!r}')
 
 
 def rows_of(vit: ViT, rows: Rows) -> slice:
-    """Return the indices of the rows that an option asks for.
-
-    Args:
-        vit: a plain timm ViT.
-        rows: the option.
-    """
+    """Return the indices of the rows that an option asks for."""
     if rows == "auto":
         return tokens_read(vit)
     return slice(0, 1) if rows == "class" else slice(num_prefix_tokens(vit), None)
 
 
 def select_row(vit: ViT, maps: Tensor, rows: Rows) -> Tensor:
-    """Return the mean over those rows of square maps that an option asks for.
-
-    Args:
-        vit: a plain timm ViT.
-        maps: [..., N, N], queries first.
-        rows: the option.
-
-    Returns:
-        [..., N].
-    """
+    """Return the mean [..., N] over the rows that an option asks for, of square maps [..., N, N] with queries first."""
     return maps[..., rows_of(vit, rows), :].mean(dim=-2)
 
 
 def carry(row: Tensor, maps: Tensor) -> Tensor:
-    """Return row · maps in the maps' own precision, also under autocast.
-
-    Args:
-        row: [B, K, N].
-        maps: [B, N, N].
-
-    Returns:
-        [B, K, N].
-    """
+    """Return row [B, K, N] · maps [B, N, N] in the maps' precision, also under autocast."""
     with torch.autocast(row.device.type, enabled=False):
         return row @ maps

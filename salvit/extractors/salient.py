@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.cp import cp_als
 from salvit.extractors.recording import read_attention
-from salvit.extractors.registry import register_method
 from salvit.extractors.requirements import check_seed
 from salvit.vit import ViT, num_heads, num_prefix_tokens
 

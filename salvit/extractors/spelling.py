@@ -13,8 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from jsonargparse.typing import register_type
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.base import Extractor
-from salvit.extractors.registry import METHODS
+from salvit.extractors.base import METHODS, Extractor
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
@@ -32,8 +31,9 @@ def parse_method(method: str | Extractor, **options: Any) -> Extractor:
 
     Args:
         method: `name` or `name:option=value,option=value`; commas within brackets belong to a value. The name is a key
-            of `METHODS`, or of a class of your own where Python finds it, `my_package.MyExtractor`. An extractor is
-            returned as it is.
+        of
+            `METHODS`, or the import path of the user's class, `my_package.MyExtractor`. An extractor is returned as it
+            is.
         **options: further options, as Python values.
 
     Raises:
@@ -71,9 +71,6 @@ def parse_method(method: str | Extractor, **options: Any) -> Extractor:
 def spell(extractor: Extractor) -> str:
     """Write a method as `parse_method` reads it, with the options that are not the default ones.
 
-    Args:
-        extractor: of a class in `METHODS`, or of your own, which is named by its module and class.
-
     Example:
         >>> from salvit.extractors import RawAttention, Rollout
         >>> spell(Rollout()), spell(RawAttention(block=[0, 1], per_head=True))
@@ -102,7 +99,7 @@ def closest_method(name: str) -> str:
 
 
 def _find(name: str) -> type[Extractor]:
-    """The class of a method by name, or of one's own by module and class."""
+    """The class of a method by name, or the user's by module and class."""
     if name in METHODS:
         return METHODS[name]
     if not re.fullmatch(r"\w+(\.\w+)+", name):

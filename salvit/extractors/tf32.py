@@ -1,46 +1,30 @@
 """Float32 arithmetic in full, where a GPU would otherwise shorten the factors of products to 10 bits (TF32)."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-_LOCK = threading.Lock()
-_before: list[Any] = []
-_inside = 0
-
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Multiply and convolve float32 in full precision, and afterwards as before.
+    """Multiply and convolve float32 in full precision inside the `with` block.
 
     Convolutions use TF32 on GPUs by default, matrix products once `torch.set_float32_matmul_precision` allows it.
-    torch keeps these switches for the process: the first thread to come in turns them, the last to leave turns
-    them back, and other threads' products take longer meanwhile.
 
     Example:
         >>> with without_tf32():
         ...     product = torch.rand(2, 3) @ torch.rand(3, 2)
     """
-    global _inside
-    counted = False
+    before = [(place, name, getattr(place, name)) for place, name, _ in _switches()]
     try:
-        with _LOCK:
-            if not _inside:
-                _before[:] = [getattr(place, name) for place, name, _ in _switches()]
-            _inside, counted = _inside + 1, True
-            for place, name, full in _switches():
-                setattr(place, name, full)
+        for place, name, full in _switches():
+            setattr(place, name, full)
         yield
     finally:
-        if counted:
-            with _LOCK:
-                _inside -= 1
-                if not _inside:
-                    for (place, name, _), value in zip(_switches(), _before, strict=True):
-                        setattr(place, name, value)
+        for place, name, value in before:
+            setattr(place, name, value)
 
 
 def _switches() -> list[tuple[Any, str, Any]]:

@@ -4,14 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salvit.extractors.additions import added
-from salvit.extractors.base import patches_to_grid
+from salvit.extractors.base import patches_to_grid, register_method
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.gradients import differentiable, outside_graph, target_logits
-from salvit.extractors.hooks import inputs_of
-from salvit.extractors.recording import record
-from salvit.extractors.registry import register_method
-from salvit.extractors.rows import Rows, carry, check_rows, select_row
+from salvit.extractors.recording import inputs_of, record
+from salvit.extractors.rollout import added
+from salvit.extractors.rows import carry, select_row
 from salvit.vit import ViT, fused_attention
 
 
@@ -19,29 +17,20 @@ from salvit.vit import ViT, fused_attention
 class TokenTM(AttentionTimesGradient):
     """Attention times gradient, weighted by how each token's length and direction change, over all blocks.
 
-    A token e that becomes ẽ weighs w = ‖ẽ‖/‖e‖ · exp cos(e, ẽ) / Σ exp cos, the sum over all tokens. In an
-    attention e is what enters the block, and ẽ = W_O^h v^h what head h makes of it before mixing (LayerScale
-    included, W_O's bias not); in an MLP, e is the token before the MLP's normalisation, and ẽ what the MLP adds.
-    With y the target logit, C = diag ‖e‖ of the first block's tokens to begin with, and per block
-    C ← (I + mean_heads((∂y/∂A^h)⁺ ⊙ A^h diag w^h)) · C, then C ← (I + diag w) · C for the MLP. The map is the class
-    token's row of C, or with `rows="all"` the mean row over the patches. With `per_head` the last block's heads
-    are kept apart; the maps' mean is the map without it.
+    A token e that becomes ẽ weighs w = ‖ẽ‖/‖e‖ · exp cos(e, ẽ) / Σ exp cos, the sum over all tokens. In an attention e
+    is what enters the block, and ẽ = W_O^h v^h the contribution of head h before mixing (LayerScale included, W_O's
+    bias not); in an MLP, e is the token before the MLP's normalisation, and ẽ what the MLP adds. With y the target
+    logit, C = diag ‖e‖ of the first block's tokens to begin with, and per block C ← (I + mean_heads((∂y/∂A^h)⁺ ⊙ A^h
+    diag w^h)) · C, then C ← (I + diag w) · C for the MLP. The map is the row of C that the classifier reads.
 
-    Source: Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision
-    Transformer", CVPR 2024, by way of two public re-implementations, as the authors' code and the paper's equations
-    were not at hand: that of featuregradientgate, which names the equations it takes each step from (12 to 18), and
-    that of LibraGrad (Mehri et al., CVPR 2025). They agree on the weights w, the softmax without a factor, the start,
-    I, the gradient's positive part, and the order of products. Where they differ this follows the former: ẽ in an
-    attention is of one head and one token (there of all heads, mixed, after the skip), heads are averaged after
-    the product (there before), and ẽ in an MLP is what it adds (there the token after the skip). Values here are the
-    model's own, with bias and normalisation, which the former leaves out.
+    Source: Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision Transformer",
+    CVPR 2024, by way of two public re-implementations, featuregradientgate (which names equations 12 to 18) and
+    LibraGrad (Mehri et al., CVPR 2025). Where these differ, the former is followed, except that values are the
+    model's, with bias and normalisation.
 
     Args:
-        per_head: one map per head of the last block.
-        rows: "auto", "class" or "all"; see `salvit.extractors.rows.Rows`.
-
-    Raises:
-        ValueError: if `rows` is not one of those above.
+        per_head: one map per head of the last block; their mean is the map without it.
+        rows: see `salvit.extractors.rows.Rows`.
 
     Example:
         >>> from salvit.vit import load_vit
@@ -51,11 +40,6 @@ class TokenTM(AttentionTimesGradient):
     """
 
     requires = frozenset({"attention", "gradients", "additions"})
-
-    def __init__(self, per_head: bool = False, rows: Rows = "auto") -> None:
-        check_rows(rows)
-        self.per_head = per_head
-        self.rows = rows
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         lengths, factors, weights = _transformations(vit, images, target)

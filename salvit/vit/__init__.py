@@ -9,12 +9,18 @@ from salvit.vit.blocks import (
     require_attention,
     require_attention_maps,
 )
-from salvit.vit.classifier import num_classes, reads_out_as_timm
 from salvit.vit.identity import describe_vit, weights_hash
 from salvit.vit.images import in_channels, input_size, normalize, patch_grid
 from salvit.vit.load import load_vit
 from salvit.vit.plain import ViT, require_frozen_vit, require_plain_vit
-from salvit.vit.tokens import has_class_token, num_prefix_tokens, reads_class_token, tokens_read
+from salvit.vit.tokens import (
+    has_class_token,
+    num_classes,
+    num_prefix_tokens,
+    reads_class_token,
+    reads_out_as_timm,
+    tokens_read,
+)
 
 __all__ = [
     "ViT",

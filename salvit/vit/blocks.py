@@ -11,31 +11,18 @@ from salvit.vit.plain import ViT
 
 
 def num_blocks(vit: ViT) -> int:
-    """Return the number of transformer blocks.
-
-    Args:
-        vit: a plain timm ViT.
-    """
+    """Return the number of transformer blocks."""
     return len(vit.blocks)
 
 
 def num_heads(vit: ViT, block: int = -1) -> int:
-    """Return the number of attention heads of a block, those of attentions side by side taken together.
-
-    Args:
-        vit: a plain timm ViT.
-        block: index, negative ones counting from the last block; heads may have been pruned in some.
-    """
+    """Return the number of attention heads of a block, those of attentions side by side taken together."""
     modules: list[Any] = attention_modules(vit, block)
     return sum(int(module.num_heads) for module in modules)
 
 
 def block_indices(vit: ViT, blocks: Iterable[int]) -> list[int]:
-    """Return block indices counted from the first block.
-
-    Args:
-        vit: a plain timm ViT.
-        blocks: indices, negative ones counting from the last block.
+    """Return block indices counted from the first block; negative ones count from the last.
 
     Raises:
         TypeError: if an index is not an integer.
@@ -59,21 +46,12 @@ def attention_modules(vit: ViT, block: int) -> list[nn.Module]:
     """Return the modules that compute a block's attention; where MLP and attention are one, the block itself.
 
     There is more than one only where a block has several attentions side by side (timm's `18x2` models).
-
-    Args:
-        vit: a plain timm ViT.
-        block: index, negative ones counting from the last block.
     """
     return [module for module in vit.blocks[block].modules() if "fused_attn" in vars(module)]
 
 
 def require_attention(vit: ViT, block: int, what: str) -> None:
-    """Raise unless a block has attention of timm's.
-
-    Args:
-        vit: a plain timm ViT.
-        block: index, negative ones counting from the last block.
-        what: what needs it, for the message.
+    """Raise unless a block has attention of timm's; `what` needs it, for the message.
 
     Raises:
         IndexError: if there is no such block.
@@ -88,15 +66,7 @@ def require_attention(vit: ViT, block: int, what: str) -> None:
 
 
 def require_attention_maps(vit: ViT, what: str) -> None:
-    """Raise unless every block has attention whose rows are probabilities.
-
-    Args:
-        vit: a plain timm ViT.
-        what: what needs the maps, for the message.
-
-    Raises:
-        ValueError: if a block's attention is differential or not one of timm's; the message names the block.
-    """
+    """Raise ValueError unless every block has timm's attention, whose rows are probabilities (not differential)."""
     for block in range(len(vit.blocks)):
         require_attention(vit, block, what)
         # The one attribute that timm's DiffAttention and DiffParallelScalingBlock share.
@@ -109,11 +79,7 @@ def require_attention_maps(vit: ViT, what: str) -> None:
 
 @contextmanager
 def fused_attention(vit: ViT) -> Iterator[None]:
-    """Let a model use fused attention inside the `with` block, whose values can be recorded.
-
-    Args:
-        vit: a plain timm ViT.
-    """
+    """Let a model use fused attention, whose values can be recorded, inside the `with` block."""
     modules: list[Any] = [module for module in vit.blocks.modules() if "fused_attn" in vars(module)]
     before = [module.fused_attn for module in modules]
     try:

@@ -24,21 +24,19 @@ def load_checkpoint(
 ) -> None:
     """Load a weights file into a timm ViT; every parameter must be in it, and nothing else.
 
-    Nesting (`teacher`, `state_dict`), prefixes (`module.backbone.`), the decoder of masked autoencoders,
-    other position grids and the original formats that timm converts are taken care of. Values take the
-    model's dtype.
+    Nesting (`teacher`, `state_dict`), prefixes (`module.backbone.`), the decoder of masked autoencoders, other position
+    grids and the original formats that timm converts are handled. Values take the model's dtype.
 
     Args:
         vit: a timm ViT, changed in place.
         path: a safetensors file, or a torch file of plain tensors (nothing else is unpickled).
-        resize_head: give the model the classifier of the file, whatever its size; if the file has none, the
-            model is left without one, with a warning.
-        resize_patches: take patches of another size and resample what embeds them, as FlexiViT is made for.
+        resize_head: give the model the classifier of the file; if the file has none, the model is left without one,
+            with a warning.
+        resize_patches: resample the patch embedding for another patch size, as FlexiViT is made for.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read, its patches are of another size, or its keys or shapes are not the model's;
-            the message lists them.
+        ValueError: if it cannot be read, its patches are of another size, or its keys or shapes are not the model's.
     """
     state = _read(path)
     if not resize_patches:
@@ -78,11 +76,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """Say why a file cannot be read as tensors.
-
-    Args:
-        path: of the file.
-        error: raised by reading it with `weights_only=True`.
+    """Return the reason why reading a file with `weights_only=True` raised an error.
 
     Example:
         >>> import tempfile

@@ -113,9 +113,6 @@ def classes_of(vit: ViT) -> Classes:
     Names come with the weights (`label_names` in timm's configuration, or in the JSON file beside a weights
     file), else from timm's lists if the head has as many classes as one of the ImageNets.
 
-    Args:
-        vit: a plain timm ViT.
-
     Example:
         >>> from salvit.vit import load_vit
         >>> classes = classes_of(load_vit("vit_tiny_patch16_224", pretrained=False, depth=1))

@@ -11,17 +11,13 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
-    """Return the file with a timm model's published weights, downloading it if it is not cached.
+    """Return the file with a timm model's published weights, or None for a model that has none on the hub.
 
-    What is cached is used as it is, without asking for a newer version: without a network that question alone
-    takes most of a minute.
+    A cached file is used without asking for a newer version, which takes most of a minute without a network.
 
     Args:
         name: a timm name, with or without tag.
         cache_dir: another cache than the default.
-
-    Returns:
-        The path, or None for a model that has its weights elsewhere or none at all.
 
     Raises:
         ConnectionError: if the file is not cached and cannot be downloaded.
@@ -41,14 +37,11 @@ def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
 
 
 def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
-    """Raise at once if a repository of the hub is neither cached nor reachable.
+    """Raise ConnectionError at once if a repository of the hub is neither cached nor reachable.
 
     Args:
         repository: "owner/name", optionally with "@revision".
         cache_dir: another cache than the default.
-
-    Raises:
-        ConnectionError: if its configuration is not cached and there is no network.
     """
     if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
         _require_network()

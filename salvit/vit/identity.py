@@ -15,14 +15,7 @@ _WITHOUT_EFFECT = ("training", "fused_attn", "grad_checkpointing")
 
 
 def weights_hash(vit: ViT) -> str:
-    """Return the SHA-256 of a model's weights: names, shapes, dtypes and values, on whatever device they are.
-
-    Args:
-        vit: any module.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Return the SHA-256 of a model's weights in hexadecimal: names, shapes, dtypes and values, on any device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(vit.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -32,9 +25,6 @@ def weights_hash(vit: ViT) -> str:
 
 def describe_vit(vit: ViT) -> dict[str, Any]:
     """Describe a model in plain values: equal descriptions, equal maps.
-
-    Args:
-        vit: a plain timm ViT.
 
     Example:
         >>> from salvit.vit import load_vit

@@ -12,11 +12,7 @@ from salvit.vit.plain import ViT
 
 
 def input_size(vit: ViT) -> tuple[int, int]:
-    """Return the (height, width) in pixels the model was built for.
-
-    Args:
-        vit: a plain timm ViT.
-    """
+    """Return the (height, width) in pixels the model was built for."""
     embed = patch_embedding(vit)
     if isinstance(vit, NaFlexVit):
         rows, columns = embed.pos_embed_grid_size or (16, 16)
@@ -55,11 +51,7 @@ def patch_grid(vit: ViT, images: Tensor | Sequence[int]) -> tuple[int, int]:
 
 
 def in_channels(vit: ViT) -> int:
-    """Return how many channels the model's images have; 3 for all of timm's weights.
-
-    Args:
-        vit: a plain timm ViT.
-    """
+    """Return how many channels the model's images have; 3 for all of timm's weights."""
     return int(getattr(vit, "in_chans", 3))
 
 
@@ -98,9 +90,5 @@ def normalize(vit: ViT, images: Tensor) -> Tensor:
 
 
 def patch_embedding(vit: ViT) -> Any:
-    """Return the module that makes tokens of patches.
-
-    Args:
-        vit: a plain timm ViT.
-    """
+    """Return the module that makes tokens of patches."""
     return vit.embeds if isinstance(vit, NaFlexVit) else vit.patch_embed

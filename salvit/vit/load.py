@@ -1,5 +1,7 @@
-"""Loading a ViT, frozen: from timm, from a file of weights, or the one that comes with the package."""
+"""Load a frozen ViT: from timm, from a weights file, or the one in the package."""
 
+import json
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +12,57 @@ from timm.models.vision_transformer import VisionTransformer
 
 from salvit.errors import InvalidValueError, MissingFileError, UnavailableError
 from salvit.vit.checkpoints import load_checkpoint
-from salvit.vit.description import read_description
 from salvit.vit.hub import fetch_weights, require_hub
 from salvit.vit.images import input_size
 from salvit.vit.plain import ViT, require_plain_name, require_plain_vit
+
+_CONFIGS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
+_OTHER_WEIGHTS = ("cache_dir", "checkpoint_path", *_CONFIGS, "weights")
+_LAYOUT = '{"model": {arguments of the model}, "mean": […], "std": […]}'
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the content of a weights file's JSON description, checked as far as possible without the model.
+
+    Raises:
+        ValueError: if it is no JSON object or lacks "model", if "model" names other weights, or if "mean", "std" or
+            "label_names" are wrong; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "vit.json")
+        >>> _ = path.write_text('{"model": {"depth": 2}, "std": [0.5, 0.5, 0.5]}')
+        >>> read_description(path)["std"]
+        [0.5, 0.5, 0.5]
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:  # of JSON, or of its characters
+        raise InvalidValueError(f"{path} is not JSON ({error}); it should be like {_LAYOUT}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise InvalidValueError(f'{path} must be a JSON object with "model" in it, like {_LAYOUT}')
+    if others := [key for key in _OTHER_WEIGHTS if key in content["model"]]:
+        raise InvalidValueError(
+            f'{path}: "model" names other weights ({", ".join(others)}); a description is of the weights beside it'
+        )
+    for key, least, kind in (("mean", -math.inf, ""), ("std", 0.0, "positive ")):
+        if content.get(key) is not None and not _are_numbers(content[key], above=least):
+            raise InvalidValueError(
+                f'{path}: "{key}" must be a list of {kind}numbers, one per channel; got {content[key]}'
+            )
+    names = content.get("label_names") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidValueError(f'{path}: "label_names" must be a list of names, one per class; got {names}')
+    return content
+
+
+def _are_numbers(values: Any, above: float) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) > 0
+        and all(isinstance(value, int | float) and above < value < math.inf for value in values)
+    )
+
 
 _SHIPPED = Path(__file__).parents[1] / "weights"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")

@@ -45,14 +45,7 @@ _NOT_PLAIN = {
 
 
 def require_plain_name(name: str) -> None:
-    """Raise unless a name is that of a plain ViT of timm's, and of weights that there are.
-
-    Args:
-        name: "architecture" or "architecture.tag".
-
-    Raises:
-        ValueError: if it is not; the message says why, or what is close to it.
-    """
+    """Raise ValueError unless a name, with or without tag, is that of a plain ViT of timm's that has such weights."""
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         known = timm.list_models(module=list(TIMM_MODULES))
@@ -73,12 +66,6 @@ def require_plain_name(name: str) -> None:
 
 def require_plain_vit(vit: ViT) -> ViT:
     """Return the model if it is a plain timm ViT.
-
-    Args:
-        vit: any model.
-
-    Returns:
-        The same model.
 
     Raises:
         TypeError: if it is compiled, hierarchical, or no timm ViT at all.
@@ -105,9 +92,6 @@ def require_plain_vit(vit: ViT) -> ViT:
 def require_frozen_vit(vit: ViT) -> None:
     """Raise unless the model is a plain timm ViT in eval mode.
 
-    Args:
-        vit: the model.
-
     Raises:
         TypeError: if it is not a plain timm ViT, or is compiled.
         ValueError: if it or a part of it is in training mode, or it was made in inference mode.
@@ -130,10 +114,6 @@ def _reason(model: Callable[..., Any]) -> str:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    """Whether it is the wrapper that torch.compile makes, was compiled in place, or had its forward compiled."""
+    """Whether it is the wrapper that torch.compile makes, or was compiled in place."""
     own = vars(module)
-    return (
-        any(name == "_orig_mod" for name, _ in module.named_children())
-        or own.get("_compiled_call_impl") is not None
-        or hasattr(own.get("forward"), "_torchdynamo_orig_callable")
-    )
+    return hasattr(module, "_orig_mod") or own.get("_compiled_call_impl") is not None

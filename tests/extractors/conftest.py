@@ -1,13 +1,14 @@
 """Tiny timm ViTs whose attention is far from uniform, so that a mistake shows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 
-def build_vit(seed: int = 0, **kwargs) -> VisionTransformer:
+def build_vit(seed: int = 0, kind: Callable[..., Any] = VisionTransformer, **kwargs) -> Any:
     """A frozen float64 ViT on 32×32 pixels, 4×4 patches; random weights large enough for peaked attention."""
     torch.manual_seed(seed)
     options = {
@@ -19,7 +20,11 @@ def build_vit(seed: int = 0, **kwargs) -> VisionTransformer:
         "num_classes": 5,
         "dynamic_img_size": True,
     }
-    vit = VisionTransformer(**{**options, **kwargs}).double().requires_grad_(False).eval()
+    return spread(kind(**{**options, **kwargs}))
+
+
+def spread(vit: Any) -> Any:
+    vit = vit.double().requires_grad_(False).eval()
     for parameter in vit.parameters():
         parameter.add_(0.2 * torch.randn_like(parameter))
     return vit

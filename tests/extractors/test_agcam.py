@@ -89,12 +89,6 @@ def test_models_without_the_fused_kernel(vit, images, method):
     assert not any(block.attn.fused_attn for block in vit.blocks)
 
 
-def test_gradient_checkpointing_is_refused(vit, images):
-    vit.set_grad_checkpointing(True)
-    with pytest.raises(ValueError, match=r"set_grad_checkpointing\(False\)"):
-        AGCAM()(vit, images)
-
-
 @pytest.mark.parametrize(
     "options", [{"class_token": False, "global_pool": "avg"}, {"global_pool": "avg"}, {"global_pool": "map"}]
 )

@@ -1,5 +1,4 @@
 import copy
-import pickle
 from typing import Any
 
 import jsonargparse
@@ -57,34 +56,11 @@ def test_several_blocks_are_concatenated_in_order(vit, images):
     torch.testing.assert_close(extractor(vit, images), expected)
 
 
-@pytest.mark.parametrize("rows", ["class", "all"])
-@pytest.mark.parametrize("per_head", [False, True])
-@pytest.mark.parametrize("block", [-1, [0, 1], "all"])
-def test_shape_and_batch_independence(vit, images, block, rows, per_head):
-    extractor = RawAttention(block, rows, per_head)
-    maps = extractor(vit, images)
-    assert maps.shape == (3, extractor.num_channels(vit), 4, 6)
-    assert not maps.requires_grad
-    singles = torch.cat([extractor(vit, image[None]) for image in images])
-    torch.testing.assert_close(maps, singles, rtol=0, atol=1e-10)
-
-
 def test_probabilities_are_not_renormalised(make_vit, images):
     vit = make_vit(reg_tokens=4)
     mass = RawAttention(per_head=True)(vit, images).sum((2, 3))
     assert (mass < 0.999).all()
     assert (mass > 0).all()
-
-
-def test_float32_and_bfloat16_autocast(vit, images):
-    exact = RawAttention()(vit, images)
-    vit, images = copy.deepcopy(vit).float(), images.float()
-    single = RawAttention()(vit, images)
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = RawAttention()(vit, images)
-    assert single.dtype == mixed.dtype == torch.float32
-    torch.testing.assert_close(single.double(), exact, rtol=1e-4, atol=1e-5)
-    assert torch.corrcoef(torch.stack([mixed.flatten(), single.flatten()]))[0, 1] > 0.99
 
 
 def nan_image(images):
@@ -130,11 +106,7 @@ def compiled_block(vit):
     vit.blocks[0] = torch.compile(vit.blocks[0])
 
 
-def compiled_forward(vit):
-    vit.forward = torch.compile(vit.forward)
-
-
-@pytest.mark.parametrize("change", [compiled_in_place, compiled_block, compiled_forward])
+@pytest.mark.parametrize("change", [compiled_in_place, compiled_block])
 def test_partly_compiled(make_vit, images, change):
     vit = make_vit()
     change(vit)
@@ -149,12 +121,6 @@ def test_within_a_function_that_is_compiled(vit, images, name):
 
     maps = torch.compile(doubled, backend="eager")(images)
     torch.testing.assert_close(maps, doubled(images), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("options", [{"rows": "cls"}, {"block": "last"}, {"block": []}])
-def test_bad_options(options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        RawAttention(**options)
 
 
 def test_options_are_stored_under_their_names():
@@ -314,6 +280,14 @@ def test_unknown_option(vit, images):
         ("salient_attention", {"k": 2.5}, r"k should be a whole number; got 2\.5"),
         ("random", {"seed": -1}, "seed must be between"),
         ("rise", {"seed": 2**63}, "seed must be between"),
+        ("rise", {"cells": 0}, "masks, cells and batch_size must be at least 1"),
+        ("rise", {"probability": 1.0}, "probability must be between 0 and 1"),
+        ("scorecam", {"channels": 0}, "channels and batch_size must be at least 1"),
+        ("unsupervised_map", {"mass": 0.0}, "mass must be in"),
+        ("unsupervised_map", {"mass": 1.1}, "mass must be in"),
+        ("unsupervised_map", {"sigma": float("inf")}, "sigma must be positive and finite"),
+        ("attention_gradient", {"block": "last"}, "block should be a whole number or mean; got last"),
+        ("raw_attention", {"block": []}, "block is an empty list"),
         ("relevance_lrp", {"precision": "float64"}, "precision should be model or double; got float64"),
         (["agcam", "rollout"], {}, "a method is text"),
     ],
@@ -321,11 +295,6 @@ def test_unknown_option(vit, images):
 def test_options_that_a_method_does_not_take(vit, images, method, options, message):
     with pytest.raises(ValueError, match=message):
         extract(vit, images, method=method, **options)
-
-
-def test_options_as_a_command_line_has_them(vit, images):
-    maps = extract(vit, images, "raw_attention", block=(0, 1), per_head="false")
-    torch.testing.assert_close(maps, RawAttention([0, 1])(vit, images))
 
 
 @pytest.mark.parametrize(
@@ -342,17 +311,6 @@ def test_options_as_a_command_line_has_them(vit, images):
 def test_blocks_are_integers(vit, images, extractor):
     with pytest.raises(TypeError, match="a block is an integer"):
         extractor(vit, images)
-
-
-def test_a_name_is_no_model(images):
-    with pytest.raises(TypeError, match="str is not a plain timm ViT"):
-        RawAttention()("salvit_tiny", images)
-
-
-def test_repr_and_pickle():
-    extractor = RawAttention([0, -1], per_head=True)
-    assert repr(extractor) == "RawAttention(block=[0, -1], rows='auto', per_head=True)"
-    assert repr(pickle.loads(pickle.dumps(extractor))) == repr(extractor)
 
 
 def test_from_a_config():

@@ -5,20 +5,11 @@ import torch
 
 from salvit.extractors import METHODS
 from tests.extractors.conftest import build_vit
-from tests.registry import ARCHITECTURES, OPTIONS, small_vit, square_images, why_not
+from tests.registry import ARCHITECTURES, make, small_vit, square_images, tolerance, why_not
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 every = pytest.mark.parametrize("name", METHODS)
-
-
-def make(name):
-    return METHODS[name](**OPTIONS.get(name, {}))
-
-
-def tolerance(name):
-    """In float64; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
-    return 1e-7 if name.endswith("lrp") else 1e-10
 
 
 def close(maps, expected, relative):

@@ -72,10 +72,3 @@ def test_mean_over_blocks(vit, images):
 def test_golden(name):
     # The reference's model of this method normalises its blocks with eps 1e-5.
     assert golden_error(name, "generic_attention", GenericAttention(), block_eps=1e-5) < 1e-6
-
-
-def test_bad_options():
-    with pytest.raises(ValueError, match='index or "mean"'):
-        AttentionGradient("last")
-    with pytest.raises(ValueError, match="single block"):
-        AttentionGradient("mean", per_head=True)

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from timm.layers import LayerNorm
 
@@ -30,11 +29,3 @@ def test_predicted_class_is_that_of_the_whole_model(make_vit, images):
     predicted = vit(images).argmax(-1)
     assert len(predicted.unique()) > 1
     torch.testing.assert_close(LeGrad()(vit, images), LeGrad()(vit, images, predicted), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("pool", ["avg", "map"])
-def test_models_without_class_token(make_vit, images, pool):
-    vit = make_vit(class_token=False, global_pool=pool)
-    maps = LeGrad()(vit, images)
-    assert maps.shape == (3, 1, 4, 6)
-    assert maps.amax((1, 2, 3)).gt(0).all()

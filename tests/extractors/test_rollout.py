@@ -39,9 +39,3 @@ def test_golden(name, start):
 
 def test_last_block_alone_is_half_of_raw_attention(vit, images):
     torch.testing.assert_close(Rollout(-1)(vit, images), RawAttention()(vit, images) / 2)
-
-
-def test_heads_average_to_the_fused_map(vit, images):
-    heads = Rollout(per_head=True)(vit, images)
-    assert heads.shape == (3, Rollout(per_head=True).num_channels(vit), 4, 6)
-    torch.testing.assert_close(heads.mean(1, keepdim=True), Rollout()(vit, images))

@@ -9,10 +9,6 @@ NAMES = [name for name, method in METHODS.items() if hasattr(method(), "rows")]
 every = pytest.mark.parametrize("name", NAMES)
 
 
-def test_methods_with_rows():
-    assert len(NAMES) == 9
-
-
 @every
 def test_auto_is_the_class_row_of_a_model_that_classifies_from_its_class_token(vit, images, name):
     method = METHODS[name]
@@ -56,12 +52,3 @@ def test_a_class_row_that_there_is_not_or_that_is_not_read(make_vit, images, nam
 def test_rows_that_there_are_not(name):
     with pytest.raises(ValueError, match='rows must be "auto", "class" or "all"'):
         METHODS[name](rows="cls")
-
-
-@pytest.mark.parametrize(
-    "name", [name for name, m in METHODS.items() if {"block", "start_layer"} & vars(m()).keys()]
-)
-def test_no_such_block(vit, images, name):
-    option = "block" if hasattr(METHODS[name](), "block") else "start_layer"
-    with pytest.raises(IndexError, match="no block 3"):
-        METHODS[name](**{option: 3})(vit, images, 2)

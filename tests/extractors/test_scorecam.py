@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from salvit.extractors import ScoreCAM, TokenGradCAM, scorecam
+from salvit.extractors import ScoreCAM, TokenGradCAM
+from salvit.extractors.masking import _masks
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
 from tests.registry import randomize
@@ -34,10 +35,6 @@ def test_matches_slow_reference(make_vit, images, block, channels):
     maps = ScoreCAM(block, channels, batch_size=7)(vit, images, torch.tensor(TARGETS))
     torch.testing.assert_close(maps, torch.stack(expected), rtol=1e-8, atol=1e-12)
     assert maps.any()
-
-
-def test_predicted_class_by_default(vit, images):
-    torch.testing.assert_close(ScoreCAM()(vit, images), ScoreCAM()(vit, images, vit(images).argmax(1)))
 
 
 def test_a_feature_that_is_the_same_everywhere_hides_the_image(make_vit, images):
@@ -77,14 +74,6 @@ def test_other_attention_is_refused(vit, images):
             extractor(vit, images)
 
 
-def test_bad_options(vit, images):
-    for options in ({"channels": 0}, {"batch_size": 0}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            ScoreCAM(**options)
-    with pytest.raises(IndexError, match="no block 3"):
-        ScoreCAM(3)(vit, images)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_rounding_is_no_feature(dtype):
     """Equal patches are equal but for rounding, which masks would stretch to the whole range."""
@@ -92,6 +81,6 @@ def test_rounding_is_no_feature(dtype):
     features, image = torch.full((3, 4, 6), 0.7, dtype=dtype), torch.zeros(3, 32, 48, dtype=dtype)
     features[1, 0, 0] += 4 * step
     features[2, 0, 0] += 400 * step
-    masks = scorecam._masks(features, image)
+    masks = _masks(features, image)
     assert not masks[:2].any()
     assert masks[2].max() == 1

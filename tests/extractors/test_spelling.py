@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from salvit.extractors import METHODS, RISE, RawAttention, RelevanceLRP, Rollout, SalientAttention, registry
+from salvit.extractors import METHODS, RISE, RawAttention, RelevanceLRP, Rollout, SalientAttention, base
 from salvit.extractors.choice import left_out, supported_methods
 from salvit.extractors.spelling import file_name, parse_method, spell
 
@@ -38,7 +38,7 @@ def test_options_are_those_of_the_class(text, extractor):
             "rollout:rowz=all",
             'rollout has no option rowz; did you mean "rows"?; its options: start_layer, per_head, rows',
         ),
-        ("agcam:rows=all", "agcam has no option rows; its options: none"),
+        ("legrad:rows=all", "legrad has no option rows; its options: none"),
         ("rollout:start_layer=1.5", "start_layer should be a whole number; got 1.5"),
         ("rise:masks=true", "masks should be a whole number; got true"),
         ("rise:probability=half", "probability should be a number; got half"),
@@ -109,26 +109,26 @@ def test_names_of_files_suit_every_system():
 
 def test_a_name_belongs_to_one_class():
     with pytest.raises(ValueError, match=r'the method name "rollout" belongs to salvit.extractors.rollout'):
-        registry.register_method("rollout")(RISE)
+        base.register_method("rollout")(RISE)
     with pytest.raises(ValueError, match="letters, digits and underscores"):
-        registry.register_method("my:method")
+        base.register_method("my:method")
 
 
 def test_an_entry_point_is_a_method(monkeypatch):
     """All that another package has to do."""
     points = [
-        EntryPoint("theirs", "tests.extractors.their_method:Theirs", registry.GROUP),
-        EntryPoint("broken", "nowhere_at_all:Method", registry.GROUP),
+        EntryPoint("theirs", "tests.extractors.their_method:Theirs", base.GROUP),
+        EntryPoint("broken", "nowhere_at_all:Method", base.GROUP),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
-    monkeypatch.setattr(registry, "METHODS", dict(METHODS))
+    monkeypatch.setattr(base, "entry_points", lambda group: points if group == base.GROUP else [])
+    monkeypatch.setattr(base, "METHODS", dict(METHODS))
     with pytest.warns(UserWarning, match='the method "broken" .* is left out: No module named'):
-        registry.register_entry_points()
-    assert registry.METHODS["theirs"].__name__ == "Theirs"
+        base.register_entry_points()
+    assert base.METHODS["theirs"].__name__ == "Theirs"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        monkeypatch.setattr(registry, "entry_points", lambda group: points[:1])
-        registry.register_entry_points()
+        monkeypatch.setattr(base, "entry_points", lambda group: points[:1])
+        base.register_entry_points()
 
 
 def test_what_a_model_does_not_support_is_said_once_for_each_reason(make_vit):

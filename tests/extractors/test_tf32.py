@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 import torch
 
@@ -39,24 +37,6 @@ def test_off_inside_and_as_before_afterwards():
     assert torch.get_float32_matmul_precision() == "high"
     with pytest.raises(KeyboardInterrupt), without_tf32():
         raise KeyboardInterrupt
-    assert states() == before
-
-
-def test_the_last_thread_to_leave_turns_it_back():
-    before, entered, leave = states(), threading.Event(), threading.Event()
-
-    def work():
-        with without_tf32():
-            entered.set()
-            leave.wait(10)
-
-    thread = threading.Thread(target=work)
-    with without_tf32():
-        thread.start()
-        assert entered.wait(10)
-    assert states() == FULL
-    leave.set()
-    thread.join()
     assert states() == before
 
 

@@ -89,24 +89,6 @@ def test_layer_scale_shortens_what_attention_adds(make_vit, images):
     torch.testing.assert_close(maps, expected, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [
-        ("beit_base_patch16_224", "all"),
-        ("eva02_tiny_patch14_224", "all"),
-        ("vit_relpos_small_patch16_224", "all"),
-        ("deit_tiny_distilled_patch16_224", "class"),
-    ],
-)
-def test_other_families(name, rows):
-    vit = load_vit(name, pretrained=False, img_size=56 if "14" in name else 64, depth=2, num_classes=5)
-    images = torch.randn(2, 3, *vit.patch_embed.img_size)
-    maps = TokenTM(rows=rows)(vit, images)
-    assert maps.shape == (2, 1, 4, 4)
-    assert (maps >= 0).all()
-    assert maps.std() > 0
-
-
 def test_blocks_that_are_no_sum_over_tokens_are_refused():
     vit = load_vit("vit_base_patch16_xp_224", pretrained=False, img_size=64, depth=2)
     vit.forward = None  # nothing may be computed

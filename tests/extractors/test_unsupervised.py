@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from salvit.extractors import RawAttention, UnsupervisedMap
-from salvit.extractors.unsupervised import heaviest, smooth
+from salvit.extractors.attention import heaviest, smooth
 
 
 def reference(attention, mass, sigma):
@@ -46,12 +46,6 @@ def test_threshold():
     exact = torch.tensor([[0.25, 0.5, 0.25]])
     assert heaviest(exact, 0.5).tolist() == [[False, True, False]]  # half of it holds half
     assert heaviest(exact, 0.75).tolist() == [[True, True, False]]  # of equal ones the first
-
-
-def test_bad_options():
-    for options in ({"mass": 0.0}, {"mass": 1.1}, {"sigma": 0.0}, {"sigma": float("inf")}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            UnsupervisedMap(**options)
 
 
 def test_a_gaussian_of_no_width_leaves_the_fixations():

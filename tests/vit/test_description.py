@@ -2,7 +2,6 @@ import json
 import warnings
 
 import pytest
-import torch
 from safetensors.torch import save_file
 
 from salvit.vit import load_vit
@@ -66,13 +65,3 @@ def test_names_are_as_many_as_classes(weights, names):
     else:
         with pytest.warns(UserWarning, match="name 3 classes, and the model has 5"):
             assert classes_of(vit).describe(4) == "class 4"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"), [([torch.zeros(1)], "not the model"), (None, "it is empty")], ids=["list", "empty"]
-)
-def test_weights_that_are_none(weights, content, said):
-    path = weights.with_suffix(".pth")
-    path.touch() if content is None else torch.save(content, path)
-    with pytest.raises(ValueError, match=rf"cannot read .*own\.pth.*{said}"):
-        load_vit("vit_tiny_patch16_224", weights=path)

@@ -15,19 +15,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.hooks import hooked
 from salvit.extractors.lrp.rules import STABILIZER, RuleSet, add_plain, bilinear, divide
 from salvit.extractors.recording import masked
 from salvit.vit import ViT, fused_attention
 
 
 class Attended(NamedTuple):
-    """What reaches a block's attention A.
-
-    Attributes:
-        relevance: R_A, [B, heads, N, N].
-        gradient: ∇A of the logit explained, of the same shape, or None if it was not asked for.
-    """
+    """Relevance R_A and gradient ∇A (or None) of a block's attention A, [B, heads, N, N]."""
 
     relevance: Tensor
     gradient: Tensor | None
@@ -36,11 +30,11 @@ class Attended(NamedTuple):
 def attended(
     vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet, first: int, gradients: bool
 ) -> Iterator[Attended]:
-    """Yield what reaches the attention of the last block, of the one before, … down to block `first`.
+    """Yield relevance and gradient of the attention of the last block, of the one before, … down to block `first`.
 
     Args:
         vit: a plain timm ViT in eval mode, in whose precision relevance flows.
-        exact: what runs forward: the model itself, or its copy in float64, which keeps the sums that rules divide by.
+        exact: the model of the forward pass: `vit`, or its copy in float64.
         images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
         target: int64 [B], or None for the predicted classes.
         rules: how linear layers and additions share relevance.
@@ -62,7 +56,7 @@ def attended(
     def begin(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (tape.begin(args[0]), *args[1:])
 
-    with hooked(exact.blocks[first].register_forward_pre_hook(begin)):
+    with exact.blocks[first].register_forward_pre_hook(begin):
         logits = tape.run(exact, images)
     tape.drop_what_is_below_attention()
     yield from tape.explain(logits, target)
@@ -71,15 +65,7 @@ def attended(
 def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet) -> Tensor:
     """Return the relevance of the patches as they leave the patch embedding, [B, hw, D], in the dtype of `exact`.
 
-    Args:
-        vit: a plain timm ViT in eval mode with timm's PatchEmbed, in whose precision relevance flows.
-        exact: what runs forward: the model itself, or its copy in float64, which keeps the sums that rules divide by.
-        images: [B, 3, H, W], normalised for the model, of the dtype of `exact`.
-        target: int64 [B], or None for the predicted classes.
-        rules: how linear layers and additions share relevance.
-
-    Raises:
-        ValueError: if the model uses an operation that has no rule, or gives NaN or infinity.
+    Arguments and errors are those of `attended`; the model has timm's PatchEmbed.
 
     Example:
         >>> from salvit.extractors.lrp.rules import ORIGINAL
@@ -93,7 +79,7 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
     def begin(embedding: nn.Module, args: Any, patches: Tensor) -> Tensor:
         return tape.begin(patches)
 
-    with hooked(exact.patch_embed.register_forward_hook(begin)):
+    with exact.patch_embed.register_forward_hook(begin):
         logits = tape.run(exact, images)
     for _ in tape.explain(logits, target):
         pass
@@ -102,7 +88,7 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
 
 
 class _Flow(NamedTuple):
-    """What flows back to a tensor: its relevance and its gradient, or None where that is not asked for."""
+    """The relevance of a tensor and its gradient, or None where that is not asked for."""
 
     relevance: Tensor
     gradient: Tensor | None
@@ -113,7 +99,7 @@ _Share = Callable[[Tensor, Sequence[Tensor], Tensor], Sequence[Tensor]]
 
 
 class _Step(NamedTuple):
-    """An operation: numbers of the tensors that entered and left it, and how flows go from the latter to the former."""
+    """An operation: numbers of the tensors that entered and left it, and how flows go back from output to input."""
 
     inputs: list[int | None]
     outputs: list[int]
@@ -129,6 +115,7 @@ def _named(*names: str) -> set[Any]:
 _PASSED_ON = {F.layer_norm, F.rms_norm, F.gelu, F.silu, F.relu} | _named("sigmoid", "tanh", "neg", "__neg__")
 _MOVED = {F.dropout, torch.functional.split} | _named(
     *(
+        "__getitem__",
         "cat",
         "chunk",
         "contiguous",
@@ -137,10 +124,20 @@ _MOVED = {F.dropout, torch.functional.split} | _named(
         "flatten",
         "permute",
         "repeat_interleave",
-        "reshape",
     ),
-    *("split", "squeeze", "stack", "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view"),
-    "__getitem__",
+    *(
+        "reshape",
+        "split",
+        "squeeze",
+        "stack",
+        "to",
+        "transpose",
+        "type_as",
+        "unbind",
+        "unflatten",
+        "unsqueeze",
+        "view",
+    ),
 )
 _SPLITS = {torch.functional.split} | _named("chunk", "split", "unbind")
 _ADDITIONS = _named("add", "__add__", "__radd__", "__iadd__")
@@ -150,16 +147,7 @@ _SUMS = _named("mean", "sum")
 
 
 class _Tape(TorchFunctionMode):
-    """Writes down the operations on tokens while the model runs, and carries relevance back over them.
-
-    Args:
-        rules: how linear layers and additions share relevance.
-        dtype: in which relevance flows.
-        gradients: whether the gradient of the logit flows beside it.
-
-    Attributes:
-        beginning: relevance of the tensor that the tape begins with, once the sweep is done.
-    """
+    """Writes down the operations on tokens while the model runs, and carries relevance back over them."""
 
     beginning: Tensor
 
@@ -186,19 +174,16 @@ class _Tape(TorchFunctionMode):
     def run(self, vit: ViT, images: Tensor) -> Tensor:
         """Run the model, and return its logits."""
 
-        def enter(index: int) -> Callable[..., None]:
-            def hook(block: nn.Module, args: Any) -> None:
+        def at(index: int | None) -> Callable[..., None]:
+            def hook(*_: Any) -> None:
                 self.block = index
 
             return hook
 
-        def leave(block: nn.Module, args: Any, output: Any) -> None:
-            self.block = None
-
         with ExitStack() as stack:
             for index, block in enumerate(vit.blocks):
-                stack.enter_context(hooked(block.register_forward_pre_hook(enter(index))))
-                stack.enter_context(hooked(block.register_forward_hook(leave)))
+                stack.enter_context(block.register_forward_pre_hook(at(index)))
+                stack.enter_context(block.register_forward_hook(at(None)))
             stack.enter_context(fused_attention(vit))
             with self:
                 logits: Tensor = vit(images)
@@ -247,9 +232,8 @@ class _Tape(TorchFunctionMode):
             if not _has_tokens(args[:1] or [*kwargs.values()]):  # `x.to(tokens)` makes no token of a constant
                 return func(*args, **kwargs)
             output = self._follow(func, args, kwargs, None)
-            if (
-                func is torch.Tensor.__getitem__ and output.ndim < args[0].ndim
-            ):  # one token is read, as if copied
+            # One token is read, as if copied.
+            if func is torch.Tensor.__getitem__ and output.ndim < args[0].ndim:
                 self.copied[args[0].salvit_token] = args[0]
             return output
         if func in _PASSED_ON:
@@ -296,9 +280,8 @@ class _Tape(TorchFunctionMode):
         values = [outputs[0], *(one.detach() for one in leaves)]
 
         def pull(flows: list[Tensor | None]) -> Sequence[Tensor | None]:
-            if (
-                func in _SPLITS
-            ):  # into one tensor of the input's strides, so that what was permuted is not copied again
+            # Into one tensor of the input's strides, so that no permuted tensor is copied again.
+            if func in _SPLITS:
                 whole = torch.empty_like(leaves[0], dtype=self.dtype, requires_grad=False)
                 for part, flow in zip(func(whole, *args[1:], **kwargs), flows, strict=True):
                     part.zero_() if flow is None else part.copy_(flow)

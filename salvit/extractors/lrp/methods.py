@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.extractors.base import Extractor, patches_to_grid
+from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.lrp.engine import Attended, attended, patch_relevance
 from salvit.extractors.lrp.precision import in_double, plain_arithmetic
 from salvit.extractors.lrp.rules import ORIGINAL, TRANSFORMER, pixels_relevance
-from salvit.extractors.registry import register_method
 from salvit.vit import ViT, block_indices, num_blocks, num_heads, patch_grid, tokens_read
 
 Precision = Literal["model", "double"]
@@ -26,6 +25,7 @@ class _LRP(Extractor):
     class_specific: ClassVar[bool] = True
     requires = frozenset({"attention", "gradients", "float_weights"})
     precision: Precision = "model"
+    per_head: bool = False
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         with plain_arithmetic(images.device.type):
@@ -40,6 +40,10 @@ class _LRP(Extractor):
             ]
             return torch.cat(maps).to(dtype)
 
+    def num_channels(self, vit: ViT) -> int:
+        """Return the number of heads if `per_head`, else 1."""
+        return num_heads(vit) if self.per_head else 1
+
     @abstractmethod
     def _first_block(self, vit: ViT) -> int:
         """Return the index of the lowest block that relevance reaches."""
@@ -53,38 +57,26 @@ class _LRP(Extractor):
 class RelevanceLRP(_LRP):
     """Relevance of the attention weighted by the logit's gradient, accumulated over the blocks.
 
-    Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the explained class's logit with
-    respect to the attention A and R_A the relevance of A; the map is the class row of ∏ (M + I), over the
-    blocks from the last down to `start_layer`, without normalisation of rows. If the classifier averages
-    tokens, the row is the mean over the tokens averaged, without what I alone gives, which is the same for all and
-    in float32 would take the digits of all else; of a distilled model, whose two classifiers both pass
-    relevance on, it is the class token's. Relevance starts as 1 at the logit; linear layers and
-    additions share it by the rules of `salvit.extractors.lrp.rules.TRANSFORMER`, products of two activations halve it,
-    and normalisation, activation, softmax and LayerScale pass it on. Where the source has no rule, those are
-    extended: RoPE is a linear layer, the two factors of a gated MLP take half each, a position bias takes its
-    share of a score's relevance away, and a sum is shared as an average is.
+    Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the target logit with respect to the
+    attention A and R_A the relevance of A. The map is the row of ∏ (M + I) − I that the classifier reads (of a
+    distilled model, the class token's), over the blocks from the last down to `start_layer`. Linear layers and
+    additions share relevance by the rules of `salvit.extractors.lrp.rules.TRANSFORMER`, products of two activations
+    halve it, and normalisation, activation, softmax and LayerScale pass it on. Beyond the source: RoPE is a linear
+    layer, the two factors of a gated MLP take half each, a position bias takes its share of a score's relevance, and a
+    sum is shared as an average is.
 
-    Maps are non-negative; with `per_head` the last block's M is that of one head each, so that the mean of
-    the maps is the fused one. Autocast and TF32 have no effect, and about two GiB of activations is kept at a time.
+    Maps are non-negative. Autocast and TF32 have no effect; about two GiB of activations is kept at a time. The rules
+    divide by sums that may nearly vanish, so rounding in a float32 forward pass may change a map (docs/results.md,
+    docs/performance.md). "double" runs that pass in float64; it costs one forward pass more on CPUs and data-centre
+    GPUs, many on GPUs with little float64, a copy of the weights, and does not run on Apple's GPUs.
 
-    The rules divide by sums that may nearly vanish. In float32 the rounding of such a sum may change a map: with
-    the embedded ViT no photograph's (docs/results.md), of displays one in a hundred, and with random weights one in
-    six (docs/performance.md). What is lost is lost in the forward pass: "double" runs that pass in float64, and lets
-    relevance flow in the weights' precision beside it; on all maps tried that agreed with float64 throughout to 5e-5 of
-    the maximum. It costs one forward pass more on CPUs and data-centre GPUs, many on GPUs with little float64, a copy
-    of the weights, and is not to be had on Apple's GPUs.
-
-    Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021,
-    section 3, the map by equations 13 and 14; there sums of relevance run over the batch, here over each image.
+    Source: Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention Visualization", CVPR 2021, section 3,
+    equations 13 and 14; there sums of relevance run over the batch, here over each image.
 
     Args:
-        start_layer: lowest block that contributes, negative ones counting from the last; the source's
-            evaluations use 1, its notebooks 0.
-        per_head: one map per head of the last block instead of their mean.
+        start_layer: lowest block that contributes; the source's evaluations use 1, its notebooks 0.
+        per_head: one map per head of the last block; their mean is the map without it.
         precision: of the forward pass: "model", that of the weights, or "double".
-
-    Raises:
-        ValueError: if `precision` is neither.
 
     Example:
         >>> import torch
@@ -99,10 +91,6 @@ class RelevanceLRP(_LRP):
         self.precision = precision
         self.start_layer = start_layer
         self.per_head = per_head
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
 
     def _first_block(self, vit: ViT) -> int:
         return block_indices(vit, [self.start_layer])[0]
@@ -121,16 +109,13 @@ class RelevanceLRP(_LRP):
 
 @register_method("partial_lrp")
 class PartialLRP(_LRP):
-    """Relevance of the last block's attention.
+    """Relevance of the last block's attention: the row that the classifier reads of the mean over heads of (R_A)⁺.
 
-    The row that the classifier reads of the mean over heads of (R_A)⁺, or of (R_A)⁺ of each head. Relevance starts as 1
-    at the explained class's logit and is shared by the rules of `salvit.extractors.lrp.rules.ORIGINAL`.
+    Relevance starts as 1 at the target logit and is shared by the rules of `salvit.extractors.lrp.rules.ORIGINAL`.
+    Maps are non-negative. Autocast and TF32 have no effect.
 
-    Maps are non-negative. Autocast and TF32 have no effect; the few sums that the last block divides by keep their
-    digits in float32.
-
-    Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the
-    Rest Can Be Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
+    Source: Voita et al., "Analyzing Multi-Head Self-Attention: Specialized Heads Do the Heavy Lifting, the Rest Can Be
+    Pruned", ACL 2019, as the partial LRP of Chefer, Gur and Wolf, CVPR 2021.
 
     Args:
         per_head: one map per head instead of their mean.
@@ -146,10 +131,6 @@ class PartialLRP(_LRP):
     def __init__(self, per_head: bool = False) -> None:
         self.per_head = per_head
 
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
-
     def _first_block(self, vit: ViT) -> int:
         return num_blocks(vit) - 1
 
@@ -164,26 +145,20 @@ class PartialLRP(_LRP):
 
 @register_method("full_lrp")
 class FullLRP(_LRP):
-    """Relevance of every pixel.
+    """Relevance of every pixel, [B, 1, H, W], of either sign.
 
-    Relevance starts as 1 at the explained class's logit and is shared, through all blocks, by the rules of
-    `salvit.extractors.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`pixels_relevance`, ibidem), then
-    summed over colours. What falls to prefix tokens and position embeddings is dropped.
+    Relevance starts as 1 at the target logit and is shared, through all blocks, by the rules of
+    `salvit.extractors.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`pixels_relevance`), then summed
+    over colours. The relevance of prefix tokens and position embeddings is dropped. Maps do not add up to the logit:
+    positive and negative inputs of a linear layer receive the whole relevance each. Autocast and TF32 have no effect.
+    In float32 most maps of photographs are rounding error (docs/results.md), so by default the forward pass is in
+    float64: see `RelevanceLRP`.
 
-    Maps [B, 1, H, W] are at pixel resolution and of either sign. They do not add up to the logit: these rules give
-    what is positive and what is negative in a linear layer's input the whole relevance each. Autocast and TF32 have
-    no effect. The rules divide by sums that may nearly vanish, and without `RelevanceLRP`'s rescaling what that
-    leaves grows from block to block: in float32 most maps of photographs are rounding error (docs/results.md), so
-    by default the forward pass is in float64: see `RelevanceLRP`.
-
-    Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization
-    Layers", ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
+    Source: Binder et al., "Layer-wise Relevance Propagation for Neural Networks with Local Renormalization Layers",
+    ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
 
     Args:
         precision: of the forward pass: "double", or "model", that of the weights.
-
-    Raises:
-        ValueError: if `precision` is neither.
 
     Example:
         >>> import torch

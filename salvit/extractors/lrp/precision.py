@@ -15,9 +15,6 @@ from salvit.vit import ViT
 def plain_arithmetic(device: str) -> Iterator[None]:
     """Compute without autocast and TF32, and without denormal numbers, which slow CPUs down several times over.
 
-    Args:
-        device: type of the device, such as "cpu".
-
     Example:
         >>> with plain_arithmetic("cpu"):
         ...     float(torch.tensor(1e-310, dtype=torch.float64) * 2)
@@ -36,11 +33,7 @@ def plain_arithmetic(device: str) -> Iterator[None]:
 def in_double(vit: ViT) -> ViT:
     """Return a copy of a model whose floating-point weights are float64, or the model if they are already.
 
-    The copy's weights take twice the memory of the model's. Hooks of the model are called by the copy as well, with
-    its float64 activations.
-
-    Args:
-        vit: a plain timm ViT.
+    Hooks of the model are called by the copy as well, with its float64 activations.
 
     Example:
         >>> from salvit.vit import load_vit

@@ -22,12 +22,7 @@ Add = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = STABILIZER) -> Tensor:
-    """Divide as the rules do: sd(a, b) = a / (b + 1e-9), and 0 where b = 0.
-
-    Args:
-        numerator: a, float of any shape.
-        denominator: b, of the same shape.
-        stabilizer: added to b.
+    """Divide as the rules do: sd(a, b) = a / (b + 1e-9), and 0 where b = 0; a and b have the same shape.
 
     Example:
         >>> divide(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0]))
@@ -46,13 +41,13 @@ def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = STABILIZE
 def bilinear(left: Tensor, right: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     """Share the relevance of a product P = L·Mᵀ between its factors, half each.
 
-    S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021,
-    section 3.2 (non-parametric relevance propagation), halved and not rescaled, as in the authors' code.
+    S = sd(R, P); R_L = L ⊙ (S·M) / 2; R_M = M ⊙ (Sᵀ·L) / 2. Source: Chefer, Gur and Wolf, CVPR 2021, section 3.2
+    (non-parametric relevance propagation), halved and not rescaled, as in the authors' code.
 
     Args:
         left: L, [..., n, k].
         right: M, [..., m, k].
-        share: S, the product's relevance over the product, [..., n, m].
+        share: S, [..., n, m].
 
     Returns:
         R_L, [..., n, k], and R_M, [..., m, k].
@@ -71,9 +66,9 @@ def bilinear(left: Tensor, right: Tensor, share: Tensor) -> tuple[Tensor, Tensor
 def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor, relevance: Tensor) -> Tensor:
     """Share relevance among a linear layer's inputs in proportion to the positive contributions.
 
-    Z = x⁺W⁺ᵀ + x⁻W⁻ᵀ, S = sd(R, Z), R_in = x⁺ ⊙ (SW⁺) + x⁻ ⊙ (SW⁻). Computed in three matrix products, by
-    Z = ½[xWᵀ + |x||W|ᵀ] and R_in = ½[x ⊙ (SW) + |x| ⊙ (S|W|)]. Source: Chefer, Gur and Wolf, CVPR 2021,
-    section 3.1 (only positive contributions count, x being of either sign), as in the authors' code.
+    Z = x⁺W⁺ᵀ + x⁻W⁻ᵀ, S = sd(R, Z), R_in = x⁺ ⊙ (SW⁺) + x⁻ ⊙ (SW⁻). Computed in three matrix products, by Z = ½[xWᵀ +
+    |x||W|ᵀ] and R_in = ½[x ⊙ (SW) + |x| ⊙ (S|W|)]. Source: Chefer, Gur and Wolf, CVPR 2021, section 3.1, as in the
+    authors' code.
 
     Args:
         x: input, [..., D].
@@ -111,18 +106,8 @@ def linear_separate(
 ) -> Tensor:
     """Share relevance among a linear layer's inputs, those of either sign each receiving it in full.
 
-    R_in = x⁺ ⊙ (sd(R, x⁺W⁺ᵀ) W⁺) + x⁻ ⊙ (sd(R, x⁻W⁻ᵀ) W⁻). Source: the authors' code for the methods that
-    Chefer, Gur and Wolf, CVPR 2021, compare with.
-
-    Args:
-        x: input, [..., D].
-        weight: W, [E, D].
-        bias: [E], if the layer has one; this rule does not need it.
-        output: xWᵀ + bias, [..., E]; this rule does not need it.
-        relevance: R of the output, [..., E].
-
-    Returns:
-        R_in, [..., D].
+    R_in = x⁺ ⊙ (sd(R, x⁺W⁺ᵀ) W⁺) + x⁻ ⊙ (sd(R, x⁻W⁻ᵀ) W⁻). Arguments as in `linear_joint`; bias and output are not
+    used. Source: the authors' code for the methods that Chefer, Gur and Wolf, CVPR 2021, compare with.
 
     Example:
         >>> x, weight = torch.tensor([[1.0, 3.0, -2.0]]), torch.tensor([[1.0, 1.0, -1.0]])
@@ -140,14 +125,7 @@ def _one_sign(x: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
 def add_plain(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share relevance between two summands, element by element: a ⊙ sd(R, a + b) and b ⊙ sd(R, a + b).
 
-    Args:
-        left: a, [B, ...].
-        right: b, of the same shape.
-        total: a + b.
-        relevance: R of the sum, of the same shape.
-
-    Returns:
-        The relevances of a and of b.
+    All tensors have the shape [B, ...]; `total` is a + b, and `relevance` R of it.
 
     Example:
         >>> add_plain(torch.ones(1, 1), 3 * torch.ones(1, 1), 4 * torch.ones(1, 1), torch.ones(1, 1))
@@ -160,17 +138,8 @@ def add_plain(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> 
 def add_conserving(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
     """Share relevance between two summands so that each image's total is conserved.
 
-    a' = a ⊙ sd(R, a + b), b' likewise; a' is scaled to the sum |Σa'| / (|Σa'| + |Σb'|) · ΣR, b' likewise; Σ runs
-    over one image. Source: Chefer, Gur and Wolf, CVPR 2021, section 3.2.
-
-    Args:
-        left: a, [B, ...].
-        right: b, of the same shape.
-        total: a + b.
-        relevance: R of the sum, of the same shape.
-
-    Returns:
-        The relevances of a and of b.
+    a' = a ⊙ sd(R, a + b), b' likewise; a' is scaled to the sum |Σa'| / (|Σa'| + |Σb'|) · ΣR, b' likewise; Σ runs over
+    one image. Arguments as in `add_plain`. Source: Chefer, Gur and Wolf, CVPR 2021, section 3.2.
 
     Example:
         >>> left, right = torch.tensor([[2.0, -4.0]]), torch.ones(1, 2)
@@ -211,20 +180,16 @@ ORIGINAL = RuleSet(linear_separate, add_plain)
 
 
 def pixels_relevance(vit: ViT, images: Tensor, relevance: Tensor) -> Tensor:
-    """Carry relevance from patch tokens to pixels by the z^B rule, summed over colours.
+    """Carry relevance from patch tokens to pixels by the z^B rule, summed over colours: [B, 1, H, W].
 
     With L and H an image's smallest and largest value, Z = W∗x − W⁺∗L − W⁻∗H + 1e-9, S = R / Z and
-    R_in = x ⊙ WᵀS − L ⊙ W⁺ᵀS − H ⊙ W⁻ᵀS. Source: Montavon et al., "Explaining nonlinear classification
-    decisions with deep Taylor decomposition", Pattern Recognition 2017, the rule for bounded inputs, as used
-    by Chefer, Gur and Wolf, CVPR 2021. An image of one value has none: L = H = x leave nothing in R_in but rounding.
+    R_in = x ⊙ WᵀS − L ⊙ W⁺ᵀS − H ⊙ W⁻ᵀS; 0 for an image of one value. Source: Montavon et al., "Explaining nonlinear
+    classification decisions with deep Taylor decomposition", Pattern Recognition 2017, the rule for bounded inputs.
 
     Args:
         vit: a plain timm ViT with timm's PatchEmbed.
         images: x, [B, 3, H, W].
         relevance: R of the patch tokens, [B, hw, D].
-
-    Returns:
-        [B, 1, H, W].
 
     Example:
         >>> from salvit.vit import load_vit
