@@ -18,16 +18,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
 from salvit.callbacks.config import LogConfig
+from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.last_checkpoint import LastCheckpoint
 from salvit.callbacks.progress import ProgressBar
 from salvit.callbacks.provenance import Provenance
+from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
 from salvit.cli.failure import one_clear_error, plain_warnings
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError
-from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.modules import ClassificationModule, ExplanationModule, SaliencyModule
 from salvit.modules.checkpoint import check_same_model, read_checkpoint
 from salvit.vit import ViT, patch_grid
 
@@ -89,12 +91,22 @@ class SalvitCLI(LightningCLI):
             super().instantiate_classes()
             if isinstance(self.datamodule, SaliencyDataModule):
                 self.datamodule.setup(self.subcommand)
-                if isinstance(vit := getattr(self.model, "vit", None), ViT):
-                    patch_grid(vit, self.datamodule.image_size)
+                self._check_model_on_data(self.datamodule)
             if isinstance(self.model, SaliencyModule | ClassificationModule):
                 if self.checkpoint is not None:
                     check_same_model(self.stored, self.model.description)
                 self.model.untrained = self._options()["untrained"]
+
+    def _check_model_on_data(self, data: SaliencyDataModule) -> None:
+        if not isinstance(vit := getattr(self.model, "vit", None), ViT):
+            return
+        grid = patch_grid(vit, data.image_size)
+        if isinstance(self.model, SaliencyModule):
+            self.model.extractor.check_grid(vit, grid)
+        if isinstance(self.model, ExplanationModule):
+            for extractor in self.model.methods.values():
+                extractor.check_grid(vit, grid)
+            self.model.scores_for(data)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, which prints to stderr; whatever Lightning says against its options was typed wrong."""
@@ -117,6 +129,12 @@ class SalvitCLI(LightningCLI):
                 f"--trainer.precision {trainer.precision}: maps and scores need weights in single precision; use one "
                 f"of {', '.join(PRECISIONS)}"
             )
+        if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > (
+            cores := os.cpu_count() or 1
+        ):
+            raise InvalidValueError(
+                f"--trainer.devices {trainer.num_devices}: this machine has {cores} cores"
+            )
         return trainer
 
     def after_instantiate_classes(self) -> None:
@@ -128,6 +146,12 @@ class SalvitCLI(LightningCLI):
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32: training gains time, and the scores that count are those of `test`."""
         torch.set_float32_matmul_precision("high")
+
+    def before_test(self) -> None:
+        """Leave out Lightning's own table where a callback prints ours, unless it is asked for."""
+        ours = any(isinstance(callback, Scores | ExplanationScores) for callback in self.trainer.callbacks)
+        if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
+            self._options()["verbose"] = False
 
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""
