@@ -22,7 +22,9 @@ def main(args: Sequence[str] | None = None) -> None:
             130 after Ctrl-C.
     """
     on_disk = [name for name in datamodules.__all__ if getattr(getattr(datamodules, name), "env", None)]
-    parser = argparse.ArgumentParser(prog="python -m salvit.submission", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m salvit.submission", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("path", type=Path, help="a folder of maps, or an .h5 file of log densities")
     parser.add_argument(
         "--data", default="MIT300DataModule", choices=on_disk, help="whose images; %(default)s by default"
