@@ -18,14 +18,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
 from salvit.callbacks.defaults import LastCheckpoint, LogConfig, ProgressBar
+from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
+from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
 from salvit.cli.failure import one_clear_error, plain_warnings
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError
-from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.modules import ClassificationModule, ExplanationModule, SaliencyModule
 from salvit.modules.checkpoint import check_same_model, read_checkpoint
 from salvit.vit import ViT, patch_grid
 
@@ -84,12 +86,22 @@ class SalvitCLI(LightningCLI):
             super().instantiate_classes()
             if isinstance(self.datamodule, SaliencyDataModule):
                 self.datamodule.setup(self.subcommand)
-                if isinstance(vit := getattr(self.model, "vit", None), ViT):
-                    patch_grid(vit, self.datamodule.image_size)
+                self._check_model_on_data(self.datamodule)
             if isinstance(self.model, SaliencyModule | ClassificationModule):
                 if self.checkpoint is not None:
                     check_same_model(self.stored, self.model.description)
                 self.model.untrained = self._options()["untrained"]
+
+    def _check_model_on_data(self, data: SaliencyDataModule) -> None:
+        if not isinstance(vit := getattr(self.model, "vit", None), ViT):
+            return
+        grid = patch_grid(vit, data.image_size)
+        if isinstance(self.model, SaliencyModule):
+            self.model.extractor.check_grid(vit, grid)
+        if isinstance(self.model, ExplanationModule):
+            for extractor in self.model.methods.values():
+                extractor.check_grid(vit, grid)
+            self.model.scores_for(data)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; an error of Lightning about its options is a typing error."""
@@ -111,6 +123,12 @@ class SalvitCLI(LightningCLI):
                 f"--trainer.precision {trainer.precision}: maps and scores need weights in single precision; use one "
                 f"of {', '.join(PRECISIONS)}"
             )
+        if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > (
+            cores := os.cpu_count() or 1
+        ):
+            raise InvalidValueError(
+                f"--trainer.devices {trainer.num_devices}: this machine has {cores} cores"
+            )
         return trainer
 
     def after_instantiate_classes(self) -> None:
@@ -122,6 +140,12 @@ class SalvitCLI(LightningCLI):
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32 to save time; only training does, `test` does not."""
         torch.set_float32_matmul_precision("high")
+
+    def before_test(self) -> None:
+        """Leave out Lightning's own table where a callback prints ours, unless it is asked for."""
+        ours = any(isinstance(callback, Scores | ExplanationScores) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
+            self._options()["verbose"] = False
 
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""

@@ -19,6 +19,7 @@ _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
 _KEY = re.compile(r'Parser key "([^"]+)": ')
 _OF_CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*")
 _NO_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
+_REQUIRED = re.compile(r"the following arguments are required: (.*)")
 _NO_ARGUMENT = re.compile(r"unrecognized arguments: --([\w.]+)")
 _CHOICES = re.compile(r"Expected a typing\.Literal\[(.*?)\]")
 _OURS = ("salvit", "datamodules")
@@ -35,6 +36,9 @@ class ArgumentParser(LightningArgumentParser):
         text = condensed(message)
         if argument := _NO_ARGUMENT.search(text):
             text = f"no option --{argument[1]}{_hint(argument[1], list(parser.get_defaults().keys()), '--')}"
+        if required := _REQUIRED.search(text):
+            names = ", ".join(f"--{name.partition('.')[2]}" for name in required[1].split(", "))
+            text = f"{names} missing: name it, a --config that does, or the --ckpt_path FILE of a fit"
         command = parser.prog.replace(" [options]", "")
         print(f"salvit: error: {text}\n(`{command} --help` lists the options.)", file=sys.stderr)
         raise SystemExit(2) from ex

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from salvit.modules.checkpoint import check_same_model, describe, describe_data, load_described, stored_path
 from salvit.modules.naming import backbone_name
-from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
+from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
 from salvit.vit import ViT, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -63,6 +63,7 @@ class ClassificationModule(LightningModule):
         warmup_epochs: float = 1,
     ) -> None:
         super().__init__()
+        check_schedule(lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs)
         self.lr = lr
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs

@@ -96,21 +96,33 @@ class ExplanationModule(LightningModule):
     def on_test_start(self) -> None:
         """Choose the scores, make the metrics, and read cached results."""
         data = self._datamodule()
-        sample = data.dataset("test")[0]
-        self._check_classes(data, sample)
-        self._active = [score for score in self.scores if self._can_score(score, sample)]
-        if not self._active:
-            asked = ", ".join(sorted({key for score in self.scores for key in score.keys}))
-            raise InvalidValueError(
-                f"nothing to score: no score works on a dataset that has {', '.join(sample)} "
-                f"(they ask for {asked or 'a classifier'})"
-            )
+        self._active = self.scores_for(data)
         self._scorers = {
             repr(one): deepcopy(one.prepared(data, "test")).to(self.device) for one in self._active
         }
         self.metrics = {name: [deepcopy(one) for one in self._scorers.values()] for name in self.methods}
         self.images, self.counted, self.about = [], [], {name: [] for name in self.methods}
         self._open_results(data)
+
+    def scores_for(self, data: SaliencyDataModule) -> list[ImageMetric]:
+        """The scores that a dataset has what it takes for.
+
+        Args:
+            data: whose test split is scored.
+
+        Raises:
+            ValueError: if there is none, or the model has another number of classes.
+        """
+        sample = data.dataset("test")[0]
+        self._check_classes(data, sample)
+        active = [score for score in self.scores if self._can_score(score, sample)]
+        if not active:
+            asked = ", ".join(sorted({key for score in self.scores for key in score.keys}))
+            raise InvalidValueError(
+                f"nothing to score: none of the scores can do with a dataset that has {', '.join(sample)} "
+                f"(they ask for {asked or 'a classifier'})"
+            )
+        return active
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch."""

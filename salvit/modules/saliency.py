@@ -28,7 +28,7 @@ from salvit.modules.decoder import SaliencyDecoder
 from salvit.modules.losses import SaliencyLoss
 from salvit.modules.map_cache import MapCache
 from salvit.modules.naming import backbone_name
-from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay
+from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
 from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize, weights_hash
 
@@ -84,6 +84,7 @@ class SaliencyModule(LightningModule):
         profile: Profile | list[Profile] = "exact",
     ) -> None:
         super().__init__()
+        check_schedule(lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs)
         self.profiles = check_profiles(profile)
         self.lr = lr
         self.weight_decay = weight_decay

@@ -41,6 +41,17 @@ class WarmupCosine(LambdaLR):
         self._last_lr = rates
 
 
+def check_schedule(*, lr: float, weight_decay: float, warmup_epochs: float) -> None:
+    """Raise a ValueError if an option of `adamw_with_warmup` is negative or not finite.
+
+    Example:
+        >>> check_schedule(lr=0.1, weight_decay=0, warmup_epochs=2)
+    """
+    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup_epochs": warmup_epochs}.items():
+        if not 0 <= value < math.inf:
+            raise InvalidValueError(f"{name}={value:g} must be a number that is not negative")
+
+
 def adamw_with_warmup(
     parameters: Iterable[Parameter], trainer: Trainer, *, lr: float, weight_decay: float, warmup_epochs: float
 ) -> OptimizerLRSchedulerConfig:
@@ -57,10 +68,8 @@ def adamw_with_warmup(
         What `LightningModule.configure_optimizers` returns.
 
     Raises:
-        ValueError: if the training has no end, or the warm-up is negative.
+        ValueError: if the training has no end.
     """
-    if warmup_epochs < 0:
-        raise InvalidValueError(f"warmup_epochs={warmup_epochs} must not be negative")
     trainer.fit_loop.setup_data()  # before it the number of batches is unknown
     if math.isinf(trainer.estimated_stepping_batches):
         raise InvalidValueError(

@@ -1,12 +1,14 @@
 """`python -m salvit.report FOLDER`: the runs under a folder as one table, pictures, curves and a page."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from salvit.cli.failure import one_clear_error
+from salvit.cli.interrupt import interruptible
+from salvit.errors import MissingFileError
 from salvit.report.page import write_report
 
 
@@ -14,17 +16,21 @@ def main(args: Sequence[str] | None = None) -> None:
     """Write the report of the runs under a folder into it, and print its tables.
 
     Raises:
-        SystemExit: with status 1 if there is no run, 2 if the command line is wrong.
+        SystemExit: with status 2 if the command line is wrong or there is no run, 1 after an error later, 130 after
+            Ctrl-C.
     """
-    parser = argparse.ArgumentParser(prog="python -m salvit.report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m salvit.report", description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path, help="where the runs are, and where the report goes")
     parser.add_argument("--title", help="of the page; the folder's name by default")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print results and errors only, as it always does"
+    )
     options = parser.parse_args(args)
-    try:
-        tables = write_report(options.folder, options.title)
-    except FileNotFoundError as error:
-        print(f"salvit.report: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
+    with interruptible(), one_clear_error():
+        try:
+            tables = write_report(options.folder, options.title)
+        except MissingFileError as error:
+            parser.error(str(error))
     console = Console()
     for table in tables:
         console.print(*table.terminal(console.width, spread=False), sep="\n")

@@ -75,9 +75,13 @@ class Table:
         return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
 
     def terminal(self, width: int, spread: bool = True) -> list[RichTable]:
-        """For a terminal of some width: as many tables as the columns need, none of which is cut off."""
+        """For a terminal of some width: as many tables as the columns need, none of which is cut off.
+
+        Names longer than half the width go on in the next line.
+        """
         texts = {row: self._texts(row, "[bold]", "[/bold]", spread) for row in self.means.index}
-        room = width - max(map(len, texts), default=0) - 4
+        names = min(max(map(len, texts), default=0), width // 2)
+        room = width - names - 4
         parts: list[list[int]] = []
         used = room
         for index, name in enumerate(self.header):
@@ -88,11 +92,11 @@ class Table:
                 used = 0
             parts[-1].append(index)
             used += needed
-        return [self._part(part, texts, title=part is parts[0]) for part in parts]
+        return [self._part(part, texts, names, title=part is parts[0]) for part in parts]
 
-    def _part(self, indices: list[int], texts: Mapping[str, list[str]], title: bool) -> RichTable:
+    def _part(self, indices: list[int], texts: Mapping[str, list[str]], names: int, title: bool) -> RichTable:
         table = RichTable(title=self.title if title else None, title_justify="left")
-        table.add_column(self.rows, no_wrap=True)
+        table.add_column(self.rows, max_width=max(names, len(self.rows)), overflow="fold")
         for index in indices:
             table.add_column(self.header[index], justify="right", no_wrap=True)
         for row, cells in texts.items():

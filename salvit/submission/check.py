@@ -19,7 +19,7 @@ HDF5_ENDINGS = (".h5", ".hdf5")
 MAP_ENDINGS = (".npy", ".png", ".jpg", ".jpeg")
 
 
-class SubmissionError(ValueError):
+class SubmissionError(InvalidValueError):
     """A submission that a benchmark would refuse or score wrongly; the message lists every problem."""
 
 

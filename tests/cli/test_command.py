@@ -581,6 +581,48 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
 
 
 @pytest.mark.parametrize(
+    ("command", "model", "option", "value", "said"),
+    [
+        ("fit", "SaliencyModule", "--model.extractor", "salient_attention:k=9999", "at most"),
+        ("fit", "SaliencyModule", "--model.warmup_epochs", "-1", "warmup_epochs=-1"),
+        ("fit", "SaliencyModule", "--trainer.devices", "2", "--trainer.devices 2: this machine has 1 cores"),
+        ("test", "ExplanationModule", "--model.extractors", "[salient_attention:k=9999]", "at most"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(
+    capsys, monkeypatch, command, model, option, value, said
+):
+    monkeypatch.setattr("salvit.cli.command.claim_version", None)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert said in failure(capsys, command, "--model", model, *POPOUT, *FEW, *QUIET, option, value)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_model_of_other_classes_is_refused_before_a_folder_is_made(capsys, tmp_path):
+    root = make_voc(tmp_path / "data")
+    data = ("--data", "VOC2012DataModule", "--data.root", root, "--data.image_size", "32")
+    said = failure(capsys, "test", "--model", "ExplanationModule", *data, *QUIET)
+    assert "the model knows 10 classes and VOC2012DataModule has 20" in said
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_command_without_a_model_says_what_names_one(capsys, tmp_path):
+    write_image(tmp_path / "images/a.png", (20, 30))
+    config = ("--config", ROOT / "experiments/predict.yaml")
+    said = failure(capsys, "predict", *config, "--data.root", tmp_path / "images")
+    assert said.startswith("--model missing: name it, a --config that does, or the --ckpt_path FILE of a fit")
+
+
+@pytest.mark.parametrize(("typed", "tables"), [((), 0), (("--verbose", "true"), 1)])
+def test_lightnings_table_does_not_repeat_ours(saliency, capsys, typed, tables):
+    callbacks = ("--trainer.callbacks", "salvit.callbacks.scores.Scores")
+    call("test", *saliency, *popout_arguments(*callbacks, *UNTRAINED, *typed))
+    printed = capsys.readouterr().out
+    assert printed.count("Test metric") == tables
+    assert "center prior" in printed
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--model.extractor", "NoSuch"], "there is no NoSuch; known are .*RawAttention.*SalientAttention"),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lightning.pytorch import Callback, LightningModule
 from torch.utils.data import DataLoader
 
+from salvit.modules import SaliencyModule
 from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay, warmup_and_cosine
 
 
@@ -91,9 +92,11 @@ def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, monkeypatch, e
     )
 
 
-def test_negative_warmup(rates):
-    with pytest.raises(ValueError, match="warmup_epochs=-1"):
-        rates(warmup_epochs=-1)
+@pytest.mark.parametrize("option", ["lr", "weight_decay", "warmup_epochs"])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_negative_options_are_refused_when_the_module_is_made(option, value):
+    with pytest.raises(ValueError, match=f"{option}={value:g}"):
+        SaliencyModule(**{option: value})
 
 
 def test_training_without_an_end(rates):

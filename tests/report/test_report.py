@@ -89,7 +89,17 @@ def test_reporting_twice_changes_nothing(tmp_path, make_test):
 
 def test_a_folder_without_runs_is_one_clear_error(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
-        main([str(tmp_path)])
-    assert exit_.value.code == 1
+        main([str(tmp_path), "-q"])
+    assert exit_.value.code == 2
     assert "no run under" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_with_130(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("salvit.report.__main__.write_report", interrupt)
+    with pytest.raises(SystemExit) as exit_:
+        main([str(tmp_path)])
+    assert exit_.value.code == 130

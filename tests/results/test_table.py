@@ -58,3 +58,15 @@ def test_brackets_in_a_name_are_no_markup(table):
     console = Console(file=io.StringIO(), width=99)
     console.print(*Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a[bold]": 0.5}})).terminal(99))
     assert "a[bold]" in console.file.getvalue()
+
+
+def test_a_long_name_takes_no_room_from_the_numbers():
+    name = "vit_small_patch14_dinov2 with weights vit_small_patch14_dinov2.saliency.safetensors"
+    means = pd.DataFrame({"CC": {name: 0.5}, "MoRF": {name: 0.25}})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(*Table("", {"CC": "↑", "MoRF": "↓"}, means).terminal(console.width))
+    printed = console.file.getvalue()
+    assert "0.500" in printed
+    assert "0.250" in printed
+    assert "…" not in printed
+    assert printed.count("CC ↑") == printed.count("MoRF ↓") == 1

@@ -192,12 +192,12 @@ def test_command(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([str(tmp_path / "maps"), "--data.root", str(root)])
     assert exit_.value.code == 1
-    assert "salvit.submission: error: " in (error := capsys.readouterr().err)
+    assert "salvit: error: " in (error := capsys.readouterr().err)
     assert "i2.png: missing" in error
 
 
 def test_command_without_data(capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(["maps", "--data.root", "/no/where"])
-    assert exit_.value.code == 1
+        main(["maps", "-q", "--data.root", "/no/where"])
+    assert exit_.value.code == 2
     assert "MIT300: cannot find /no/where" in capsys.readouterr().err
