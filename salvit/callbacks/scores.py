@@ -104,6 +104,7 @@ class Scores(Callback):
             columns, suffix = columns_of(metrics), "" if profile == "exact" else f"_{profile}"
             scored = rows[rows["profile"] == profile]
             title = results.title(about, profile, columns)
+            title += ", untrained decoder" if pl_module.untrained else ""
             table = Table(title, columns, results.means(scored), apart=[UPPER_BOUND])
             images = results.per_image(scored)[list(columns)].reset_index()
             fewer = _fewer(images[images["model"] == model], about["images"] - about["left_out"], columns)

@@ -16,6 +16,7 @@ _NOISE = re.compile(
 )
 _SUBTYPES = re.compile(r"Subtypes: \[(?:<class '|list\[)(\w+\.[\w.]+)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_NO_METHOD = re.compile(r"Not of type Spelling: (.*)")
 _KEY = re.compile(r'Parser key "([^"]+)": ')
 _OF_CLASS = re.compile(r"Problem with given class_path '([\w.]+)':\s*")
 _NO_OPTION = re.compile(r"Option '([\w.]+)' is not accepted")
@@ -61,12 +62,14 @@ def condensed(message: str) -> str:
         '--a: expected one of x, y; got b'
     """
     keys = list(dict.fromkeys(_KEY.findall(message.replace(":\n", ": \n"))))
+    where = f"--{'.'.join(keys)}: " if keys else ""
+    if (method := _NO_METHOD.search(message)) and _NO_CLASS.search(message):
+        return where + method[1]
     parts: list[str] = []
     known: list[str] = []
     owner = ""
     for line in message.splitlines():
-        text = line.strip().removeprefix("- ").removeprefix("Not of type Spelling: ")
-        text = _KEY.sub("", f"{text} ").strip()
+        text = _KEY.sub("", line.strip().removeprefix("- ") + " ").strip()
         if base := _SUBTYPES.match(text):
             known = _names(base[1])
         if unknown := _NO_CLASS.match(text):
@@ -79,7 +82,6 @@ def condensed(message: str) -> str:
             break
         if text and not _NOISE.match(text):
             parts.append(_plain(text))
-    where = f"--{'.'.join(keys)}: " if keys else ""
     return where + "; ".join(dict.fromkeys(parts))
 
 

@@ -106,8 +106,8 @@ def _sha256(path: Path) -> str:
 
 
 def _model(run: Run, root: Path) -> str:
-    name = run.record.get("model") or run.record.get("name") or _place(run, root)
-    return f"{name} (untrained)" if run.record.get("untrained") else str(name)
+    name = str(run.record.get("model") or run.record.get("name") or _place(run, root))
+    return f"{name} (untrained)" if run.record.get("untrained") and "untrained" not in name else name
 
 
 def _place(run: Run, root: Path) -> str:
