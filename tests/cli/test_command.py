@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from functools import partial
 from importlib.metadata import entry_points
 from inspect import isabstract
 from pathlib import Path
@@ -869,13 +870,16 @@ def test_ctrl_c_ends_with_130(saliency, stranger, seconds):
     arguments = [
         str(value) for value in ("fit", *saliency, *popout_arguments("--data.train_size", "9999999"))
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "salvit", *arguments], env=stranger, stderr=subprocess.PIPE
-    ) as run_:
-        with pytest.raises(subprocess.TimeoutExpired):
-            run_.wait(timeout=seconds)
-        run_.send_signal(signal.SIGINT)
-        error = run_.communicate(timeout=100)[1].decode()
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    command = [sys.executable, "-m", "salvit", *arguments]
+    with subprocess.Popen(command, env=stranger, stderr=subprocess.PIPE, preexec_fn=heed) as run_:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                run_.wait(timeout=seconds)
+            run_.send_signal(signal.SIGINT)
+            error = run_.communicate(timeout=100)[1].decode()
+        finally:
+            run_.kill()
     assert run_.returncode == 130
     assert error.endswith("salvit: interrupted\n")
     assert "Traceback" not in error

@@ -97,7 +97,7 @@ def test_a_spelling_is_how_the_method_is_typed(name):
 def test_default_options_and_another_order_are_the_same_method():
     typed = ("rollout:rows=all,start_layer=1", "rollout:start_layer=1,rows=all")
     assert {spell(parse_method(text)) for text in typed} == {"rollout:start_layer=1,rows=all"}
-    assert spell(parse_method("rollout:rows=class")) == "rollout"
+    assert spell(parse_method("rollout:rows=auto")) == "rollout"
 
 
 def test_names_of_files_suit_every_system():
