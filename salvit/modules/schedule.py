@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
@@ -80,7 +80,7 @@ def adamw_with_warmup(
     warmup = round(warmup_epochs * steps_per_epoch)
     if warmup >= steps:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            rank_zero_info(
+            rank_zero_warn(
                 f"the warm-up of {warmup_epochs:g} epochs ({warmup} steps) does not fit into the training of {steps} "
                 f"steps: it takes half of them, {steps // 2}"
             )
