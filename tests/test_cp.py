@@ -4,7 +4,8 @@ import tensorly
 import torch
 from tensorly.decomposition import parafac
 
-from salvit.cp import CPDecomposition, _initial_factors, cp_als
+from salvit.cp import CPDecomposition, cp_als
+from salvit.cp.start import initial_factors
 
 LETTERS = "ijklm"
 
@@ -76,7 +77,7 @@ def tensorly_error(tensor: torch.Tensor, rank: int) -> float:
 def test_first_sweep_is_textbook_als(dims, init):
     tensor = low_rank(2, *dims, rank=4, noise=0.5)
     unit = tensor / tensor.flatten(1).norm(dim=1).view(-1, *[1] * len(dims))
-    start = _initial_factors(unit, 4, init, seed=3).split(list(dims), dim=1)
+    start = initial_factors(unit, 4, init, seed=3).mT.split(list(dims), dim=1)
     got = cp_als(tensor, 4, init=init, seed=3, max_iter=1)
     for sample in range(2):
         expected = naive_sweep(tensor[sample].numpy(), [f[sample].numpy() for f in start])
@@ -88,7 +89,7 @@ def test_svd_start_is_the_leading_singular_vectors_and_random_beyond():
     tensor = low_rank(2, 4, 80, 5, 4, rank=6)
     dims = list(tensor.shape[1:])
     svd, random = (
-        _initial_factors(tensor, 12, init, seed=0).split(dims, dim=1) for init in ("svd", "random")
+        initial_factors(tensor, 12, init, seed=0).mT.split(dims, dim=1) for init in ("svd", "random")
     )
     for sample in range(2):
         unfolding = np.moveaxis(tensor[sample].numpy(), 1, 0).reshape(80, -1)
@@ -148,7 +149,7 @@ def test_momentum_shortens_the_swamp_of_nearly_parallel_terms():
     columns = [1 + 0.5 * torch.randn(1, d, 4, dtype=torch.float64, generator=generator) for d in (8, 9, 10)]
     tensor = expand(torch.ones(1, 4, dtype=torch.float64), columns)
     tensor /= tensor.norm()
-    factors = [f[0].numpy() for f in _initial_factors(tensor, 4, "svd", seed=0).split([8, 9, 10], dim=1)]
+    factors = [f[0].numpy() for f in initial_factors(tensor, 4, "svd", seed=0).mT.split([8, 9, 10], dim=1)]
     for _ in range(50):
         factors = naive_sweep(tensor[0].numpy(), factors)
     plain = np.linalg.norm(tensor[0].numpy() - np.einsum("ir,jr,kr->ijk", *factors))
