@@ -148,12 +148,15 @@ def load_images(root: Path, size: tuple[int, int], train: int, val: int, vit: Vi
         vit: the images are normalised for it.
     """
     data = OSIEDataModule(root, image_size=size, num_workers=0)
-    samples = [data.dataset("train")[i] for i in range(train)] + [data.dataset("val")[i] for i in range(val)]
-    density = torch.stack([F.avg_pool2d(sample["density"][None], _SHRINK)[0] for sample in samples])
-    shape = torch.tensor(density.shape[:0:-1])
-    fixations = [(sample["fixations"] / _SHRINK).floor().clamp_max(shape - 1) for sample in samples]
-    pixels = torch.stack([sample["image"] for sample in samples])
-    return Images(normalize(vit, pixels), Truth(density, fixations), train)
+    pixels, densities, fixations = [], [], []
+    for split, count in (("train", train), ("val", val)):
+        for index in range(count):
+            sample = data.dataset(split)[index]  # type: ignore[arg-type]
+            densities.append(F.avg_pool2d(sample["density"][None], _SHRINK)[0])
+            shape = torch.tensor(densities[-1].shape)
+            fixations.append((sample["fixations"] / _SHRINK).floor().minimum(shape.flip(0) - 1))
+            pixels.append(sample["image"])
+    return Images(normalize(vit, torch.stack(pixels)), Truth(torch.stack(densities), fixations), train)
 
 
 def all_maps(vit: ViT, images: Images, blocks: str, k: int, rows: Sequence[Row]) -> dict[str, Tensor]:

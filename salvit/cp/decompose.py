@@ -9,17 +9,18 @@ from torch import Tensor
 from salvit.cp.iterate import Fit, initial_fit, iterate, restarted
 from salvit.cp.solve import DAMPING
 from salvit.cp.start import initial_factors
-from salvit.cp.sweep import as_problem
+from salvit.cp.sweep import Problem, as_problem
 from salvit.tf32 import without_tf32
 
-# A fit of R terms to nearly the leading 2R singular vectors of the patches attended to leaves few sweeps for the whole
-# tensor. With R it ends at larger errors, and with more than half of all vectors nothing is gained.
+# Columns of a matrix with which compression pays.
+_LARGE = 128
+# Most sweeps then run on nearly the leading 2R singular vectors of the patches attended to (or two thirds of all, if those are
+# fewer), and in the tensors' dtype. With R vectors the fit ends at larger errors.
 _VECTORS_PER_TERM = 2
-_LARGEST_SHARE = 0.5
-# Of `max_iter`, so that some sweeps are left for the whole tensor.
-_COMPRESSED_SWEEPS = 0.75
+# Of `max_iter`, so that some sweeps are left for the whole tensor in float64.
+_COARSE_SWEEPS = 0.75
 # A smaller tolerance is for the whole tensor alone.
-_COMPRESSED_TOL = 3e-4
+_COARSE_TOL = 3e-4
 
 
 class CPDecomposition(NamedTuple):
@@ -102,15 +103,20 @@ def cp_als(
     # A caller's autocast would run the contractions in half precision, TF32 with more rounding than is damped.
     with torch.autocast(tensor.device.type, enabled=False), without_tf32():
         tensor = tensor / scale.to(tensor.dtype).view(-1, *[1] * (tensor.ndim - 1))
-        factors = initial_factors(tensor, rank, init, seed)
         problem = as_problem(tensor, nonnegative)
+        factors = initial_factors(tensor, rank, init, seed)
         fit = initial_fit(factors.abs() if nonnegative else factors)
-        vectors = _VECTORS_PER_TERM * rank
-        if vectors <= _LARGEST_SHARE * problem.matrix.shape[2]:
-            sweeps, coarse = int(_COMPRESSED_SWEEPS * max_iter), max(tol, _COMPRESSED_TOL)
-            fit = restarted(iterate(problem.compress(vectors), fit, sweeps, coarse))
+        if problem.matrix.shape[2] >= _LARGE:
+            fit = _coarse(problem, fit, max_iter, tol)
         fit = iterate(problem, fit, max_iter, tol)
     return _normal_form(fit, problem.dims, scale, tensor.dtype)
+
+
+def _coarse(problem: Problem, fit: Fit, max_iter: int, tol: float) -> Fit:
+    """Most sweeps, at a part of the cost, from which those on the whole tensor in float64 go on."""
+    compressed = problem.compress(_VECTORS_PER_TERM * fit.weights.shape[1])
+    sweeps, dtype = int(_COARSE_SWEEPS * max_iter), problem.matrix.dtype
+    return restarted(iterate(compressed, restarted(fit, dtype), sweeps, max(tol, _COARSE_TOL)), torch.float64)
 
 
 def _check(tensor: Tensor, rank: int, init: str, max_iter: int, tol: float) -> None:

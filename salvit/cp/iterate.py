@@ -49,14 +49,9 @@ def initial_fit(factors: Tensor) -> Fit:
     )
 
 
-def restarted(fit: Fit) -> Fit:
-    """The state with which another problem is begun from the same factors."""
-    return fit._replace(
-        previous=fit.factors,
-        errors=torch.full_like(fit.errors, torch.inf),
-        age=torch.zeros_like(fit.age),
-        running=torch.ones_like(fit.running),
-    )
+def restarted(fit: Fit, dtype: torch.dtype) -> Fit:
+    """The state with which another problem is begun from the same factors, in another precision."""
+    return initial_fit(fit.factors.to(dtype))._replace(weights=fit.weights.to(dtype), n_iter=fit.n_iter)
 
 
 def iterate(problem: Problem, fit: Fit, max_iter: int, tol: float) -> Fit:

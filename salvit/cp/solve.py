@@ -48,4 +48,4 @@ def solve_nonnegative(mttkrp: Tensor, gram: Tensor, current: Tensor) -> Tensor:
         before, factor = factor, (ahead - step * (gram @ ahead - mttkrp)).clamp_min(0)
         pace, last = (1 + math.sqrt(1 + 4 * pace**2)) / 2, pace
         ahead = factor + (last - 1) / pace * (factor - before)
-    return factor.double()
+    return factor.to(current.dtype)

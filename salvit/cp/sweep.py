@@ -37,7 +37,8 @@ class Problem(NamedTuple):
         return self._replace(matrix=self.matrix[samples], basis=basis, squares=self.squares[samples])
 
     def compress(self, count: int) -> "Problem":
-        """The problem with `count` of its leading right singular vectors in place of all columns."""
+        """The problem with `count` leading right singular vectors, or two thirds of all, in place of the columns."""
+        count = min(count, 2 * self.matrix.shape[2] // 3)
         basis = range_basis(self.matrix.mT, count, torch.Generator().manual_seed(0))
         return self._replace(matrix=self.matrix @ basis, basis=basis)
 
