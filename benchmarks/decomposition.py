@@ -39,7 +39,11 @@ def table(rounds: int, images: int = 4, rank: int = 32, largest: int = 256) -> s
         ratio = ratios(ours, {name: partial(_loop, theirs, small, rank)}, rounds, "cpu")[name]
         errors = f"{ours().errors.mean():.3f} | {_loop(theirs, small, rank):.3f}"
         lines.append(f"| {name} | {ratio.median:.1f} | {ratio.low:.1f} … {ratio.high:.1f} | {errors} |")
-    lines += ["", "| rank | free, s an image | error | non-negative ÷ free | error |", "|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| rank | free, s an image | error | non-negative ÷ free | error |",
+        "|---|---|---|---|---|",
+    ]
     for size in (rank, largest):
         free, parts = (partial(cp_als, large, size, nonnegative=nonnegative) for nonnegative in (False, True))
         found = ratios(free, {"parts": parts, "free": free}, rounds, "cpu")

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -33,31 +33,31 @@ from salvit.modules.schedule import warmup_and_cosine
 from salvit.recording import read_attention
 from salvit.vit import ViT, load_vit, normalize, num_prefix_tokens
 
-READINGS: dict[str, dict[str, object]] = {
+READINGS: dict[str, dict[str, Any]] = {
     "locations": {},
+    "locations, by value": {"order": "value"},
     "locations, merged": {"merge": True},
     "distinct": {"select": "distinct"},
     "distinct, weighted": {"select": "distinct", "heads": "weighted"},
     "distinct, by position": {"select": "distinct", "order": "position"},
     "distinct, by value": {"select": "distinct", "order": "value"},
+    "distinct, by value per head": {"select": "distinct", "order": "value", "heads": "each"},
     "distinct, attended": {"select": "distinct", "attended": True},
     "distinct, merged per head": {"select": "distinct", "heads": "each", "merge": True},
-    "attended, merged per head": {"select": "distinct", "heads": "each", "merge": True, "attended": True},
     "components": {"select": "components"},
     "non-negative distinct": {"select": "distinct", "nonnegative": True},
+    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True, "order": "value"},
     "non-negative distinct, merged per head": {
         "select": "distinct",
+        "nonnegative": True,
         "heads": "each",
         "merge": True,
-        "nonnegative": True,
     },
     "non-negative components": {"select": "components", "nonnegative": True},
-    "non-negative components, by position": {
-        "select": "components",
-        "nonnegative": True,
-        "order": "position",
-    },
+    "non-negative components, by value": {"select": "components", "nonnegative": True, "order": "value"},
 }
+_WIDE = "distinct, by value per head"  # k times as many maps as heads: of few modes of the last block only
+_WIDEST = 32
 RAW = "raw attention"
 RECEIVED = "attention received"
 TOGETHER = "raw attention and distinct, merged per head"
@@ -117,12 +117,18 @@ class Plan(NamedTuple):
         for blocks, ks in (("last", self.ks), ("all", self.all_ks)):
             for k in sorted(ks, key=_paper_first):
                 names = dict.fromkeys((*READINGS, TOGETHER), k)
+                if blocks == "all" or k > _WIDEST:
+                    del names[_WIDE]
                 if k == min(ks, key=_paper_first):
                     names = {RAW: _NO_K, RECEIVED: _NO_K} | names
                 yield blocks, k, self._rows(backbone, blocks, names, [self.train])
         k = min(self.ks, key=_paper_first)
         names = {name: _NO_K if name in (RAW, RECEIVED) else k for name in _GROWING}
-        yield "last", k, self._rows(backbone, "last", names, [train for train in self.growth if train != self.train])
+        yield (
+            "last",
+            k,
+            self._rows(backbone, "last", names, [train for train in self.growth if train != self.train]),
+        )
 
     def _rows(self, backbone: str, blocks: str, names: Mapping[str, int], trains: Sequence[int]) -> list[Row]:
         return [
@@ -175,13 +181,17 @@ def all_maps(vit: ViT, images: Images, blocks: str, k: int, rows: Sequence[Row])
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     indices = [-1] if blocks == "last" else list(range(len(vit.blocks)))
     for batch in chosen.split(8):
-        found = [_block_maps(vit, batch, attention, k, names) for attention in read_attention(vit, batch, indices)]
+        found = [
+            _block_maps(vit, batch, attention, k, names) for attention in read_attention(vit, batch, indices)
+        ]
         for name in names:
             parts[name].append(torch.cat([maps[name] for maps in found], dim=1).half())
     return {name: torch.cat(maps) for name, maps in parts.items()}
 
 
-def _block_maps(vit: ViT, images: Tensor, attention: Tensor, k: int, names: Sequence[str]) -> dict[str, Tensor]:
+def _block_maps(
+    vit: ViT, images: Tensor, attention: Tensor, k: int, names: Sequence[str]
+) -> dict[str, Tensor]:
     """The maps of one block."""
     prefix = num_prefix_tokens(vit)
     class_row, patches = (
@@ -189,7 +199,9 @@ def _block_maps(vit: ViT, images: Tensor, attention: Tensor, k: int, names: Sequ
     )
     maps = {RAW: class_row, RECEIVED: patches.mean(dim=2)}
     extractors = {
-        name: SalientAttention(k=k, **options) for name, options in READINGS.items() if name in (*names, *_needed(names))
+        name: SalientAttention(k=k, **options)
+        for name, options in READINGS.items()
+        if name in (*names, *_needed(names))
     }
     for nonnegative in {extractor.nonnegative for extractor in extractors.values()}:
         fit = cp_als(patches, k, nonnegative=nonnegative)
@@ -205,7 +217,9 @@ def _needed(names: Sequence[str]) -> list[str]:
     return [TOGETHER.removeprefix(f"{RAW} and ")] if TOGETHER in names else []
 
 
-def train_and_score(maps: Tensor, val_maps: Tensor, truth: Truth, val_truth: Truth, epochs: int, seed: int) -> list[float]:
+def train_and_score(
+    maps: Tensor, val_maps: Tensor, truth: Truth, val_truth: Truth, epochs: int, seed: int
+) -> list[float]:
     """Train a decoder and score it.
 
     Args:
@@ -273,7 +287,9 @@ def study(vit: ViT, backbone: str, images: Images, plan: Plan, epochs: int, out:
             taken = len(own) - len(val.density)
             truth = images.truth.first(row.train)
             scores[row] = tuple(train_and_score(own[: row.train], own[taken:], truth, val, epochs, row.seed))
-            _say(f"  {count}/{len(missing)} {row.reading}, {row.train} images, seed {row.seed}: NSS {scores[row][1]:.3f}")
+            _say(
+                f"  {count}/{len(missing)} {row.reading}, {row.train} images, seed {row.seed}: NSS {scores[row][1]:.3f}"
+            )
             write_scores(out, scores)
         write_page(out, scores, plan, len(val.density), epochs)
 
@@ -289,9 +305,12 @@ def read_scores(out: Path) -> Scores:
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         return {
-            Row(line["backbone"], line["blocks"], line["reading"], *(int(line[name]) for name in Row._fields[3:])): tuple(
-                float(line[name]) for name in _SCORES
-            )
+            Row(
+                line["backbone"],
+                line["blocks"],
+                line["reading"],
+                *(int(line[name]) for name in Row._fields[3:]),
+            ): tuple(float(line[name]) for name in _SCORES)
             for line in csv.DictReader(file)
         }
 
@@ -329,12 +348,20 @@ def write_page(out: Path, scores: Scores, plan: Plan, val: int, epochs: int) -> 
     ]
     for backbone in dict.fromkeys(row.backbone for row in summary):
         for blocks in ("last", "all"):
-            chosen = {row: s for row, s in summary.items() if row[:2] == (backbone, blocks) and row.train == plan.train}
+            chosen = {
+                row: s
+                for row, s in summary.items()
+                if row[:2] == (backbone, blocks) and row.train == plan.train
+            }
             if chosen:
-                sections.append(f"## {backbone}, {blocks} block{'s' * (blocks == 'all')}, {plan.train} training images")
+                sections.append(
+                    f"## {backbone}, {blocks} block{'s' * (blocks == 'all')}, {plan.train} training images"
+                )
                 sections.append(_nss_by_k(chosen))
                 sections.append(_all_scores(chosen))
-        grown = {row: s for row, s in summary.items() if row[:2] == (backbone, "last") and row.reading in _GROWING}
+        grown = {
+            row: s for row, s in summary.items() if row[:2] == (backbone, "last") and row.reading in _GROWING
+        }
         counts = sorted({row.train for row in grown})
         if len(counts) > 1:
             sections += [f"## {backbone}, last block, NSS by training images", _nss_by_train(grown, counts)]
@@ -381,7 +408,9 @@ def draw(summary: Mapping[Row, list[tuple[float, float]]], plan: Plan) -> Figure
     figure = Figure(figsize=(6.5, 3.6 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for panel, axis in zip(panels, axes, strict=True):
-        rows = {row: found[1] for row, found in summary.items() if row[:2] == panel and row.train == plan.train}
+        rows = {
+            row: found[1] for row, found in summary.items() if row[:2] == panel and row.train == plan.train
+        }
         for index, name in enumerate(dict.fromkeys(row.reading for row in rows)):
             points = sorted((row.k, *found) for row, found in rows.items() if row.reading == name)
             color, dash = f"C{index % 10}", "-" if index < 10 else "--"
@@ -406,13 +435,19 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="OSIE as published")
     parser.add_argument("--out", type=Path, default=Path("runs/salient-study"), help="folder of the results")
     parser.add_argument("--model", default="vit_small_patch14_dinov2", help="timm name of a real backbone")
-    parser.add_argument("--weights", type=Path, help="its weights; without them only the embedded backbone is measured")
+    parser.add_argument(
+        "--weights", type=Path, help="its weights; without them only the embedded backbone is measured"
+    )
     parser.add_argument("--size", type=int, nargs=2, default=[210, 280], help="of its images, in pixels")
     parser.add_argument("--ks", type=int, nargs="+", default=[8, 16, 32, 64, 128], help="modes, last block")
-    parser.add_argument("--all-ks", type=int, nargs="*", default=[8, 32], help="modes of each block, all blocks")
+    parser.add_argument(
+        "--all-ks", type=int, nargs="*", default=[8, 32], help="modes of each block, all blocks"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="decoders a row")
     parser.add_argument("--train", type=int, default=160, help="training images")
-    parser.add_argument("--growth", type=int, nargs="*", default=[40, 80, 320, 500], help="other numbers of them")
+    parser.add_argument(
+        "--growth", type=int, nargs="*", default=[40, 80, 320, 500], help="other numbers of them"
+    )
     parser.add_argument("--val", type=int, default=80, help="validation images")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()

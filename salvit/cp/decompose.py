@@ -145,7 +145,8 @@ def _normal_form(fit: Fit, dims: list[int], scale: Tensor, dtype: torch.dtype) -
     weights, order = fit.weights.sort(dim=1, descending=True, stable=True)
     ordered = fit.factors.gather(1, order[:, :, None].expand_as(fit.factors)).mT
     first, *others = (
-        factor / torch.linalg.vector_norm(factor, dim=1, keepdim=True) for factor in ordered.split(dims, dim=1)
+        factor / torch.linalg.vector_norm(factor, dim=1, keepdim=True)
+        for factor in ordered.split(dims, dim=1)
     )
     signs = [torch.where(factor.sum(dim=1, keepdim=True) < 0, -1.0, 1.0) for factor in others]
     first = first * math.prod(signs)

@@ -100,7 +100,9 @@ def sweep(problem: Problem, start: Tensor, weights: Tensor) -> tuple[Tensor, Ten
             solution = update(mttkrp, gram, factors[mode] * weights[:, :, None])
             weights = torch.linalg.vector_norm(solution, dim=2)
             # A term that has vanished keeps its column.
-            factors[mode] = torch.where(weights[:, :, None] > 0, solution / weights[:, :, None], factors[mode])
+            factors[mode] = torch.where(
+                weights[:, :, None] > 0, solution / weights[:, :, None], factors[mode]
+            )
             grams[mode] = factors[mode] @ factors[mode].mT
             rounded[mode] = factors[mode].to(dtype)
     overlap = (mttkrp.double() * solution).sum(dim=(1, 2))

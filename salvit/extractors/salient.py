@@ -177,7 +177,8 @@ class SalientAttention(Extractor):
         prefix = num_prefix_tokens(vit)
         attention = read_attention(vit, images, self._blocks(vit))
         return torch.cat(
-            [self.of_attention(patches_to_grid(vit, images, block[:, :, prefix:])) for block in attention], dim=1
+            [self.of_attention(patches_to_grid(vit, images, block[:, :, prefix:])) for block in attention],
+            dim=1,
         )
 
     def of_attention(self, attention: Tensor) -> Tensor:
@@ -210,7 +211,10 @@ class SalientAttention(Extractor):
         Returns:
             [B, K, h, w].
         """
-        weights, (heads, queries, rows, columns) = fit.weights[:, : self.k], (f[:, :, : self.k] for f in fit.factors)
+        weights, (heads, queries, rows, columns) = (
+            fit.weights[:, : self.k],
+            (f[:, :, : self.k] for f in fit.factors),
+        )
         positions = self._positions(attention, queries)
         if self.select == "components":
             maps = torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)[:, :, None]
