@@ -14,7 +14,7 @@ from salvit.tf32 import without_tf32
 
 # Columns of a matrix with which compression pays.
 _LARGE = 128
-# Most sweeps then run on nearly the leading 2R singular vectors of the patches attended to (or two thirds of all, if those are
+# Most sweeps then run on nearly the leading 2R singular vectors of the columns (or two thirds of all, if those are
 # fewer), and in the tensors' dtype. With R vectors the fit ends at larger errors.
 _VECTORS_PER_TERM = 2
 # Of `max_iter`, so that some sweeps are left for the whole tensor in float64.
@@ -57,10 +57,14 @@ def cp_als(
     Alternating least squares (Kolda and Bader, "Tensor decompositions and applications", SIAM Review 51,
     2009, section 3.4) with Nesterov momentum between sweeps, restarted where the error would grow (Mitchell,
     Ye and De Sterck, "Nesterov acceleration of alternating least squares for canonical tensor decomposition",
-    Numerical Linear Algebra with Applications 27, 2020). Where R is small beside the tensor, most sweeps are made on
-    its projection to 2R leading singular vectors (Zhou, Cichocki and Xie, "Fast nonnegative matrix/tensor factorization
-    based on low-rank approximation", IEEE Transactions on Signal Processing 60, 2012), and the last ones, on which the
-    result and its error rest, on the whole.
+    Numerical Linear Algebra with Applications 27, 2020). A sweep reads the tensors only twice, as neighbouring
+    modes share a contraction. Factors are solved for in float64. Non-negative ones come from a few projected gradient
+    steps instead ("NeNMF", see `salvit.cp.solve`).
+
+    Large tensors (as matrices, 128 columns or more) start with coarse sweeps, up to three quarters of `max_iter`: on a
+    projection to leading singular vectors (Zhou, Cichocki and Xie, "Fast nonnegative matrix/tensor factorization
+    based on low-rank approximation", IEEE Transactions on Signal Processing 60, 2012) and in the tensors' dtype. The
+    result and its error rest on the sweeps that follow.
 
     A sample has converged, and is frozen, once a sweep without momentum lowers its error by less than `tol`
     times that error; so results do not depend on what else is in the batch, but for rounding. Terms may grow and

@@ -57,7 +57,8 @@ class SalientAttention(Extractor):
         nonnegative: whether the decomposition is non-negative, as attention is, so that modes are parts of it and
             cannot cancel. The source uses alternating least squares, without saying more.
         block: block index, negative ones counting from the last; a list of them, or "all", puts the maps of each
-            block's own decomposition one after the other. "The last layer's full self-attention tensor" is the source's.
+            block's own decomposition one after the other. The source's: "the last layer's full self-attention
+            tensor".
         init: start of the fit, "svd" or "random"; see `salvit.cp.cp_als`.
         seed: of the random columns the fit starts from.
         max_iter: largest number of sweeps of the fit.
