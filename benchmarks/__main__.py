@@ -30,8 +30,8 @@ input, each method in a process of its own. Methods with a limit are measured {o
 
 {extractors}
 
-The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations; its cost
-is below.
+The CP decomposition that salient attention adds to the recording depends on the number of modes and iterations; its
+cost is below.
 Relevance LRP cannot be much faster than this with its rules: counted in products of matrices, the forward pass, three
 products per linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`, and
 5.2 where the forward pass is in float64, which on this CPU takes two of float32.
@@ -54,8 +54,8 @@ pretend to have (`tests/pretend_gpu.py`).
 ## CP decomposition
 
 Attention of the embedded backbone's last block to enlarged displays of PopOut, float32, CPU, defaults of `cp_als`. First
-6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`, `non_negative_parafac_hals`): above 1 ours is
-faster. Then 6×300×15×20, the CPU time of one core.
+6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`, `non_negative_parafac_hals`):
+above 1 ours is faster. Then 6×300×15×20, the CPU time of one core.
 
 {decomposition}
 

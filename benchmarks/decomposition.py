@@ -47,9 +47,10 @@ def table(rounds: int, images: int = 4, rank: int = 32, largest: int = 256) -> s
     for size in (rank, largest):
         free, parts = (partial(cp_als, large, size, nonnegative=nonnegative) for nonnegative in (False, True))
         found = ratios(free, {"parts": parts, "free": free}, rounds, "cpu")
+        seconds = found["free"].seconds / images
+        errors = [fit().errors.mean() for fit in (free, parts)]
         lines.append(
-            f"| {size} | {found['free'].seconds / images:.2f} | {free().errors.mean():.3f} | {found['parts'].median:.2f} | "
-            f"{parts().errors.mean():.3f} |"
+            f"| {size} | {seconds:.2f} | {errors[0]:.3f} | {found['parts'].median:.2f} | {errors[1]:.3f} |"
         )
     return "\n".join(lines)
 

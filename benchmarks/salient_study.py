@@ -343,8 +343,8 @@ def write_page(out: Path, scores: Scores, plan: Plan, val: int, epochs: int) -> 
     """Write the tables as Markdown, and the figure."""
     summary = summarised(scores)
     sections = [
-        f"OSIE as published, decoders on the patch grid, {epochs} epochs, {val} validation images scored at 150×200, mean "
-        "± standard deviation over the seeds."
+        f"OSIE as published, decoders on the patch grid, {epochs} epochs, {val} validation images scored at 150×200, "
+        "mean ± standard deviation over the seeds."
     ]
     for backbone in dict.fromkeys(row.backbone for row in summary):
         for blocks in ("last", "all"):

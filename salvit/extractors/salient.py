@@ -212,11 +212,8 @@ class SalientAttention(Extractor):
         Returns:
             [B, K, h, w].
         """
-        weights, (heads, queries, rows, columns) = (
-            fit.weights[:, : self.k],
-            (f[:, :, : self.k] for f in fit.factors),
-        )
-        positions = self._positions(attention, queries)
+        weights, (heads, _, rows, columns) = fit.weights[:, : self.k], (f[:, :, : self.k] for f in fit.factors)
+        positions = self.positions(attention, fit)
         if self.select == "components":
             maps = torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)[:, :, None]
         else:
@@ -229,9 +226,17 @@ class SalientAttention(Extractor):
             maps = maps.sort(dim=1, descending=True).values
         return maps.flatten(1, 2)
 
-    def _positions(self, attention: Tensor, queries: Tensor) -> Tensor:
-        """The query position [B, k] of each mode."""
-        strength = queries.abs()
+    def positions(self, attention: Tensor, fit: CPDecomposition) -> Tensor:
+        """The patch that each mode stands for, the heaviest mode first.
+
+        Args:
+            attention: [B, heads, hw, h, w], from every patch to every patch.
+            fit: its decomposition into at least k terms.
+
+        Returns:
+            [B, k] int64, patches counted row by row.
+        """
+        strength = fit.factors[1][:, :, : self.k].abs()
         if self.attended:
             received = attention.mean(dim=(1, 2)).flatten(1)
             # At least half of the patches reach the median, also where many receive the same.
