@@ -46,15 +46,15 @@ What a method does around the tensors (it looks at the model before and after, a
 forward pass does) costs the same however large they are. It shows where they are small, or a GPU is so fast that it
 waits for Python: {explained} at 32×32, batch 1, of which it is nearly all. Larger batches hide it. On a
 GPU the host waits for numbers twice a call, to check the images and the maps (LRP three times, salient attention also
-once in ten sweeps of the decomposition, random once an image), and nowhere in between: counted on a device that the tests
-pretend to have (`tests/pretend_gpu.py`).
+once in ten sweeps of the decomposition, random once an image), and nowhere in between: counted on a device that the
+tests pretend to have (`tests/pretend_gpu.py`).
 
 {bookkeeping}
 
 ## CP decomposition
 
-Attention of the embedded backbone's last block to enlarged displays of PopOut, float32, CPU, defaults of `cp_als`. First
-6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`, `non_negative_parafac_hals`):
+Attention of the embedded backbone's last block to enlarged displays of PopOut, float32, CPU, defaults of `cp_als`.
+First 6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`, `non_negative_parafac_hals`):
 above 1 ours is faster. Then 6×300×15×20, the CPU time of one core.
 
 {decomposition}
