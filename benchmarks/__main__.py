@@ -54,8 +54,8 @@ tests pretend to have (`tests/pretend_gpu.py`).
 ## CP decomposition
 
 Attention of the embedded backbone's last block to enlarged displays of PopOut, float32, CPU, defaults of `cp_als`.
-First 6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`, `non_negative_parafac_hals`):
-above 1 ours is faster. Then 6×300×15×20, the CPU time of one core.
+First 6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`,
+`non_negative_parafac_hals`): above 1 ours is faster. Then 6×300×15×20, the CPU time of one core.
 
 {decomposition}
 

@@ -212,7 +212,10 @@ class SalientAttention(Extractor):
         Returns:
             [B, K, h, w].
         """
-        weights, (heads, _, rows, columns) = fit.weights[:, : self.k], (f[:, :, : self.k] for f in fit.factors)
+        weights, (heads, _, rows, columns) = (
+            fit.weights[:, : self.k],
+            (f[:, :, : self.k] for f in fit.factors),
+        )
         positions = self.positions(attention, fit)
         if self.select == "components":
             maps = torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)[:, :, None]
