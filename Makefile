@@ -26,10 +26,10 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench backbone osie sweep-k methods clean
+.PHONY: help install demo test test-slow lint bench backbone osie sweep-k salient-study methods clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make a virtual environment with salvit and the packages for tests
 
@@ -75,6 +75,10 @@ sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations 
 	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --model.extractor.k $$k $(ARGS),$(TABLE_ONLY)); \
 	done
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
+
+salient-study: export OMP_NUM_THREADS ?= 1
+salient-study: $(INSTALLED) ## readings of salient attention on OSIE as published; ROOT=folder, ARGS="--weights FILE" (an hour)
+	$(VENV)/bin/python -m benchmarks.salient_study --root $(ROOT) --out $(RUNS)/salient-study $(ARGS)
 
 methods: $(INSTALLED) ## write docs/methods.md again: which method works on which family of models
 	$(VENV)/bin/python -m salvit.report.methods docs/methods.md

@@ -11,7 +11,7 @@ import timm
 import torch
 
 import salvit
-from benchmarks import explanation, extractors, metrics, peers, precision
+from benchmarks import decomposition, explanation, extractors, metrics, peers, precision
 from salvit.results.atomic import atomic_write
 
 _PAGE = """# Performance
@@ -30,7 +30,8 @@ input; each method is measured in a new process. Methods with a limit are measur
 
 {extractors}
 
-"salient_attention recording" leaves out the CP decomposition, whose cost depends on the number of modes and iterations.
+"salient_attention recording" leaves out the CP decomposition, whose
+cost depends on the number of modes and iterations (below).
 Relevance LRP cannot be much faster with its rules. Counted in matrix products, the forward pass, three products per
 linear layer for the relevance and one for the gradient make 4.2 forward passes with `start_layer=1`. With the forward
 pass in float64, which takes twice as long on this CPU, they make 5.2.
@@ -45,10 +46,18 @@ Every method checks the model first and starts more operations than the forward 
 size of the tensors. They show where the tensors are small, or where a GPU is so fast that it waits for Python. In
 this table, {explained} at 32×32 and batch 1, they are nearly everything; larger batches hide them. On a GPU
 the host waits for numbers twice per call, to check the images and the maps; AG-CAM three times, LRP up to twelve times,
-salient attention also once per sweep of the decomposition, random once per image. This was counted on a simulated
+salient attention also once in ten sweeps of the decomposition, random once per image. This was counted on a simulated
 device (`tests/pretend_gpu.py`).
 
 {bookkeeping}
+
+## CP decomposition
+
+Attention of the embedded backbone's last block to enlarged displays of PopOut, float32, CPU, defaults of `cp_als`.
+First 6×196×14×14 of rank 32 beside tensorly, image by image with {sweeps} sweeps (`parafac`,
+`non_negative_parafac_hals`): above 1 ours is faster. Then 6×300×15×20, the CPU time of one core.
+
+{decomposition}
 
 ## Precision of LRP
 
@@ -129,6 +138,7 @@ def sections(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
         "other_make": lambda: extractors.other_make(size, few, rounds, options.device),
         "batch32": lambda: extractors.large_batch(model, size, options.device),
         "explanation": lambda: explanation.table(small, size, options.batch, rounds, options.device),
+        "decomposition": lambda: decomposition.table(rounds),
         "precision": lambda: precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
         "precision_random": lambda: _random_precision(small, size),
         "bookkeeping": lambda: extractors.bookkeeping(small, 10 * rounds, options.device),
@@ -147,6 +157,7 @@ def page(options: argparse.Namespace, found: Mapping[str, str]) -> str:
         timm=timm.__version__,
         threads=options.threads,
         rounds=options.rounds,
+        sweeps=decomposition.SWEEPS,
         often=extractors.OFTEN * options.rounds,
         model=options.model,
         size=options.size,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import salvit
 from benchmarks.precision import displays, photographs
+from salvit.extractors import SalientAttention
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.cp import CPDecomposition, cp_als
 from salvit.extractors.recording import read_attention
@@ -21,6 +22,16 @@ _CHANGES: dict[str, dict[str, Any]] = {
     'init="random"': {"init": "random"},
     "tol=1e-6, max_iter=1000": _TIGHT,
     "float64": {},
+}
+READINGS: dict[str, dict[str, Any]] = {
+    "locations": {},
+    "locations, by value": {"order": "value"},
+    "distinct": {"select": "distinct"},
+    "distinct, by value": {"select": "distinct", "order": "value"},
+    "components": {"select": "components"},
+    "non-negative distinct": {"select": "distinct", "nonnegative": True},
+    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True, "order": "value"},
+    "non-negative components": {"select": "components", "nonnegative": True},
 }
 
 
@@ -41,7 +52,7 @@ def table(vit: ViT, images: Tensor, ranks: Sequence[int]) -> str:
         ranks: numbers of modes, all of which are kept.
     """
     attention = torch.cat([_attention(vit, part) for part in normalize(vit, images).split(16)])
-    return "\n\n".join(_of_rank(attention, rank) for rank in ranks)
+    return "\n\n".join(f"{_of_rank(attention, rank)}\n\n{readings(attention, rank)}" for rank in ranks)
 
 
 def _of_rank(attention: Tensor, rank: int) -> str:
@@ -61,12 +72,45 @@ def _of_rank(attention: Tensor, rank: int) -> str:
     for name, options in _CHANGES.items():
         tensor = attention.double() if name == "float64" else attention
         changed = _maps(tensor, cp_als(tensor, rank, **options))
-        both, either = (usual.positions & changed.positions), (usual.positions | changed.positions)
-        shared = (both.sum(1) / either.sum(1)).mean()
+        shared = _shared(usual.positions, changed.positions)
         alike = [_correlations(old, new) for old, new in zip(usual[1:], changed[1:], strict=True)]
         cells = " | ".join(f"{found.median():.3f} ({found.min():.3f})" for found in alike)
         lines.append(f"| {name} | {shared:.2f} | {cells} |")
     return "\n".join(lines)
+
+
+def readings(attention: Tensor, rank: int) -> str:
+    """A Markdown table of what another seed changes in each reading: positions, maps one by one, and their mean.
+
+    Args:
+        attention: [B, heads, hw, h, w].
+        rank: number of modes, all of which are kept.
+    """
+    fits = {
+        (nonnegative, seed): cp_als(attention, rank, nonnegative=nonnegative, seed=seed)
+        for nonnegative in (False, True)
+        for seed in (0, 1)
+    }
+    lines = ["| reading, seed=1 | positions shared | each map | mean of the maps |", "|---|---|---|---|"]
+    for name, options in READINGS.items():
+        extractor = SalientAttention(k=rank, **options)
+        pair = [fits[extractor.nonnegative, seed] for seed in (0, 1)]
+        positions = [_as_truth(extractor.positions(attention, fit), attention.shape[2]) for fit in pair]
+        maps = [extractor.of_fit(attention, fit).flatten(2) for fit in pair]
+        each = _correlations(*(both.flatten(0, 1) for both in maps))
+        mean = _correlations(*(both.mean(dim=1) for both in maps))
+        cells = " | ".join(f"{found.nanmedian():.3f}" for found in (each, mean))
+        lines.append(f"| {name} | {_shared(*positions):.2f} | {cells} |")
+    return "\n".join(lines)
+
+
+def _as_truth(positions: Tensor, patches: int) -> Tensor:
+    return torch.zeros(len(positions), patches, dtype=torch.bool).scatter(1, positions, True)
+
+
+def _shared(positions: Tensor, others: Tensor) -> Tensor:
+    """Mean share of the positions [B, hw] of either that both have."""
+    return ((positions & others).sum(1) / (positions | others).sum(1)).mean()
 
 
 def _attention(vit: ViT, images: Tensor) -> Tensor:
@@ -78,7 +122,7 @@ def _maps(attention: Tensor, fit: CPDecomposition) -> _Maps:
     _, queries, rows, columns = fit.factors
     found = queries.abs().argmax(dim=1)
     samples = torch.arange(len(found))[:, None]
-    positions = torch.zeros(queries.shape[:2], dtype=torch.bool).scatter(1, found, True)
+    positions = _as_truth(found, queries.shape[1])
     locations = attention.mean(dim=1)[samples, found].mean(dim=1)
     components = torch.einsum("bk,bhk,bwk->bhw", fit.weights, rows, columns)
     return _Maps(positions, locations.flatten(1), components.flatten(1))

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import salvit
-from benchmarks import explanation, extractors, precision, stability
+from benchmarks import decomposition, explanation, extractors, precision, salient_study, stability
 from benchmarks.memory import peak_mib
 from benchmarks.timing import ratios
-from salvit.extractors import METHODS
+from salvit.extractors import METHODS, SalientAttention
 
 MODEL = "vit_tiny_patch16_224"
 
@@ -80,8 +80,105 @@ def test_peak_memory_grows_with_the_batch():
 def test_stability_compares_a_fit_with_others(monkeypatch):
     monkeypatch.setattr(stability, "_TIGHT", {"tol": 1e-3, "max_iter": 5})
     monkeypatch.setattr(stability, "_CHANGES", {"nothing": {}, "seed=1": {"seed": 1}, "float64": {}})
-    table = stability.table(salvit.load_vit("salvit_tiny"), precision.displays(3), ranks=[4])
+    table = stability.table(salvit.load_vit("salvit_tiny"), precision.displays(3), ranks=[9])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
-    assert [row[0] for row in rows] == ["nothing", "seed=1", "float64"]
+    assert [row[0] for row in rows[:3]] == ["nothing", "seed=1", "float64"]
+    assert [row[0] for row in rows[6:]] == list(stability.READINGS)
+    shared = [float(row[1]) for row in rows[6:]]
+    assert 0 < min(shared) < 1  # another seed, other positions
     assert rows[0][1:] == ["1.00", "1.000 (1.000)", "1.000 (1.000)"]
-    assert table.startswith("k = 4: the heaviest mode weighs 0.")
+    assert table.startswith("k = 9: the heaviest mode weighs 0.")
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_decompositions_are_measured_beside_tensorly(monkeypatch):
+    monkeypatch.setattr(decomposition, "SWEEPS", 2)
+    monkeypatch.setattr(decomposition, "attention", lambda size, images: torch.rand(images, 2, 12, 3, 4))
+    rows = [
+        line.split("|")[1:-1]
+        for line in decomposition.table(1, images=1, rank=3, largest=5).splitlines()
+        if line
+    ]
+    assert [row[0].strip() for row in rows] == ["fit", "---", "free", "non-negative", "rank", "---", "3", "5"]
+    for row in rows[2:4]:
+        ours, theirs = map(float, row[3:])
+        assert 0 < ours < 1.2 * theirs < 1
+
+
+def test_attention_to_enlarged_displays():
+    attention = decomposition.attention((48, 64), images=2)
+    assert attention.shape == (2, 6, 48, 6, 8)
+    assert (attention.flatten(3).sum(dim=3) <= 1 + 1e-5).all()
+
+
+PLAN = salient_study.Plan(ks=[4, 32], all_ks=[2], seeds=2, train=6, growth=[4])
+
+
+def test_a_study_compares_readings_with_raw_attention_of_the_same_blocks():
+    groups = list(PLAN.groups("vit"))
+    assert [(blocks, k) for blocks, k, _ in groups] == [("last", 32), ("last", 4), ("all", 2), ("last", 32)]
+    readings = [{row.reading for row in rows} for _, _, rows in groups]
+    baselines = {salient_study.RAW, salient_study.RECEIVED}
+    assert readings[0] == {*salient_study.READINGS, salient_study.TOGETHER} | baselines
+    assert baselines <= readings[2]  # of all blocks
+    assert {row.train for row in groups[3][2]} == {4}
+    rows = [row for _, _, rows in groups for row in rows]
+    assert len(rows) == len(set(rows))
+
+
+def fake_images(vit, train, val):
+    generator = torch.Generator().manual_seed(0)
+    total = train + val
+    pixels = torch.rand(total, 3, 32, 48, generator=generator)
+    density = torch.rand(total, 20, 30, generator=generator)
+    fixations = [torch.tensor([[index % 30.0, 3.0], [7.0, index % 20.0]]) for index in range(total)]
+    return salient_study.Images(pixels, salient_study.Truth(density, fixations), train)
+
+
+def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    vit = salvit.load_vit("salvit_tiny")
+    images = fake_images(vit, 6, 3)
+    monkeypatch.setattr(
+        salient_study,
+        "READINGS",
+        {"locations": {}, "distinct, merged per head": salient_study.READINGS["distinct, merged per head"]},
+    )
+    monkeypatch.setattr(salient_study, "_WIDE", "locations")
+    monkeypatch.setattr(salient_study, "_GROWING", ("locations",))
+    plan = PLAN._replace(ks=[4], seeds=1)
+    salient_study.study(vit, "tiny", images, plan, epochs=1, out=tmp_path)
+    scores = salient_study.read_scores(tmp_path)
+    assert set(scores) == {row for _, _, rows in plan.groups("tiny") for row in rows}
+    # A row that is there is kept as it is, one that is not is computed, as it was.
+    kept, missing, *others = scores
+    salient_study.write_scores(tmp_path, {kept: (9.0, 9.0, 9.0)} | {row: scores[row] for row in others})
+    salient_study.study(vit, "tiny", images, plan, epochs=1, out=tmp_path)
+    again = salient_study.read_scores(tmp_path)
+    assert again[kept] == (9, 9, 9)
+    assert again[missing] == pytest.approx(scores[missing], abs=1e-4)
+    page = (tmp_path / "study.md").read_text()
+    assert "## tiny, all blocks, 6 training images" in page
+    assert "| NSS | 4 | 6 |" in page
+    assert (tmp_path / "study.png").stat().st_size > 1000
+
+
+def test_a_studys_maps_are_those_of_the_extractor():
+    vit = salvit.load_vit("salvit_tiny")
+    images = fake_images(vit, 2, 1)
+    rows = [
+        salient_study.Row("tiny", "all", name, 5, 1, 0)
+        for name in ("distinct, by value", salient_study.TOGETHER)
+    ]
+    maps = salient_study.all_maps(vit, images, "all", 5, rows)
+    chosen = images.pixels[[0, 2]]  # as many training images as a row needs, and all others
+    by_value = SalientAttention(k=5, block="all", select="distinct", order="value")(vit, chosen)
+    torch.testing.assert_close(maps["distinct, by value"], by_value.half())
+    assert maps[salient_study.TOGETHER].shape == (2, 72, 4, 6)
+
+
+def test_seeds_are_summarised():
+    row = salient_study.Row("vit", "last", "locations", 8, 40, 0)
+    scores = {row: (0.1, 1.0, 0.5), row._replace(seed=1): (0.3, 2.0, 0.5)}
+    [(found, summary)] = salient_study.summarised(scores).items()
+    assert found == row._replace(seed=2)
+    assert summary[1] == pytest.approx((1.5, 0.5**0.5))

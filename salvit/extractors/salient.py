@@ -1,17 +1,21 @@
 """Salient Attention: the attention of the locations that a tensor decomposition finds informative."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
-from salvit.extractors.cp import cp_als
+from salvit.extractors.cp import CPDecomposition, cp_als
 from salvit.extractors.recording import read_attention
 from salvit.extractors.requirements import check_seed
-from salvit.vit import ViT, num_heads, num_prefix_tokens
+from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
+
+Select = Literal["locations", "distinct", "components"]
+Heads = Literal["mean", "weighted", "each"]
+Order = Literal["weight", "position", "value"]
 
 
 @register_method("salient_attention")
@@ -20,37 +24,53 @@ class SalientAttention(Extractor):
 
     The attention without its prefix tokens is a tensor 𝒜 [heads, hw, h, w], in which 𝒜[n, q] is how head n
     attends from patch q to all patches; 𝒜 ≈ Σ_r λ_r a¹_r ⊗ a²_r ⊗ a³_r ⊗ a⁴_r (equation 1 of the source) is
-    fitted per image, and modes are ranked by their weight λ.
+    fitted per image, and "the top-k informative modes based on their weights" λ are kept.
 
-    The source can be read in two ways. With `select="locations"` each mode retrieves the self-attention map
-    of its strongest position, (1/heads) Σ_n 𝒜[n, argmax_q |a²_q|]: probabilities, what went to prefix tokens
-    dropped. Modes may share a position, and then their maps are the same. With `select="components"` a map
-    is the mode's own spatial part, λ a³ ⊗ a⁴; the fit is unconstrained, so it may be negative in places,
-    but a³ and a⁴ each have a non-negative sum.
+    The source has no code, and its text can be read in several ways, which are options here. Each is given with the
+    sentence of section 4 that it reads.
 
-    Modes may cancel: fitted freely and not orthogonal, they grow with their number until the heaviest weighs more than
-    the attention itself, and many fits end at `max_iter`. Which positions a fit chooses, and even more its
-    components, then depends on `seed`, `init` and `tol`, and now and then on rounding, which differs between
-    batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures). `salvit.extractors.cp.cp_als`
-    returns each fit's error and number of sweeps.
+    Modes may cancel where they are fitted freely: they are not orthogonal, and grow with their number until the
+    heaviest weighs more than the attention itself, and many fits end at `max_iter`. Which positions a fit chooses, and
+    even more its components, then depends on `seed`, `init` and `tol`, and now and then on rounding, which differs
+    between batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures).
+    `salvit.extractors.cp.cp_als` returns each fit's error and number of sweeps.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
-    section 4. It says neither how heads are combined nor that positions are distinct; both are read plainly.
+    section 4.
 
     Args:
-        k: number of maps; the source finds 32 to be best.
+        k: number of modes kept; the source finds 32 to be best.
         rank: number of modes fitted; k by default.
-        select: "locations" or "components".
-        block: block index, negative ones counting from the last.
+        select: what a mode stands for. "The aim is to select the salient positions along the second dimension, and
+            retrieve their self-attention maps": with "locations" a mode retrieves 𝒜[:, q] of its strongest position
+            q = argmax |a²|, which several modes may share, and with "distinct" each in turn, the heaviest first,
+            takes its strongest free position. "The factor matrices can be used to […] extract useful information about
+            the underlying structure": with "components" a map is the mode's own spatial part, λ a³ ⊗ a⁴, which may be
+            negative in places where the fit is free.
+        heads: what a retrieved map 𝒜[:, q] becomes. "The final ℬ ∈ ℝ^{k×h×w} is obtained" does not say how: "mean" is
+            the mean over the heads, "weighted" the mean weighted by the mode's own |a¹|; with "each" the heads stay
+            apart, as for the source's other methods ("the number of heads").
+        merge: whether the k maps become one, their mean (one per head where heads stay apart): "a class independent
+            relevancy map". A decoder then has few channels, each with the same meaning in every image.
+        order: of the k maps. "weight" is the source's, the heaviest first; in "position" they follow their patches from
+            the top left; in "value" each patch has its k values sorted, the largest first, so that the order of
+            modes does not matter.
+        attended: whether modes may only take positions that receive at least as much attention as the median patch,
+            which leaves out most ground: "highly likely salient locations".
+        nonnegative: whether the decomposition is non-negative, as attention is, so that modes are parts of it and
+            cannot cancel. The source uses alternating least squares, without saying more.
+        block: block index, negative ones counting from the last; a list of them, or "all", puts the maps of each
+            block's own decomposition one after the other. The source's: "the last layer's full self-attention
+            tensor".
         init: start of the fit, "svd" or "random"; see `salvit.extractors.cp.cp_als`.
         seed: of the random columns the fit starts from.
         max_iter: largest number of sweeps of the fit.
         tol: relative decrease of the error per sweep at which the fit stops.
 
     Raises:
-        ValueError: if `select` is unknown or k is not between 1 and the rank. When called: if an option of
-            the fit is out of range, or the rank exceeds what any attention needs: of heads,
-            h · w, h and w the product of all but the largest.
+        ValueError: if an option is not one of those above, two of them have no meaning together, or k is not between 1
+            and the rank. When called: if an option of the fit is out of range, or there are fewer modes or
+            positions in the attention than asked for.
 
     Example:
         >>> import torch
@@ -58,29 +78,52 @@ class SalientAttention(Extractor):
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> SalientAttention(k=4)(vit, torch.rand(2, 3, 32, 48)).shape
         torch.Size([2, 4, 2, 3])
+        >>> SalientAttention(k=4, heads="each", merge=True, block="all")(vit, torch.rand(2, 3, 32, 48)).shape
+        torch.Size([2, 6, 2, 3])
     """
 
     def __init__(
         self,
         k: int = 32,
         rank: int | None = None,
-        select: Literal["locations", "components"] = "locations",
-        block: int = -1,
+        select: Select = "locations",
+        heads: Heads = "mean",
+        merge: bool = False,
+        order: Order = "weight",
+        attended: bool = False,
+        nonnegative: bool = False,
+        block: int | list[int] | Literal["all"] = -1,
         init: Literal["svd", "random"] = "svd",
         seed: int = 0,
         max_iter: int = 100,
         tol: float = 3e-4,
     ) -> None:
-        if select not in ("locations", "components"):
-            raise InvalidValueError(f'select must be "locations" or "components"; got {select!r}')
+        _check_choice("select", select, get_args(Select))
+        _check_choice("heads", heads, get_args(Heads))
+        _check_choice("order", order, get_args(Order))
+        if isinstance(block, str) and block != "all":
+            raise InvalidValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
+        if isinstance(block, list) and not block:
+            raise InvalidValueError("block is an empty list; name at least one block")
         if not 1 <= k <= (k if rank is None else rank):
             raise InvalidValueError(
                 f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}"
             )
+        if select == "components" and (heads != "mean" or attended):
+            raise InvalidValueError(
+                'select="components" retrieves no attention map: leave out heads and attended, or take "locations"'
+            )
+        if merge and order != "weight":
+            raise InvalidValueError(f"merge makes one map, which has no order: leave out order={order!r}")
         check_seed(seed)
         self.k = k
         self.rank = rank
         self.select = select
+        self.heads = heads
+        self.merge = merge
+        self.order = order
+        self.attended = attended
+        self.nonnegative = nonnegative
         self.block = block
         self.init = init
         self.seed = seed
@@ -88,7 +131,7 @@ class SalientAttention(Extractor):
         self.tol = tol
 
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
-        """Raise if the attention over a patch grid has fewer modes than asked for.
+        """Raise if the attention over a patch grid has fewer modes or positions than asked for.
 
         Args:
             vit: the model.
@@ -98,32 +141,127 @@ class SalientAttention(Extractor):
             ValueError: if it is too small.
         """
         rows, columns = grid
-        heads = num_heads(vit, self.block)
+        heads = min(num_heads(vit, block) for block in self._blocks(vit))
         most = math.prod(sorted((heads, rows * columns, rows, columns))[:-1])
         if (asked := self.rank or self.k) > most:
             raise InvalidValueError(
                 f"{self!r} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
                 f"{heads} heads have at most {most}: lower k or take larger images"
             )
+        free = rows * columns // (2 if self.attended else 1)
+        if self.select == "distinct" and self.k > free:
+            raise InvalidValueError(
+                f"{self!r} takes {self.k} distinct positions, and {rows}×{columns} patches have {free}: lower k or "
+                "take larger images"
+            )
 
     def num_channels(self, vit: ViT) -> int:
-        """Return k."""
-        return self.k
+        """Return the number of blocks times that of modes, or 1 if `merge`, times that of heads if they stay apart."""
+        modes = 1 if self.merge else self.k
+        return sum(modes * (num_heads(vit, i) if self.heads == "each" else 1) for i in self._blocks(vit))
+
+    def _blocks(self, vit: ViT) -> list[int]:
+        if self.block == "all":
+            return list(range(len(vit.blocks)))
+        return block_indices(vit, [self.block] if isinstance(self.block, int) else self.block)
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        [attention] = read_attention(vit, images, [self.block])
-        attention = patches_to_grid(vit, images, attention[:, :, num_prefix_tokens(vit) :])
-        weights, factors, _, _ = cp_als(
+        prefix = num_prefix_tokens(vit)
+        attention = read_attention(vit, images, self._blocks(vit))
+        return torch.cat(
+            [self.of_attention(patches_to_grid(vit, images, block[:, :, prefix:])) for block in attention],
+            dim=1,
+        )
+
+    def of_attention(self, attention: Tensor) -> Tensor:
+        """The maps of one block's attention.
+
+        Args:
+            attention: [B, heads, hw, h, w], from every patch to every patch.
+
+        Returns:
+            [B, K, h, w].
+        """
+        fit = cp_als(
             attention,
             self.k if self.rank is None else self.rank,
+            nonnegative=self.nonnegative,
             init=self.init,
             max_iter=self.max_iter,
             tol=self.tol,
             seed=self.seed,
         )
-        weights, (_, queries, rows, columns) = weights[:, : self.k], (f[:, :, : self.k] for f in factors)
+        return self.of_fit(attention, fit)
+
+    def of_fit(self, attention: Tensor, fit: CPDecomposition) -> Tensor:
+        """The maps of one block's attention that has been decomposed.
+
+        Args:
+            attention: [B, heads, hw, h, w], from every patch to every patch.
+            fit: its decomposition into at least k terms.
+
+        Returns:
+            [B, K, h, w].
+        """
+        weights, (heads, _, rows, columns) = (
+            fit.weights[:, : self.k],
+            (f[:, :, : self.k] for f in fit.factors),
+        )
+        positions = self.positions(attention, fit)
         if self.select == "components":
-            return torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)
-        locations = queries.abs().argmax(dim=1)
-        samples = torch.arange(len(images), device=locations.device)[:, None]
-        return attention.mean(dim=1)[samples, locations]
+            maps = torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)[:, :, None]
+        else:
+            maps = _retrieved(attention, positions, heads, self.heads)
+        if self.merge:
+            maps = maps.mean(dim=1, keepdim=True)
+        elif self.order == "position":
+            maps = _taken(maps, positions.argsort(dim=1, stable=True))
+        elif self.order == "value":
+            maps = maps.sort(dim=1, descending=True).values
+        return maps.flatten(1, 2)
+
+    def positions(self, attention: Tensor, fit: CPDecomposition) -> Tensor:
+        """The patch that each mode stands for, the heaviest mode first.
+
+        Args:
+            attention: [B, heads, hw, h, w], from every patch to every patch.
+            fit: its decomposition into at least k terms.
+
+        Returns:
+            [B, k] int64, patches counted row by row.
+        """
+        strength = fit.factors[1][:, :, : self.k].abs()
+        if self.attended:
+            received = attention.mean(dim=(1, 2)).flatten(1)
+            # At least half of the patches reach the median, also where many receive the same.
+            ground = received < received.median(dim=1, keepdim=True).values
+            strength = strength.masked_fill(ground[:, :, None], -1)
+        if self.select != "distinct":
+            return strength.argmax(dim=1)
+        found = []
+        for mode in range(self.k):
+            position = strength[:, :, mode].argmax(dim=1, keepdim=True)
+            strength = strength.scatter(1, position[:, :, None].expand(-1, -1, self.k), -2)
+            found.append(position)
+        return torch.cat(found, dim=1)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InvalidValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def _taken(tensor: Tensor, indices: Tensor) -> Tensor:
+    """Of [B, n, …] the entries [B, k] along the second dimension."""
+    return tensor[torch.arange(len(tensor), device=tensor.device)[:, None], indices]
+
+
+def _retrieved(attention: Tensor, positions: Tensor, factors: Tensor, heads: Heads) -> Tensor:
+    """Attention maps [B, k, G, h, w] of positions [B, k], G being the number of heads or 1."""
+    if heads == "mean":
+        return _taken(attention.mean(dim=1), positions)[:, :, None]
+    maps = _taken(attention.transpose(1, 2), positions)
+    if heads == "each":
+        return maps
+    shares = factors.abs() / factors.abs().sum(dim=1, keepdim=True)
+    return torch.einsum("bknhw,bnk->bkhw", maps, shares)[:, :, None]

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import tensorly
 import torch
-from tensorly.decomposition import parafac
+from tensorly.decomposition import non_negative_parafac_hals, parafac
 
-from salvit.extractors.cp import CPDecomposition, _initial_factors, cp_als
+from salvit.extractors.cp import CPDecomposition, cp_als, decompose, iterate
+from salvit.extractors.cp.start import initial_factors
 
 LETTERS = "ijklm"
 
@@ -76,7 +77,7 @@ def tensorly_error(tensor: torch.Tensor, rank: int) -> float:
 def test_first_sweep_is_textbook_als(dims, init):
     tensor = low_rank(2, *dims, rank=4, noise=0.5)
     unit = tensor / tensor.flatten(1).norm(dim=1).view(-1, *[1] * len(dims))
-    start = _initial_factors(unit, 4, init, seed=3).split(list(dims), dim=1)
+    start = initial_factors(unit, 4, init, seed=3).mT.split(list(dims), dim=1)
     got = cp_als(tensor, 4, init=init, seed=3, max_iter=1)
     for sample in range(2):
         expected = naive_sweep(tensor[sample].numpy(), [f[sample].numpy() for f in start])
@@ -88,7 +89,7 @@ def test_svd_start_is_the_leading_singular_vectors_and_random_beyond():
     tensor = low_rank(2, 4, 80, 5, 4, rank=6)
     dims = list(tensor.shape[1:])
     svd, random = (
-        _initial_factors(tensor, 12, init, seed=0).split(dims, dim=1) for init in ("svd", "random")
+        initial_factors(tensor, 12, init, seed=0).mT.split(dims, dim=1) for init in ("svd", "random")
     )
     for sample in range(2):
         unfolding = np.moveaxis(tensor[sample].numpy(), 1, 0).reshape(80, -1)
@@ -148,7 +149,7 @@ def test_momentum_shortens_the_swamp_of_nearly_parallel_terms():
     columns = [1 + 0.5 * torch.randn(1, d, 4, dtype=torch.float64, generator=generator) for d in (8, 9, 10)]
     tensor = expand(torch.ones(1, 4, dtype=torch.float64), columns)
     tensor /= tensor.norm()
-    factors = [f[0].numpy() for f in _initial_factors(tensor, 4, "svd", seed=0).split([8, 9, 10], dim=1)]
+    factors = [f[0].numpy() for f in initial_factors(tensor, 4, "svd", seed=0).mT.split([8, 9, 10], dim=1)]
     for _ in range(50):
         factors = naive_sweep(tensor[0].numpy(), factors)
     plain = np.linalg.norm(tensor[0].numpy() - np.einsum("ir,jr,kr->ijk", *factors))
@@ -297,6 +298,77 @@ def test_non_finite_samples_are_named():
 def test_bad_arguments(tensor, options, message):
     with pytest.raises(ValueError, match=message):
         cp_als(tensor, **{"rank": 2, **options})
+
+
+def tensorly_nonnegative_error(tensor: torch.Tensor, rank: int) -> float:
+    array = tensor.numpy()
+    fit = non_negative_parafac_hals(array, rank, init="svd", random_state=0)
+    return float(np.linalg.norm(array - tensorly.cp_to_tensor(fit)) / np.linalg.norm(array))
+
+
+@pytest.mark.parametrize("rank", [3, 24])
+@pytest.mark.filterwarnings("ignore:Trying to compute SVD with n_eigenvecs:UserWarning")
+def test_non_negative_error_on_attention_is_within_one_percent_of_tensorly(rank):
+    tensor = attention_like(6, 4, 5, 6, seed=1)
+    got = residual(tensor, cp_als(tensor, rank, nonnegative=True))
+    expected = torch.tensor([tensorly_nonnegative_error(sample, rank) for sample in tensor])
+    assert got.mean() <= 1.01 * expected.mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_non_negative_factors(dtype):
+    tensor = attention_like(3, 4, 5, 6).to(dtype)
+    cp = cp_als(tensor, 12, nonnegative=True)
+    assert all((factor >= 0).all() for factor in cp.factors)
+    assert (cp.weights.diff(dim=1) <= 0).all()
+    torch.testing.assert_close(cp.errors, residual(tensor, cp), rtol=1e-3, atol=0)
+    assert (cp.errors > cp_als(tensor, 12).errors).all()  # a constraint costs something
+    assert (cp.weights[:, 0] <= tensor.flatten(1).norm(dim=1)).all()  # parts cannot cancel
+
+
+def test_recovers_an_exact_non_negative_tensor():
+    generator = torch.Generator().manual_seed(0)
+    columns = [torch.rand(2, d, 3, dtype=torch.float64, generator=generator) ** 2 for d in (6, 20, 5, 4)]
+    tensor = expand(torch.ones(2, 3, dtype=torch.float64), columns)
+    cp = cp_als(tensor, 3, nonnegative=True, tol=1e-9, max_iter=2000)
+    assert residual(tensor, cp).max() < 1e-3
+
+
+def test_zero_and_constant_tensors_have_non_negative_fits():
+    zero = cp_als(torch.zeros(2, 3, 12, 3, 4), 8, nonnegative=True)
+    assert not zero.weights.any()
+    tensor = torch.full((2, 3, 12, 3, 4), 0.25)
+    assert residual(tensor, cp_als(tensor, 8, nonnegative=True)).max() < 1e-2
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("rank", [6, 40])
+def test_coarse_sweeps_cost_no_error(monkeypatch, nonnegative, rank):
+    tensor = attention_like(3, 3, 11, 12).float()
+    coarse = cp_als(tensor, rank, nonnegative=nonnegative)
+    torch.testing.assert_close(coarse.errors, residual(tensor, coarse), rtol=2e-3, atol=0)
+    assert (coarse.n_iter <= 100).all()
+    monkeypatch.setattr(decompose, "_LARGE", 10_000)
+    whole = cp_als(tensor, rank, nonnegative=nonnegative)
+    assert not torch.equal(coarse.errors, whole.errors)
+    assert coarse.errors.mean() <= 1.01 * whole.errors.mean()
+
+
+def test_one_sweep_of_a_large_tensor_is_on_the_whole_of_it():
+    tensor = attention_like(2, 3, 11, 12)
+    cp = cp_als(tensor, 6, max_iter=1)
+    assert (cp.n_iter == 1).all()
+    torch.testing.assert_close(cp.errors, residual(tensor, cp))
+
+
+def test_the_device_is_asked_rarely_for_the_same_result(monkeypatch):
+    tensor = mixed_batch()
+    expected, asked = cp_als(tensor, 6), []
+    monkeypatch.setattr(iterate, "_SWEEPS_BETWEEN_CHECKS", {})
+    of_tensor = torch.Tensor.__int__
+    monkeypatch.setattr(torch.Tensor, "__int__", lambda self: asked.append(0) or of_tensor(self))
+    assert_same(cp_als(tensor, 6), expected)
+    assert 1 <= len(asked) <= expected.n_iter.max() / 10 + 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -118,11 +118,142 @@ def test_no_more_modes_than_the_attention_has(vit):
         SalientAttention(k=5)(vit, images)
 
 
-def test_channels_and_class():
+def strongest_free(queries: np.ndarray, allowed: np.ndarray) -> list[int]:
+    """Each mode in turn takes its strongest position that no heavier one has taken."""
+    taken: list[int] = []
+    for mode in range(queries.shape[1]):
+        free = [q for q in np.flatnonzero(allowed) if q not in taken]
+        taken.append(max(free, key=lambda q: abs(queries[q, mode])))
+    return taken
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_distinct_locations(vit, images, attended, nonnegative):
+    options = {"attended": attended, "nonnegative": nonnegative}
+    maps = SalientAttention(k=12, select="distinct", **options)(vit, images)
+    attention = last_attention(vit, images)
+    queries = cp_als(attention, 12, nonnegative=nonnegative).factors[1].numpy()
+    received = attention.mean(dim=(1, 2)).flatten(1)
+    for sample in range(len(images)):
+        allowed = np.ones(24, dtype=bool)
+        if attended:
+            allowed[received[sample].argsort()[:11].numpy()] = False  # the lower of the two medians may stay
+        positions = strongest_free(queries[sample], allowed)
+        assert len(set(positions)) == 12
+        torch.testing.assert_close(
+            maps[sample], attention[sample, :, positions].mean(dim=0), rtol=0, atol=1e-12
+        )
+
+
+def test_attended_locations_receive_at_least_the_median(vit, images):
+    maps = SalientAttention(k=20, attended=True)(vit, images)
+    attention = last_attention(vit, images)
+    received = attention.mean(dim=(1, 2)).flatten(1)
+    of_patches = attention.mean(dim=1).flatten(2)
+    for sample in range(len(images)):
+        positions = torch.cdist(maps[sample].flatten(1), of_patches[sample]).argmin(dim=1)
+        assert (received[sample, positions] >= received[sample].median()).all()
+
+
+def test_heads_weighted_by_the_mode(vit, images):
+    maps = SalientAttention(k=5, heads="weighted")(vit, images)
+    attention = last_attention(vit, images)
+    heads, queries, *_ = cp_als(attention, 5).factors
+    for mode in range(5):
+        shares = heads[1, :, mode].abs() / heads[1, :, mode].abs().sum()
+        retrieved = attention[1, :, queries[1, :, mode].abs().argmax()]
+        expected = sum(share * one for share, one in zip(shares, retrieved, strict=True))
+        torch.testing.assert_close(maps[1, mode], expected, rtol=0, atol=1e-9)
+
+
+def test_one_map_per_head(vit, images):
+    mean, each = (SalientAttention(k=5, heads=heads)(vit, images) for heads in ("mean", "each"))
+    assert each.shape == (3, 15, 4, 6)
+    torch.testing.assert_close(each.unflatten(1, (5, 3)).mean(dim=2), mean, rtol=0, atol=1e-12)
+    assert not torch.allclose(each[:, 0], each[:, 1])
+
+
+@pytest.mark.parametrize("options", [{}, {"heads": "each"}, {"select": "components"}])
+def test_merged_is_the_mean_over_modes(vit, images, options):
+    apart, merged = (SalientAttention(k=6, merge=merge, **options)(vit, images) for merge in (False, True))
+    torch.testing.assert_close(merged, apart.unflatten(1, (6, -1)).mean(dim=1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("select", ["locations", "distinct", "components"])
+def test_maps_in_the_order_of_their_positions(vit, images, select):
+    by_weight, by_position = (
+        SalientAttention(k=9, select=select, order=order)(vit, images) for order in ("weight", "position")
+    )
+    queries = cp_als(last_attention(vit, images), 9).factors[1].numpy()
+    for sample in range(len(images)):
+        positions = (
+            strongest_free(queries[sample], np.ones(24, dtype=bool))
+            if select == "distinct"
+            else np.abs(queries[sample]).argmax(axis=0)
+        )
+        order = np.argsort(positions, kind="stable")
+        torch.testing.assert_close(by_position[sample], by_weight[sample, order.tolist()], rtol=0, atol=1e-12)
+
+
+def test_values_in_order_do_not_depend_on_the_order_of_modes(vit, images):
+    by_weight, by_position, by_value = (
+        SalientAttention(k=9, order=order)(vit, images) for order in ("weight", "position", "value")
+    )
+    assert not torch.equal(by_weight, by_position)
+    for maps in (by_weight, by_position):
+        torch.testing.assert_close(by_value, maps.sort(dim=1, descending=True).values, rtol=0, atol=1e-12)
+    each = SalientAttention(k=9, heads="each", order="value")(vit, images).unflatten(1, (9, 3))
+    assert (each.diff(dim=1) <= 0).all()  # each head by itself
+
+
+@pytest.mark.parametrize("block", ["all", [0, 2]])
+def test_several_blocks_side_by_side(vit, images, block):
+    maps = SalientAttention(k=4, block=block, nonnegative=True)(vit, images)
+    alone = [
+        SalientAttention(k=4, block=one, nonnegative=True)(vit, images)
+        for one in ([0, 1, 2] if block == "all" else block)
+    ]
+    torch.testing.assert_close(maps, torch.cat(alone, dim=1), rtol=0, atol=1e-9)
+
+
+def test_non_negative_components(vit, images):
+    free, parts = (
+        SalientAttention(k=12, select="components", nonnegative=nonnegative)(vit, images)
+        for nonnegative in (False, True)
+    )
+    assert free.min() < 0 <= parts.min()
+
+
+@pytest.mark.parametrize(
+    ("options", "channels"),
+    [
+        ({}, 7),
+        ({"heads": "each"}, 21),
+        ({"merge": True}, 1),
+        ({"merge": True, "heads": "each"}, 3),
+        ({"block": "all"}, 21),
+        ({"block": [0, -1], "heads": "each", "merge": True}, 6),
+    ],
+)
+def test_channels(vit, images, options, channels):
+    extractor = SalientAttention(k=7, **options)
+    assert extractor.num_channels(vit) == channels
+    assert extractor(vit, images).shape == (3, channels, 4, 6)
+
+
+def test_more_distinct_positions_than_patches_are_refused(vit, images):
+    assert SalientAttention(k=24, select="distinct")(vit, images).shape == (3, 24, 4, 6)
+    with pytest.raises(ValueError, match="25 distinct positions, and 4×6 patches have 24"):
+        SalientAttention(k=25, select="distinct")(vit, images)
+    with pytest.raises(ValueError, match="patches have 12"):
+        SalientAttention(k=13, select="distinct", attended=True)(vit, images)
+
+
+def test_class():
     extractor = SalientAttention(k=7, rank=9)
-    assert extractor.num_channels(None) == 7
     assert not extractor.class_specific
-    assert repr(extractor).startswith("SalientAttention(k=7, rank=9, select='locations', block=-1")
+    assert repr(extractor).startswith("SalientAttention(k=7, rank=9, select='locations'")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +262,13 @@ def test_channels_and_class():
         ({"k": 9, "rank": 8}, "k=9, rank=8"),
         ({"k": 0}, "k=0"),
         ({"select": "maps"}, "maps"),
+        ({"heads": "max"}, "max"),
+        ({"order": "size"}, "size"),
+        ({"block": "last"}, "last"),
+        ({"block": []}, "empty"),
+        ({"select": "components", "heads": "each"}, "retrieves no attention map"),
+        ({"select": "components", "attended": True}, "retrieves no attention map"),
+        ({"merge": True, "order": "value"}, "has no order"),
     ],
 )
 def test_bad_options(options, message):
