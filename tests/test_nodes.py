@@ -15,6 +15,7 @@ from tests.datamodules.data.images import write_image
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ("--data.train_size", "4", "--data.val_size", "5", "--data.test_size", "5")
 DATA = ("--data", "PopOutDataModule", *SIZES)
+UNTRAINED = ("--untrained", "true")
 SMALL = ("--data.image_size", "32", "--data.batch_size", "1", "--data.num_workers", "0")
 QUIET = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false")
 LOGGER = ("--wandb", "false", "--name", "run")
@@ -74,7 +75,9 @@ def rows(folder, name):
 
 @pytest.mark.slow
 def test_test(command, tmp_path):
-    one, two = on_one_and_two_nodes(tmp_path, "test", *command, *DATA, *SMALL, *QUIET, *LOGGER, *SCORES)
+    one, two = on_one_and_two_nodes(
+        tmp_path, "test", *command, *UNTRAINED, *DATA, *SMALL, *QUIET, *LOGGER, *SCORES
+    )
     assert rows(two, "per_image.csv") == rows(one, "per_image.csv")
     assert len({dict(row)["image"] for row in rows(one, "per_image.csv")}) == 5
     tables = [(folder / "runs/run/version_0/scores.md").read_text() for folder in (one, two)]
@@ -83,7 +86,9 @@ def test_test(command, tmp_path):
 
 @pytest.mark.slow
 def test_validate(command, tmp_path):
-    one, two = on_one_and_two_nodes(tmp_path, "validate", *command, *DATA, *SMALL, *QUIET, *LOGGER)
+    one, two = on_one_and_two_nodes(
+        tmp_path, "validate", *command, *UNTRAINED, *DATA, *SMALL, *QUIET, *LOGGER
+    )
     [expected], [found] = (rows(folder, "metrics.csv") for folder in (one, two))
     expected, found = ({key: float(value) for key, value in row} for row in (expected, found))
     assert "val/sAUC" in expected
@@ -97,7 +102,16 @@ def test_predict(command, tmp_path):
         write_image(tmp_path / f"images/{number}.jpg", (20 + number, 30), number)
     data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", *SMALL)
     writer = ("--trainer.callbacks", "salvit.callbacks.submission.SubmissionWriter")
-    options = (*data, *QUIET, *writer, "--trainer.callbacks.folder", "s", "--trainer.logger", "false")
+    options = (
+        *UNTRAINED,
+        *data,
+        *QUIET,
+        *writer,
+        "--trainer.callbacks.folder",
+        "s",
+        "--trainer.logger",
+        "false",
+    )
     folders = on_one_and_two_nodes(tmp_path, "predict", *command, *options)
     logs = []
     for folder in folders:
