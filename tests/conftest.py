@@ -1,5 +1,6 @@
 """What holds for every test: one thread, no network, no login, and tiny ViTs on disk."""
 
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from datamodules import PopOutDataModule
+from salvit.extractors import METHODS
 from tests.tiny import quiet_trainer, save_vit, tiny_popout
 
 collect_ignore = ["pretend_gpu.py", "on_pretend_gpu.py"]
@@ -19,6 +21,19 @@ collect_ignore = ["pretend_gpu.py", "on_pretend_gpu.py"]
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """Methods keep their order, and loggers their levels, which `-q` changes for the whole process."""
+    methods = dict(METHODS)
+    loggers = [logging.getLogger(name) for name in ("salvit", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    yield
+    METHODS.clear()
+    METHODS.update(methods)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -130,6 +130,11 @@ class SalientAttention(Extractor):
         self.max_iter = max_iter
         self.tol = tol
 
+    def __repr__(self) -> str:
+        # Of its many options only the changed ones, so that messages stay short.
+        options = ", ".join(f"{name}={value!r}" for name, value in self.changed_options().items())
+        return f"{type(self).__name__}({options})"
+
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
         """Raise if the attention over a patch grid has fewer modes or positions than asked for.
 
