@@ -44,7 +44,7 @@ demo: export OMP_NUM_THREADS ?= 1
 demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes; QUICK=1: a short run)
 	rm -rf $(RUNS)/demo
 	$(call fit_and_test,$(DEMO),$(TABLE_ONLY))
-	$(call fit_and_test,$(DEMO) --name demo/salient_attention --model.extractor SalientAttention,$(TABLE_ONLY))
+	$(call fit_and_test,$(DEMO) --name demo/salient_attention --model.extractor salient_attention,$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/demo --title 'salvit demo: does a ViT look where people look?'
 
 test: $(INSTALLED) ## run the tests (minutes)

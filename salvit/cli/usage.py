@@ -26,7 +26,7 @@ later; 130 after Ctrl-C.
 
 examples:
   salvit fit --config experiments/demo.yaml
-  salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor SalientAttention
+  salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor salient_attention
   salvit predict --config experiments/predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
   salvit explain dog.jpg FOLDER --method agcam rollout --model vit_base_patch16_224 --target "bull mastiff"
 """
