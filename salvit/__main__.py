@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from salvit import __version__
-from salvit.cli.interrupt import interruptible
+from salvit.cli.interrupt import importing, interruptible
 from salvit.cli.quiet import take_quiet
 from salvit.cli.usage import COMMANDS, command_page, program_page
 
@@ -44,7 +44,8 @@ def _dispatch(arguments: list[str]) -> None:
     elif command in COMMANDS and {"-h", "--help"} & set(options):
         print(command_page(command), end="")
     elif command in COMMANDS or command.startswith("-"):
-        from salvit.cli.command import run
+        with importing():
+            from salvit.cli.command import run
 
         run(["--help" if argument == "--help_all" else argument for argument in arguments])
     else:

@@ -1,10 +1,14 @@
 """Exit status: 2 for what was typed wrong, 1 for what failed later, 130 after Ctrl-C."""
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 INTERRUPTED = 130
+_MESSAGE = "salvit: interrupted"
 
 
 def exit_status(error: BaseException) -> int:
@@ -31,5 +35,20 @@ def interruptible() -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as error:
         if exit_status(error) != INTERRUPTED or getattr(error, "code", None) == INTERRUPTED:
             raise
-        print("salvit: interrupted", file=sys.stderr)
+        print(_MESSAGE, file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """End at once after Ctrl-C: an exception within an import of torch can abort Python, or become an ImportError."""
+    before = signal.signal(signal.SIGINT, _end_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_at_once(signal_number: int, frame: FrameType | None) -> None:
+    print(_MESSAGE, file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)

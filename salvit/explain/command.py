@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from salvit.cli.interrupt import INTERRUPTED, exit_status
+from salvit.cli.interrupt import INTERRUPTED, exit_status, importing
 from salvit.explain.parser import parse
 
 
@@ -37,8 +37,9 @@ def _run(arguments: Sequence[str]) -> None:
     options = parse(arguments)
     done = "no map is done yet"
     try:
-        from salvit.cli.failure import one_clear_error, plain_warnings
-        from salvit.explain.run import Run  # heavy, and not needed for help
+        with importing():  # heavy, and not needed for help
+            from salvit.cli.failure import one_clear_error, plain_warnings
+            from salvit.explain.run import Run
 
         with plain_warnings():
             with one_clear_error(status=2):

@@ -880,7 +880,8 @@ def test_ctrl_c_ends_with_130(saliency, stranger, seconds):
             error = run_.communicate(timeout=100)[1].decode()
         finally:
             run_.kill()
-    assert run_.returncode == 130
+    # Python may end itself with the signal; a shell shows 130 in both cases.
+    assert run_.returncode in (130, -signal.SIGINT)
     assert error.endswith("salvit: interrupted\n")
     assert "Traceback" not in error
 
