@@ -48,7 +48,7 @@ demo: $(INSTALLED) ## fit, test and report on generated displays (3 to 7 minutes
 	$(REPORT) $(RUNS)/demo --title 'salvit demo: does a ViT look where people look?'
 
 test: $(INSTALLED) ## run the tests (minutes)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: $(INSTALLED) ## run the long tests
 	$(VENV)/bin/python -m pytest -m slow
@@ -72,7 +72,7 @@ osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
 
 sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ARGS=
 	set -e; for k in $(KS); do \
-	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --model.extractor.k $$k $(ARGS),$(TABLE_ONLY)); \
+	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --name sweep-k/k=$$k --model.extractor salient_attention:k=$$k $(ARGS),$(TABLE_ONLY)); \
 	done
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 

@@ -265,7 +265,8 @@ def small_backbone(options, vit_file):
         "--data.image_size",
         "[32,48]",
     ]
-    return small + ["--model.extractor.k", "2"] * ("SalientAttention" in str(options.get("extractor")))
+    salient = "salient_attention" in str(options.get("extractor"))
+    return small + ["--model.extractor", "salient_attention:k=2"] * salient
 
 
 @pytest.mark.parametrize(
