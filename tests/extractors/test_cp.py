@@ -327,11 +327,3 @@ def test_the_device_is_asked_rarely_for_the_same_result(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__int__", lambda self: asked.append(0) or of_tensor(self))
     assert_same(cp_als(tensor, 6), expected)
     assert 1 <= len(asked) <= expected.n_iter.max() / 10 + 1
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_agrees_with_cpu():
-    tensor = attention_like(3, 4, 6, 6)
-    torch.testing.assert_close(
-        cp_als(tensor.cuda(), 16).errors.cpu(), cp_als(tensor, 16).errors, rtol=0.01, atol=0
-    )
