@@ -88,13 +88,6 @@ def test_patches_of_another_size_are_resampled_only_on_request(saved):
     assert load_vit(NAME, weights=saved, patch_size=16, **options).patch_embed.proj.weight.shape[-1] == 16
 
 
-def test_files_that_hold_no_tensors_say_what_they_hold(tmp_path):
-    path = tmp_path / "nested.pth"
-    torch.save({"target_encoder": {"module.cls_token": torch.zeros(1)}, "epoch": 3}, path)
-    with pytest.raises(ValueError, match="what it holds: target_encoder, epoch"):
-        load_small(path)
-
-
 def test_a_description_that_is_not_read(saved, recwarn):
     load_small(saved)
     assert not [one for one in recwarn if "is not read" in str(one.message)]
@@ -168,51 +161,48 @@ def test_weights_of_a_model_that_pools_otherwise_say_so(tmp_path, pool, other):
     assert load_vit(str(path)).global_pool == pool
 
 
-@pytest.mark.parametrize("content", [nn.Linear(2, 2), [torch.zeros(1)]], ids=["model", "list"])
-def test_python_objects_in_a_file_say_what_to_save(tmp_path, content):
-    torch.save(content, tmp_path / "whole.pth")
-    with pytest.raises(ValueError, match=r"Python object.* save the model's state_dict\(\), not the model$"):
-        load_vit(NAME, weights=tmp_path / "whole.pth", depth=1)
-
-
-def test_truncated_and_missing_files(saved, tmp_path):
-    for suffix in (".safetensors", ".pth"):
-        broken = tmp_path / f"broken{suffix}"
-        broken.write_bytes(saved.read_bytes()[:1000])
-        with pytest.raises(ValueError, match=rf"cannot read .*broken{suffix}"):
-            load_small(broken)
-    with pytest.raises(FileNotFoundError, match=r"no weights file .*nowhere\.pth"):
-        load_small(tmp_path / "nowhere.pth")
-
-
 class Malicious:
     def __reduce__(self):
         return exec, ("raise SystemExit('code in a weights file was run')",)
 
 
-def test_pickled_code_is_not_run(tmp_path):
-    path = tmp_path / "malicious.pth"
-    torch.save({"model": Malicious()}, path)
-    with pytest.raises(
-        ValueError, match=r"cannot read .*it holds Python objects \(.*run code: save the model's"
-    ):
-        load_small(path)
+NO_WEIGHTS = {
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+        "Git LFS pointer.*`git lfs pull`",
+    ),
+    "web page": (b"<!DOCTYPE html>\n<title>404</title>", "a text file, which begins with '<!DOCTYPE html>'"),
+    "empty": (b"", "it is empty"),
+    "truncated": (b"\x80\x02" * 500, r"\w+Error: "),
+}
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize(("content", "reason"), NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+def test_files_that_are_no_weights_are_told_apart(tmp_path, suffix, content, reason):
+    path = tmp_path / f"weights.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"cannot read .*weights.{suffix} .*: .*{reason}"):
+        load_small(path)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer.*`git lfs pull`"),
-        ("<!DOCTYPE html>\n<title>404</title>", "a text file, which begins with '<!DOCTYPE html>'"),
-        ("", "it is empty"),
+        (
+            nn.Linear(2, 2),
+            r"it holds Python objects \(.*run code: save the model's state_dict\(\), not the model$",
+        ),
+        ([torch.zeros(1)], r"it holds a Python object, .* save the model's state_dict\(\)"),
+        ({"model": Malicious()}, r"it holds Python objects \(.*run code"),
+        ({"encoder": {"module.cls_token": torch.zeros(1)}, "epoch": 3}, "what it holds: encoder, epoch"),
     ],
+    ids=["model", "list", "code", "nested otherwise"],
 )
-def test_files_that_are_no_weights_are_told_apart(tmp_path, suffix, content, reason):
-    path = tmp_path / f"weights.{suffix}"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=f"cannot read .*weights.{suffix} .*: .*{reason}"):
-        load_small(path)
+def test_files_of_other_objects_say_what_they_hold(tmp_path, content, reason):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=reason):
+        load_small(tmp_path / "other.pth")
 
 
 @pytest.fixture
@@ -234,9 +224,11 @@ def test_weights_with_a_description(described, source):
     assert weights_hash(load_vit(described, pretrained=False)) != weights_hash(source)
 
 
-def test_weights_without_a_description(saved):
+def test_missing_files(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no weights\.json beside it; pass the timm name"):
         load_vit(saved)
+    with pytest.raises(FileNotFoundError, match=r"no weights file .*nowhere\.pth"):
+        load_small(tmp_path / "nowhere.pth")
 
 
 def test_shipped_weights():
