@@ -48,20 +48,9 @@ def naive_sweep(tensor: np.ndarray, factors: list[np.ndarray]) -> list[np.ndarra
     """One ALS sweep over a single tensor as the textbook has it: unfoldings, Khatri-Rao products, lstsq."""
     factors = list(factors)
     for mode in range(tensor.ndim):
-        others = [f for i, f in enumerate(factors) if i != mode]
-        khatri_rao = np.stack(
-            [np.ravel(_outer([f[:, r] for f in others])) for r in range(others[0].shape[1])], axis=1
-        )
-        unfolding = np.moveaxis(tensor, mode, 0).reshape(tensor.shape[mode], -1)
-        factors[mode] = np.linalg.lstsq(khatri_rao, unfolding.T)[0].T
+        khatri_rao = tensorly.tenalg.khatri_rao(factors, skip_matrix=mode)
+        factors[mode] = np.linalg.lstsq(khatri_rao, tensorly.unfold(tensor, mode).T)[0].T
     return factors
-
-
-def _outer(vectors: list[np.ndarray]) -> np.ndarray:
-    product = vectors[0]
-    for vector in vectors[1:]:
-        product = np.multiply.outer(product, vector)
-    return product
 
 
 def tensorly_errors(tensor: torch.Tensor, rank: int, decompose=parafac) -> torch.Tensor:
@@ -82,7 +71,7 @@ def test_first_sweep_is_textbook_als(dims, init):
     got = cp_als(tensor, 4, init=init, seed=3, max_iter=1)
     for sample in range(2):
         expected = naive_sweep(tensor[sample].numpy(), [f[sample].numpy() for f in start])
-        dense = sum(_outer([f[:, r] for f in expected]) for r in range(4))
+        dense = tensorly.cp_to_tensor((None, expected))
         np.testing.assert_allclose(expand(got.weights, got.factors)[sample].numpy(), dense, rtol=0, atol=1e-8)
 
 
@@ -159,7 +148,7 @@ def test_momentum_shortens_the_swamp_of_nearly_parallel_terms():
     factors = [f[0].numpy() for f in initial_factors(tensor, 4, "svd", seed=0).mT.split([8, 9, 10], dim=1)]
     for _ in range(50):
         factors = naive_sweep(tensor[0].numpy(), factors)
-    plain = np.linalg.norm(tensor[0].numpy() - np.einsum("ir,jr,kr->ijk", *factors))
+    plain = np.linalg.norm(tensor[0].numpy() - tensorly.cp_to_tensor((None, factors)))
     assert cp_als(tensor, 4, max_iter=25, tol=0).errors[0] < plain / 2
 
 

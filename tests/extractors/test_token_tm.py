@@ -9,13 +9,10 @@ from tests.extractors import slow_vit
 
 def weights(before, after):
     """‖ẽ‖/‖e‖ times the share of exp cos(e, ẽ), one token at a time."""
-    exponentials, ratios = [], []
-    for e, changed in zip(before, after, strict=True):
-        lengths = math.sqrt(float(e @ e)), math.sqrt(float(changed @ changed))
-        exponentials.append(math.exp(float(e @ changed) / lengths[0] / lengths[1]))
-        ratios.append(lengths[1] / lengths[0])
-    total = sum(exponentials)
-    return [ratio * share / total for ratio, share in zip(ratios, exponentials, strict=True)]
+    pairs = list(zip(before, after, strict=True))
+    exponentials = [math.exp(float(e @ changed / e.norm() / changed.norm())) for e, changed in pairs]
+    ratios = [float(changed.norm() / e.norm()) for e, changed in pairs]
+    return [ratio * one / sum(exponentials) for ratio, one in zip(ratios, exponentials, strict=True)]
 
 
 def contributions(vit, image, target, heads=None):

@@ -82,23 +82,10 @@ def test_golden_outputs(grid, name, extractor):
     expected = golden[f"expected/{name}"]
     agreement = correlations(extractor(vit, images, targets)[:, 0], expected)
     if grid == "square" and type(extractor) is RelevanceLRP and extractor.precision == "model":
-        # The first image has a sum so near zero that float32 activations alone move its map: the next test.
+        # The first image has a sum so near zero that rounding its float32 activations moves its map.
         assert agreement.pop(0) > 0.98
     assert min(agreement) > (1 - 1e-9 if getattr(extractor, "precision", "") == "double" else 0.999)
     close(extractor(vit.double(), images.double(), targets)[:, 0], expected, relative=1e-9)
-
-
-def test_one_golden_image_keeps_no_three_digits_in_float32_whoever_computes():
-    """The formulas written down plainly lose as much, by rounding that any change of the last bit deals anew."""
-    vit, images, targets, golden = load_golden("vit_square")
-    image, target, expected = images[0], int(targets[0]), golden["expected/relevance_lrp_start1"][:1]
-    agreement = []
-    for seed in range(12):
-        steps = torch.randint(-1, 2, image.shape, generator=torch.Generator().manual_seed(seed))
-        nudged = image * (1 + steps * torch.finfo(torch.float32).eps)
-        plain = slow.relevance_lrp(vit, nudged, target, start_layer=1)[None]
-        agreement += correlations(plain, expected)
-    assert min(agreement) < 0.999
 
 
 def correlations(maps, expected):
