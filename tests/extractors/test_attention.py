@@ -30,21 +30,17 @@ def square() -> torch.Tensor:
     return torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("block", [0, 2, -1])
-def test_class_row_matches_slow_reference(make_vit, square, block):
+@pytest.mark.parametrize(("block", "rows"), [(0, "class"), (2, "class"), (-1, "class"), (-1, "all")])
+def test_matches_slow_reference(make_vit, square, block, rows):
     vit = make_vit(norm_layer=LayerNorm)
-    expected = reference_attention(vit, square, block)[:, :, 0, 1:].reshape(2, 3, 4, 4)
-    assert expected.max() > 3 / 17, "the reference must be far from uniform to show a mistake"
-    np.testing.assert_allclose(RawAttention(block, per_head=True)(vit, square), expected, rtol=1e-10)
-    fused = expected.mean(1, keepdims=True)
-    np.testing.assert_allclose(RawAttention(block)(vit, square), fused, rtol=1e-10)
-
-
-def test_all_rows_match_slow_reference(make_vit, square):
-    vit = make_vit()
-    expected = reference_attention(vit, square, -1)[:, :, 1:, 1:].mean(2).reshape(2, 3, 4, 4)
-    np.testing.assert_allclose(RawAttention(rows="all", per_head=True)(vit, square), expected, rtol=1e-10)
-    assert RawAttention(rows="all")(vit, square).shape == (2, 1, 4, 4)
+    read = slice(0, 1) if rows == "class" else slice(1, None)
+    expected = reference_attention(vit, square, block)[:, :, read, 1:].mean(2).reshape(2, 3, 4, 4)
+    assert expected.max() > 2 / 17, "the reference must be far from uniform to show a mistake"
+    per_head = RawAttention(block, rows, per_head=True)(vit, square)
+    np.testing.assert_allclose(per_head, expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        RawAttention(block, rows)(vit, square), expected.mean(1, keepdims=True), rtol=1e-10
+    )
 
 
 def test_several_blocks_are_concatenated_in_order(vit, images):

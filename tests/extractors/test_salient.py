@@ -58,27 +58,29 @@ def test_no_map_depends_on_the_batch(vit, images, select):
 
 
 @pytest.mark.parametrize("select", ["locations", "components"])
-def test_constant_image_and_float32(vit, select):
-    images = torch.ones(2, 3, 32, 48)
-    maps = SalientAttention(k=16, select=select)(vit.float(), images)
-    assert maps.dtype == torch.float32
-    assert maps.isfinite().all()
-    assert maps.flatten(2).any(dim=2).all()
-
-
-def test_uniform_attention(vit, images):
+def test_uniform_attention_in_float32(vit, images, select):
     for parameter in vit.blocks[-1].attn.qkv.parameters():
         parameter.zero_()
-    locations = SalientAttention(k=4)(vit, images)
-    torch.testing.assert_close(locations, torch.full_like(locations, 1 / 25))  # 24 patches and a class token
-    assert SalientAttention(k=4, select="components")(vit, images).isfinite().all()
+    maps = SalientAttention(k=4, select=select)(vit.float(), images.float())
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    if select == "locations":
+        torch.testing.assert_close(maps, torch.full_like(maps, 1 / 25))  # 24 patches and a class token
 
 
-def test_no_more_modes_than_the_attention_has(vit):
-    images = torch.randn(1, 3, 8, 16, dtype=torch.float64)  # 1×2 patches: 2 queries, 2 keys, 3 heads
-    assert SalientAttention(k=4)(vit, images).shape == (1, 4, 1, 2)
-    with pytest.raises(ValueError, match=r"^SalientAttention\(k=5\) .* at most 4"):
-        SalientAttention(k=5)(vit, images)
+@pytest.mark.parametrize(
+    ("size", "most", "options", "message"),
+    [
+        ((8, 16), 4, {}, r"^SalientAttention\(k=5\) .* 1×2 patches and 3 heads have at most 4"),
+        ((32, 48), 24, {"select": "distinct"}, "25 distinct positions, and 4×6 patches have 24"),
+        ((32, 48), 12, {"select": "distinct", "attended": True}, "patches have 12"),
+    ],
+)
+def test_no_more_modes_or_positions_than_there_are(vit, size, most, options, message):
+    images = torch.randn(1, 3, *size, dtype=torch.float64)
+    assert SalientAttention(k=most, **options)(vit, images).shape[1] == most
+    with pytest.raises(ValueError, match=message):
+        SalientAttention(k=most + 1, **options)(vit, images)
 
 
 def strongest_free(queries: np.ndarray, allowed: np.ndarray) -> list[int]:
@@ -180,14 +182,6 @@ def test_channels(vit, images, options, channels):
     extractor = SalientAttention(k=7, **options)
     assert extractor.num_channels(vit) == channels
     assert extractor(vit, images).shape == (3, channels, 4, 6)
-
-
-def test_more_distinct_positions_than_patches_are_refused(vit, images):
-    assert SalientAttention(k=24, select="distinct")(vit, images).shape == (3, 24, 4, 6)
-    with pytest.raises(ValueError, match="25 distinct positions, and 4×6 patches have 24"):
-        SalientAttention(k=25, select="distinct")(vit, images)
-    with pytest.raises(ValueError, match="patches have 12"):
-        SalientAttention(k=13, select="distinct", attended=True)(vit, images)
 
 
 @pytest.mark.parametrize(

@@ -100,14 +100,14 @@ def test_a_name_belongs_to_one_class():
 def test_an_entry_point_is_a_method(monkeypatch):
     """All that another package has to do."""
     points = [
-        EntryPoint("theirs", "tests.extractors.their_method:Theirs", base.GROUP),
+        EntryPoint("theirs", "tests.extractors.test_attention:ClassSpecific", base.GROUP),
         EntryPoint("broken", "nowhere_at_all:Method", base.GROUP),
     ]
     monkeypatch.setattr(base, "entry_points", lambda group: points if group == base.GROUP else [])
     monkeypatch.setattr(base, "METHODS", dict(METHODS))
     with pytest.warns(UserWarning, match='the method "broken" .* is left out: No module named'):
         base.register_entry_points()
-    assert base.METHODS["theirs"].__name__ == "Theirs"
+    assert base.METHODS["theirs"].__name__ == "ClassSpecific"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         monkeypatch.setattr(base, "entry_points", lambda group: points[:1])
