@@ -1,10 +1,10 @@
 """Methods that follow the gradient of the target logit to the attention or to the pixels."""
 
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
@@ -223,12 +223,10 @@ class LeGrad(Extractor):
     requires = frozenset({"attention", "gradients"})
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (args[0].detach(), *args[1:])
-
         with differentiable(), ExitStack() as stack:
             for block in vit.blocks:
-                stack.enter_context(block.register_forward_pre_hook(hold_input))
+                hold_input = block.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:]))
+                stack.enter_context(hold_input)
             outputs = stack.enter_context(outputs_of(vit.blocks))
             recording = stack.enter_context(record(vit, gradients=True))
             logits = vit(outside_graph(images))

@@ -7,11 +7,12 @@ Rows of tokens that nothing flows to, as all but the class token's in the last b
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from salvit.errors import InvalidValueError
@@ -52,11 +53,8 @@ def attended(
         [torch.Size([1, 3, 5, 5])]
     """
     tape = _Tape(rules, next(vit.parameters()).dtype, gradients)
-
-    def begin(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (tape.begin(args[0]), *args[1:])
-
-    with exact.blocks[first].register_forward_pre_hook(begin):
+    block = exact.blocks[first]
+    with block.register_forward_pre_hook(lambda _, args: (tape.begin(args[0]), *args[1:])):
         logits = tape.run(exact, images)
     lowest = next(index for index, step in enumerate(tape.steps) if step.block is not None)
     del tape.steps[:lowest]  # nothing is asked about what is below the first attention
@@ -76,11 +74,7 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
         torch.Size([1, 4, 192])
     """
     tape = _Tape(rules, next(vit.parameters()).dtype, gradients=False)
-
-    def begin(embedding: nn.Module, args: Any, patches: Tensor) -> Tensor:
-        return tape.begin(patches)
-
-    with exact.patch_embed.register_forward_hook(begin):
+    with exact.patch_embed.register_forward_hook(lambda *args: tape.begin(args[-1])):
         logits = tape.run(exact, images)
     for _ in tape.explain(logits, target):
         pass
@@ -144,16 +138,13 @@ class _Tape(TorchFunctionMode):
     def run(self, vit: ViT, images: Tensor) -> Tensor:
         """Run the model, and return its logits."""
 
-        def at(index: int | None) -> Callable[..., None]:
-            def hook(*_: Any) -> None:
-                self.block = index
-
-            return hook
+        def at(index: int | None, *_: Any) -> None:
+            self.block = index
 
         with ExitStack() as stack:
             for index, block in enumerate(vit.blocks):
-                stack.enter_context(block.register_forward_pre_hook(at(index)))
-                stack.enter_context(block.register_forward_hook(at(None)))
+                stack.enter_context(block.register_forward_pre_hook(partial(at, index)))
+                stack.enter_context(block.register_forward_hook(partial(at, None)))
             stack.enter_context(fused_attention(vit))
             with self:
                 logits: Tensor = vit(images)
@@ -216,8 +207,10 @@ class _Tape(TorchFunctionMode):
             return self._follow(func, args, kwargs, _halve if both else _pass_on)
         if func in _SUMS:
             return self._sum(func, *args, **kwargs)
-        output = None if func is torch.Tensor.__setitem__ else func(*args, **kwargs)
-        if output is None or _has_numbers(output):  # None of what changes a token in place
+        changes = func is torch.Tensor.__setitem__  # a token in place
+        output = None if changes else func(*args, **kwargs)
+        results = output if isinstance(output, list | tuple) else [output]
+        if changes or any(isinstance(one, Tensor) and one.is_floating_point() for one in results):
             raise InvalidValueError(
                 f"LRP has no relevance rule for {resolve_name(func) or func}, which this model uses"
             )
@@ -301,20 +294,15 @@ class _Tape(TorchFunctionMode):
     def _add(self, left: Any, right: Any) -> Tensor:
         # The queries' and keys' sums are rotations (RoPE), linear in what is rotated: nothing is to be rescaled.
         rule = add_plain if left.ndim == 4 else self.rules.add
+        tokens, other = (left, right) if _has_tokens([left]) else (right, left)
+        both = _has_tokens([other])
 
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            return rule(inputs[0], inputs[1], output, relevance)
+            summand = inputs[1] if both else other.detach().to(self.dtype).expand_as(output)
+            return rule(inputs[0], summand, output, relevance)[: len(inputs)]
 
-        if _has_tokens([left]) and _has_tokens([right]):
-            return self._follow(torch.add, (left, right), {}, share)
-        tokens, constant = (left, right) if _has_tokens([left]) else (right, left)
-        if not isinstance(constant, Tensor) or constant.ndim < 2:  # a bias
-            return self._follow(torch.add, (tokens, constant), {}, _pass_on)
-
-        def share_with(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            return rule(inputs[0], constant.detach().to(self.dtype).expand_as(output), output, relevance)[:1]
-
-        return self._follow(torch.add, (tokens, constant), {}, share_with)
+        bias = not both and (not isinstance(other, Tensor) or other.ndim < 2)
+        return self._follow(torch.add, (tokens, other), {}, _pass_on if bias else share)
 
     def _sum(self, func: Any, x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
@@ -458,9 +446,3 @@ def _has_tokens(values: Sequence[Any]) -> bool:
         _has_tokens(value) if isinstance(value, list | tuple) else hasattr(value, "salvit_token")
         for value in values
     )
-
-
-def _has_numbers(output: Any) -> bool:
-    if isinstance(output, list | tuple):
-        return any(map(_has_numbers, output))
-    return isinstance(output, Tensor) and output.is_floating_point()
