@@ -46,17 +46,11 @@ def test_generic_attention_matches_slow_reference(make_vit, images, rows):
     torch.testing.assert_close(heads[:, 1], expected, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("block", "rows"), [(0, "class"), (0, "all"), (1, "class"), (1, "all"), (-1, "class")]
-)
+@pytest.mark.parametrize(("block", "rows"), [(0, "class"), (1, "all"), (-1, "class")])
 def test_one_block_matches_slow_reference(make_vit, images, block, rows):
     vit = make_vit(img_size=(32, 48))
-    expected = torch.stack(
-        [
-            torch.stack([row(head, rows) for head in factors(vit, *pair)[block]])
-            for pair in zip(images, TARGETS, strict=True)
-        ]
-    )
+    blocks = [factors(vit, *pair)[block] for pair in zip(images, TARGETS, strict=True)]
+    expected = torch.stack([torch.stack([row(head, rows) for head in heads]) for heads in blocks])
     heads = AttentionGradient(block, per_head=True, rows=rows)(vit, images, TARGETS)
     torch.testing.assert_close(heads, expected, rtol=1e-8, atol=1e-12)
     fused = AttentionGradient(block, rows=rows)(vit, images, TARGETS)
