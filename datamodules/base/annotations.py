@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
@@ -13,6 +13,7 @@ from datamodules.base.dataset import CorruptFileError, Size
 from datamodules.base.images import read_bright
 from salvit.errors import InvalidValueError
 
+T = TypeVar("T")
 _REMEDY = "replace the file, or leave such images out with on_error='skip'."
 
 Objects = tuple[NDArray[np.float64], NDArray[np.int64], Size | None]
@@ -69,10 +70,8 @@ def as_points(values: Any, path: Path) -> NDArray[np.float64]:
     return points
 
 
-def annotated_points(
-    annotations: Mapping[str, NDArray[np.float64]], stem: str, path: Path, size: Size
-) -> NDArray[np.float64]:
-    """Points [n, 2] of one image, or an error if the annotation file ``path`` does not mention it."""
+def annotation_of(annotations: Mapping[str, T], stem: str, path: Path, size: Size) -> T:
+    """What the annotation file ``path`` says of an image, or an error if it does not mention it."""
     if stem not in annotations:
         raise CorruptFileError(f"{path}: does not mention the image {stem}.")
     return annotations[stem]
@@ -140,10 +139,13 @@ def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
     try:
         objects = root.findall("object")
         boxes = [
-            [_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")] for item in objects
+            [float(_text(item, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax")]
+            for item in objects
         ]
         labels = [classes[_text(item, "name")] for item in objects]
-        size = (int(_number(root, "size/height", 0)), int(_number(root, "size/width", 0)))
+        height, width = (
+            int(float(root.findtext(f"size/{side}", "").strip() or 0)) for side in ("height", "width")
+        )
     except KeyError as error:
         raise CorruptFileError(
             f"{path}: unknown class {error}; expected one of {len(classes)} names."
@@ -151,7 +153,7 @@ def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
     except (ValueError, OverflowError) as error:
         raise CorruptFileError(f"{path}: {error}.") from error
     edges = np.array(boxes, np.float64).reshape(-1, 4) - np.array([first, first, 0, 0])
-    return edges, np.array(labels, np.int64), size if min(size) > 0 else None
+    return edges, np.array(labels, np.int64), (height, width) if min(height, width) > 0 else None
 
 
 def _parse(path: Path) -> Element:
@@ -170,9 +172,3 @@ def _text(element: Element, name: str) -> str:
     if not text:
         raise InvalidValueError(f"<{element.tag}> has no <{name.replace('/', '><')}>")
     return text
-
-
-def _number(element: Element, name: str, default: float | None = None) -> float:
-    if default is not None and not (element.findtext(name) or "").strip():
-        return default
-    return float(_text(element, name))

@@ -9,12 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datamodules.base.annotations import annotated_points
+from datamodules.base.annotations import annotation_of
 from datamodules.base.datamodule import SaliencyDataModule, Split
-from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, track
+from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, Size, T, track
 from datamodules.base.stimuli import Stimulus, StimulusDataset
 from datamodules.base.view import Resize, center_crop, squash, warn_boxes
 from salvit.errors import InvalidValueError
@@ -137,9 +134,9 @@ class FilesDataModule(SaliencyDataModule):
             raise self.not_found(missing[0], f"the first of {len(missing)} missing")
 
     def annotated(
-        self, folder: Path, annotations: Mapping[str, NDArray[np.float64]], path: Path
-    ) -> dict[str, Stimulus]:
-        """Stimuli by stem, for a folder of images whose fixations are all in one file, ``path``.
+        self, folder: Path, annotations: Mapping[str, T], path: Path
+    ) -> dict[str, tuple[Path, Callable[[Size], T]]]:
+        """Images of a folder by stem, each with a reader of its annotation; all of these are in one file, ``path``.
 
         Raises:
             DatasetNotFoundError: if an image or its annotation is missing and bad images are not skipped.
@@ -150,8 +147,7 @@ class FilesDataModule(SaliencyDataModule):
         if unmentioned and self.on_error == "raise":
             raise self.not_found(f"{unmentioned[0]} in {path}", f"the first of {len(unmentioned)} missing")
         return {
-            stem: Stimulus(stem, folder / f"{stem}.jpg", partial(annotated_points, annotations, stem, path))
-            for stem in stems
+            stem: (folder / f"{stem}.jpg", partial(annotation_of, annotations, stem, path)) for stem in stems
         }
 
     def stimulus_dataset(

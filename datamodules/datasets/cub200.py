@@ -17,7 +17,7 @@ from datamodules.base import (
     Split,
     Splits,
     Stimulus,
-    read_mask,
+    read_bright,
 )
 
 
@@ -78,7 +78,7 @@ class CUB200DataModule(ExplanationDataModule):
     def _mask(self, name: str) -> MaskReader | None:
         png = f"segmentations/{Path(name).with_suffix('.png')}"
         path = self.locate(png, f"CUB_200_2011/{png}")
-        return None if path is None else partial(_read_agreement, path)
+        return None if path is None else partial(read_bright, path)
 
     def _table(self, name: str) -> dict[str, str]:
         """Values of a table by number, in order."""
@@ -109,7 +109,3 @@ class CUB200DataModule(ExplanationDataModule):
             raise CorruptFileError(
                 f"{path}: expected {columns + 1} numbers in each row ({error})."
             ) from error
-
-
-def _read_agreement(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    return read_mask(path, size, lambda values: values > 127)

@@ -90,25 +90,20 @@ class ImageNetValDataModule(ExplanationDataModule):
         solution = _read_solution(csv) if csv else {}
         if boxes:
             self.require(boxes / f"{stem}.xml" for stem in images)
-        sources = {stem: path.parent for stem, path in images.items() if path.parent != folder}
-        wnids = {stem: source.name for stem, source in sources.items()}
-        flat = {stem: path for stem, path in images.items() if stem not in wnids}
-        if flat and csv:
-            sources |= dict.fromkeys(flat, csv)
-            wnids |= {stem: "".join(solution.get(stem, "").split()[:1]) for stem in flat}
-        elif flat:
-            sources |= dict.fromkeys(flat, self.root / _DATA)
-            wnids |= self._from_devkit(flat)
-        return {
-            stem: partial(
-                _read_annotation,
-                wnids[stem],
-                sources[stem],
-                boxes and boxes / f"{stem}.xml",
-                solution.get(stem, ""),
-            )
-            for stem in images
-        }
+        flat = {stem: path for stem, path in images.items() if path.parent == folder}
+        kit = self._from_devkit(flat) if flat and not csv else {}
+
+        def reader(stem: str, path: Path) -> AnnotationReader:
+            objects = solution.get(stem, "")
+            if stem not in flat:
+                wnid, source = path.parent.name, path.parent
+            elif csv:
+                wnid, source = objects.strip().partition(" ")[0], csv
+            else:
+                wnid, source = kit[stem], self.root / _DATA
+            return partial(_read_annotation, wnid, source, boxes and boxes / f"{stem}.xml", objects)
+
+        return {stem: reader(stem, path) for stem, path in images.items()}
 
     def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
         """Wnids of images by the number at the end of their names, the line in the ground truth."""

@@ -83,7 +83,7 @@ class SaliconDataModule(FilesDataModule):
             gaze = self.root / split
         files = self.matched(images / "*.jpg", maps / "*.png", gaze / "*.mat")
         return [
-            Stimulus(stem, image, partial(read_gaze, mat), png, observers=partial(read_observers, mat))
+            Stimulus(stem, image, density=png, observers=partial(read_observers, mat))
             for stem, (image, png, mat) in files.items()
         ]
 
@@ -93,12 +93,8 @@ class SaliconDataModule(FilesDataModule):
         path = self.locate(f"annotations/{name}", name)
         if path is None:
             raise self.not_found(self.root / "annotations" / name, "no such file")
-        return list(self.annotated(self.root / "images" / split, read_annotations(path), path).values())
-
-
-def read_gaze(path: Path, size: Size) -> NDArray[np.float64]:
-    """Fixations of all observers of an image: :func:`read_observers` joined, float64 [n, 2]."""
-    return np.concatenate([np.empty((0, 2)), *read_observers(path, size)])
+        images = self.annotated(self.root / "images" / split, read_annotations(path), path)
+        return [Stimulus(stem, image, fixations) for stem, (image, fixations) in images.items()]
 
 
 def read_observers(path: Path, size: Size) -> list[NDArray[np.float64]]:

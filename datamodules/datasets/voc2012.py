@@ -103,5 +103,4 @@ def _read_annotation(path: Path) -> Annotation:
 
 def _read_class_mask(path: Path, read: AnnotationReader, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels of the label's class: palette index 1 + class; 0 is background, 255 the void border."""
-    index = read().label + 1
-    return read_mask(path, size, lambda values: values == index)
+    return read_mask(path, size, read().label + 1)

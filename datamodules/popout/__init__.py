@@ -1,5 +1,6 @@
 """PopOut: generated displays with one odd item. Nothing is stored or downloaded."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ _STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2, "predict": 2}
 _OBSERVERS, _FIXATIONS_EACH = 15, 4
 
 
+@dataclass(eq=False)
 class PopOutDataset(SaliencyDataset):
     """Displays of 4 to 12 shapes on a textured ground; one is odd in colour, orientation, size or shape.
 
@@ -39,11 +41,10 @@ class PopOutDataset(SaliencyDataset):
         (torch.Size([3, 64, 64]), 'arrow', 60)
     """
 
-    def __init__(self, length: int, seed: int, split: Split, image_size: Size) -> None:
-        self.length = length
-        self.seed = seed
-        self.split = split
-        self.image_size = image_size
+    length: int
+    seed: int
+    split: Split
+    image_size: Size
 
     def __len__(self) -> int:
         """Number of displays."""

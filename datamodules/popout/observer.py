@@ -23,8 +23,9 @@ def observer_density(scenes: Scenes) -> Tensor:
     weight[:, 0] = TARGET
     x, y = torch.from_numpy(scenes.centre).unbind(-1)
     items = _gaussians(weight, y, x, sigma, sigma, scenes.size)
-    middle = (CENTRE, (height - 1) / 2, (width - 1) / 2, height / 4, width / 4)
-    bias = _gaussians(*(torch.full((1, 1), value) for value in middle), scenes.size)
+    one = torch.ones(1, 1)
+    y, x = one * (height - 1) / 2, one * (width - 1) / 2
+    bias = _gaussians(CENTRE * one, y, x, one * height / 4, one * width / 4, scenes.size)
     density = items + bias + ANYWHERE / (height * width)
     return density / density.sum(dim=(1, 2), keepdim=True)
 
