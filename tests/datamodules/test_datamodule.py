@@ -74,8 +74,13 @@ def test_loaders(datamodule):
     assert isinstance(val.sampler, SequentialSampler)
     assert [batch["name"] for batch in val] == [["0", "1", "2"], ["3"]]
     assert not val.persistent_workers
-    assert val.pin_memory == torch.cuda.is_available()
     assert FourDataModule(num_workers=1).val_dataloader().persistent_workers
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_memory_is_pinned_only_for_an_accelerator(datamodule, monkeypatch, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert datamodule.train_dataloader().pin_memory == available
 
 
 def test_a_dataset_is_built_once(datamodule):
