@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,20 +9,14 @@ from scipy.sparse import csc_matrix
 from datamodules import CAT2000DataModule, CorruptFileError
 from datamodules.base import read_mat_map
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
-from tests.datamodules.data.images import points, write_image
+from tests.datamodules.data.images import names, points, write_image
+
+datamodule = partial(CAT2000DataModule, image_size=(18, 32), batch_size=8, num_workers=0)
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_cat2000(tmp_path)
-
-
-def datamodule(root, **options):
-    return CAT2000DataModule(root, image_size=(18, 32), batch_size=8, num_workers=0, **options)
-
-
-def names(data, split):
-    return [stimulus.name for stimulus in data.dataset(split).stimuli]
 
 
 def test_four_fifths_of_each_category_are_train(root):

@@ -1,4 +1,5 @@
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,16 +9,15 @@ from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub
 from tests.datamodules.data.images import assert_boxes_enclose, truncate
 
+datamodule = partial(CUB200DataModule, image_size=32, batch_size=8, num_workers=0)
+
+
 NAMES = [name.rpartition("/")[2] for name in IMAGES]
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_cub(tmp_path)
-
-
-def datamodule(root, **options):
-    return CUB200DataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
 
 
 def test_a_batch(root):

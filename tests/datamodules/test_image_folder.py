@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ from datamodules import ClassFolderDataModule, CorruptFileError, DatasetNotFound
 from datamodules.base import unique_names
 from tests.datamodules.data.images import write_image
 
+datamodule = partial(ImageFolderDataModule, image_size=16, batch_size=8, num_workers=0)
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -13,10 +16,6 @@ def root(tmp_path):
         write_image(tmp_path / name, (20 + number, 30), number)
     (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
-
-
-def datamodule(root, **options):
-    return ImageFolderDataModule(root, image_size=16, batch_size=8, num_workers=0, **options)
 
 
 def test_images_in_natural_order_with_their_sizes(root):

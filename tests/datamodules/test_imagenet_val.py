@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +11,15 @@ from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem
 from tests.datamodules.data.images import assert_boxes_enclose
 from tests.datamodules.data.xml import write_xml
 
+datamodule = partial(ImageNetValDataModule, image_size=32, batch_size=8, num_workers=0)
+
+
 GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_imagenet(tmp_path)
-
-
-def datamodule(root, **options):
-    return ImageNetValDataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
 
 
 @pytest.mark.filterwarnings("error")

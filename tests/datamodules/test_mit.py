@@ -1,24 +1,20 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from datamodules import CorruptFileError, MIT300DataModule, MIT1003DataModule
 from datamodules.base import read_picture_map
-from tests.datamodules.data.images import points, write_grey
+from tests.datamodules.data.images import names, points, write_grey
 from tests.datamodules.data.mit import SIZES, STEMS, make_mit300, make_mit1003
 
-
-def mit1003(root, **options):
-    return MIT1003DataModule(root, image_size=(24, 32), batch_size=8, num_workers=0, **options)
+mit1003 = partial(MIT1003DataModule, image_size=(24, 32), batch_size=8, num_workers=0)
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_mit1003(tmp_path)
-
-
-def names(data, split):
-    return [stimulus.name for stimulus in data.dataset(split).stimuli]
 
 
 def test_split(root):

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +9,15 @@ from datamodules import CorruptFileError, OSIEDataModule
 from datamodules.base import divided, fixation_density
 from datamodules.datasets.osie import TRAIN_SHARE
 from salvit.cli.command import run
-from tests.datamodules.data.images import truncate
+from tests.datamodules.data.images import names, truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
 
-
-def datamodule(root, **options):
-    return OSIEDataModule(root, image_size=(12, 16), batch_size=2, num_workers=0, **options)
+datamodule = partial(OSIEDataModule, image_size=(12, 16), batch_size=2, num_workers=0)
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_osie(tmp_path)
-
-
-def names(osie, split):
-    return [stimulus.name for stimulus in osie.dataset(split).stimuli]
 
 
 def test_split_is_complete_and_depends_on_the_seed(root):

@@ -1,9 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from datamodules import CorruptFileError, P3O3DataModule
 from datamodules.datasets.p3o3 import read_features
 from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
+
+datamodule = partial(P3O3DataModule, image_size=32, batch_size=8, num_workers=0)
+
 
 NAMES = [f"{folder}__image_circle_90_20" for folder in ("colors", "orientations", "sizes")]
 CATEGORIES = ["P3 colour", "P3 orientation", "P3 size", "O3 colour+shape", "O3 size"]
@@ -12,10 +17,6 @@ CATEGORIES = ["P3 colour", "P3 orientation", "P3 size", "O3 colour+shape", "O3 s
 @pytest.fixture
 def root(tmp_path):
     return make_p3o3(tmp_path)
-
-
-def datamodule(root, **options):
-    return P3O3DataModule(root, image_size=32, batch_size=8, num_workers=0, **options)
 
 
 def test_a_batch(root):

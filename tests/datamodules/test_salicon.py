@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,9 +20,7 @@ from tests.datamodules.data.salicon import (
     write_map,
 )
 
-
-def datamodule(root, **options):
-    return SaliconDataModule(root, image_size=16, batch_size=2, num_workers=0, **options)
+datamodule = partial(SaliconDataModule, image_size=16, batch_size=2, num_workers=0)
 
 
 @pytest.fixture

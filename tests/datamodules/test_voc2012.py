@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,12 @@ from PIL import Image
 
 from datamodules import CorruptFileError, DatasetNotFoundError, VOC2012DataModule
 from datamodules.datasets.voc2012 import CLASSES
-from tests.datamodules.data.images import assert_boxes_enclose, truncate
+from tests.datamodules.data.images import assert_boxes_enclose, names, truncate
 from tests.datamodules.data.voc import IMAGES, make_voc, write_class_mask
 from tests.datamodules.data.xml import write_xml
+
+datamodule = partial(VOC2012DataModule, image_size=32, batch_size=8, num_workers=0)
+
 
 STEMS = list(IMAGES)
 
@@ -15,14 +20,6 @@ STEMS = list(IMAGES)
 @pytest.fixture
 def root(tmp_path):
     return make_voc(tmp_path)
-
-
-def datamodule(root, **options):
-    return VOC2012DataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
-
-
-def names(data, split="val"):
-    return [stimulus.name for stimulus in data.dataset(split).stimuli]
 
 
 def xml(root, number):

@@ -59,3 +59,8 @@ def assert_boxes_enclose(dataset) -> None:
         bright = (sample["image"].mean(0) > 0.5).nonzero()
         edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
         assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+
+
+def names(data, split: str = "val") -> list[str]:
+    """Of a split's stimuli, in order."""
+    return [stimulus.name for stimulus in data.dataset(split).stimuli]
