@@ -2,14 +2,13 @@ from functools import partial
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from datamodules import CAT2000DataModule, CorruptFileError
 from datamodules.base import read_mat_map
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
-from tests.datamodules.data.images import names, points, write_image
+from tests.datamodules.data.images import assert_density, names, points, write_image
 
 datamodule = partial(CAT2000DataModule, image_size=(18, 32), batch_size=8, num_workers=0)
 
@@ -21,17 +20,10 @@ def root(tmp_path):
 
 def test_four_fifths_of_each_category_are_train(root):
     data = datamodule(root)
-    data.setup("fit")
     everything = [f"{category}__{number:03d}" for category in CATEGORIES for number in (1, 3, 5, 7, 9)]
     assert sorted(names(data, "train") + names(data, "val")) == everything
     for category in CATEGORIES:
         assert sum(name.startswith(category) for name in names(data, "train")) == 4
-
-
-def test_the_split_depends_on_the_seed(root):
-    val = names(datamodule(root), "val")
-    assert val == ["Action__005", "Satelite__009"]
-    assert any(names(datamodule(root, split_seed=seed), "val") != val for seed in (1, 2, 3))
 
 
 def test_a_batch(root):
@@ -41,9 +33,7 @@ def test_a_batch(root):
     for row, name in enumerate(batch["name"]):
         category, stem = name.split("__")
         assert np.array_equal(batch["fixations"][row], points(seed_of(category, int(stem)), SIZE))
-        with Image.open(root / f"trainSet/FIXATIONMAPS/{category}/{stem}.jpg") as picture:
-            density = np.asarray(picture, dtype=float)
-        assert np.allclose(batch["density"][row], density / density.sum(), rtol=1e-5)
+        assert_density(batch["density"][row], root / f"trainSet/FIXATIONMAPS/{category}/{stem}.jpg")
 
 
 def test_test_images_are_predicted(tmp_path):
@@ -53,16 +43,6 @@ def test_test_images_are_predicted(tmp_path):
     sample = data.dataset("predict")[0]
     assert (sample["category"], "fixations" in sample) == ("Action", False)
     assert data.dataset("test") is data.dataset("val")
-
-
-def test_skipping_leaves_the_split_as_it_was(root):
-    whole = datamodule(root)
-    train, val = names(whole, "train"), names(whole, "val")
-    (root / "trainSet/FIXATIONMAPS/Action/001.jpg").unlink()
-    data = datamodule(root, on_error="skip")
-    with pytest.warns(UserWarning, match="left out 1 of 8 images of the train split"):
-        data.setup("fit")
-    assert (names(data, "train"), names(data, "val")) == (train[1:], val)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub
-from tests.datamodules.data.images import assert_boxes_enclose, truncate
+from tests.datamodules.data.images import assert_boxes_enclose, names, truncate
 
 datamodule = partial(CUB200DataModule, image_size=32, batch_size=8, num_workers=0)
 
@@ -34,9 +34,9 @@ def test_a_batch(root):
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
-    dataset = datamodule(root, resize=resize).dataset("train")
-    assert [stimulus.name for stimulus in dataset.stimuli] == [NAMES[0], NAMES[2]]
-    assert_boxes_enclose(dataset)
+    data = datamodule(root, resize=resize)
+    assert names(data, "train") == [NAMES[0], NAMES[2]]
+    assert_boxes_enclose(data.dataset("train"))
 
 
 def test_the_mask_is_what_most_annotators_say(root):

@@ -13,7 +13,7 @@ from datamodules import DatasetNotFoundError, PopOutDataModule, SaliencyDataModu
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import names, write_image
 from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
@@ -60,7 +60,7 @@ def first_stage(name):
     return STAGES.get(name, ["fit"])[0]
 
 
-names = pytest.mark.parametrize("name", [name.removesuffix("DataModule") for name in MAKERS])
+every_name = pytest.mark.parametrize("name", [name.removesuffix("DataModule") for name in MAKERS])
 
 
 def assert_helps(error, data, *looked_for):
@@ -69,7 +69,7 @@ def assert_helps(error, data, *looked_for):
     assert all(text in str(error.value) for text in (data.layout, data.env, data.obtain))
 
 
-@names
+@every_name
 def test_splits(tmp_path, name):
     data = make(name, tmp_path)
     stages = STAGES.get(name, ["fit", "validate", "test", "predict"])
@@ -80,7 +80,7 @@ def test_splits(tmp_path, name):
             data.setup(stage)
 
 
-@names
+@every_name
 def test_no_dataset(tmp_path, name, monkeypatch):
     kind = getattr(datamodules, f"{name}DataModule")
     monkeypatch.delenv(kind.env, raising=False)
@@ -135,6 +135,30 @@ def test_a_missing_table_or_folder_is_an_error_also_when_skipping(tmp_path, name
     with pytest.raises(DatasetNotFoundError) as error:
         data.setup(first_stage(name))
     assert_helps(error, data, tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "val", "lost"),
+    [
+        ("CAT2000", ["Action__005", "Satelite__009"], "trainSet/FIXATIONMAPS/Action/001.jpg"),
+        ("MIT1003", ["i2_static_street_p101072"], "ALLSTIMULI/i1_static_street_p101071.jpeg"),
+        ("OSIE", ["1003", "1006"], "data/stimuli/1001.jpg"),
+    ],
+)
+def test_splits_by_seed(tmp_path, name, val, lost):
+    """The split is complete, depends on the seed, and stays as it was without an image."""
+    data = make(name, tmp_path)
+    train = names(data, "train")
+    assert names(data) == val
+    assert (
+        len(set(train) | set(val)) == len(train) + len(val) == {"CAT2000": 10, "MIT1003": 5, "OSIE": 7}[name]
+    )
+    assert any(names(make(name, tmp_path, split_seed=seed)) != val for seed in (1, 2, 3))
+    (tmp_path / lost).unlink()
+    data = type(data)(tmp_path, image_size=16, num_workers=0, on_error="skip")
+    with pytest.warns(UserWarning, match=f"left out 1 of {len(train)} images of the train split"):
+        assert names(data, "train") == train[1:]
+    assert names(data) == val
 
 
 @pytest.mark.parametrize(

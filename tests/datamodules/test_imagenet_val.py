@@ -8,7 +8,7 @@ from timm.data import ImageNetInfo
 
 from datamodules import CorruptFileError, ImageNetValDataModule
 from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem, write_kit
-from tests.datamodules.data.images import assert_boxes_enclose
+from tests.datamodules.data.images import assert_boxes_enclose, names
 from tests.datamodules.data.xml import write_xml
 
 datamodule = partial(ImageNetValDataModule, image_size=32, batch_size=8, num_workers=0)
@@ -47,8 +47,7 @@ def test_labels_are_the_outputs_of_timms_models(root):
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
-    dataset = datamodule(root, resize=resize).dataset("test")
-    assert_boxes_enclose(dataset)
+    assert_boxes_enclose(datamodule(root, resize=resize).dataset("test"))
 
 
 def test_boxes_of_the_csv(tmp_path):
@@ -76,7 +75,7 @@ def test_boxes_drawn_on_a_copy_of_another_size(root):
 
 def test_a_limited_number_is_drawn_and_only_these_are_read(root):
     def drawn(**options):
-        return [stimulus.name for stimulus in datamodule(root, **options).dataset("test").stimuli]
+        return names(datamodule(root, **options))
 
     every = [stem(number) for number in (1, 2, 3)]
     assert drawn(limit=2) == sorted(drawn(limit=2))

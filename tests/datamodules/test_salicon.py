@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from datamodules import CorruptFileError, DatasetNotFoundError, SaliconDataModule
 from datamodules.base import mirrored
-from tests.datamodules.data.images import truncate
+from tests.datamodules.data.images import assert_density, truncate, write_noise
 from tests.datamodules.data.salicon import (
     SIZE,
     make_salicon,
@@ -17,7 +17,6 @@ from tests.datamodules.data.salicon import (
     observers,
     stem,
     write_gaze,
-    write_map,
 )
 
 datamodule = partial(SaliconDataModule, image_size=16, batch_size=2, num_workers=0)
@@ -40,8 +39,7 @@ def test_samples_are_complete_and_in_order(root):
     assert np.array_equal(sample["fixations"], np.concatenate(observers(2)).astype(float) - 1)
     for points, recorded in zip(dataset.observers(1), observers(2), strict=True):
         assert np.array_equal(points, recorded.astype(float) - 1)
-    values = np.asarray(Image.open(root / f"maps/train/{stem('train', 2)}.png"), dtype=float)
-    assert np.allclose(sample["density"], values / values.sum(), rtol=1e-6)
+    assert_density(sample["density"], root / f"maps/train/{stem('train', 2)}.png")
 
 
 def test_fixations_beside_the_split_folders(tmp_path):
@@ -130,7 +128,7 @@ def test_error_of_a_worker_names_the_file(root):
 
 
 def test_map_of_another_size(root):
-    path = write_map(root / f"maps/val/{stem('val', 1)}.png", seed=0, size=(64, 48))
+    path = write_noise(root / f"maps/val/{stem('val', 1)}.png", (64, 48), seed=0)
     with pytest.raises(CorruptFileError, match=f"{path}: the map is 64×48 but its image"):
         datamodule(root).dataset("val")[0]
 

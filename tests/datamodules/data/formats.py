@@ -50,31 +50,18 @@ def write_tiff(path, values, bits, photometric, orientation=1, sample_format=1, 
     values = values[..., None] if values.ndim == 2 else values
     height, width, samples = values.shape
     data = _bits_of(values, bits)
-    entries = {
-        256: (4, [width]),
-        257: (4, [height]),
-        258: (3, [bits] * samples),
-        259: (3, [1]),
-        262: (3, [photometric]),
-        273: (4, [8]),
-        274: (3, [orientation]),
-        277: (3, [samples]),
-        278: (4, [height]),
-        279: (4, [len(data)]),
-        339: (3, [sample_format] * samples),
-    }
-    if extra is not None:
-        entries[338] = (3, [extra])
-    if colormap is not None:
-        entries[320] = (3, colormap)
+    long = {256: [width], 257: [height], 273: [8], 278: [height], 279: [len(data)]}
+    short = {258: [bits] * samples, 259: [1], 262: [photometric], ORIENTATION: [orientation], 277: [samples]}
+    short |= {320: colormap or [], 338: [] if extra is None else [extra], 339: [sample_format] * samples}
+    entries = {tag: numbers for tag, numbers in (long | short).items() if numbers}
     start = 8 + len(data) + len(data) % 2
     spare, far = start + 2 + 12 * len(entries) + 4, b""
     table = struct.pack("<H", len(entries))
-    for tag, (kind, numbers) in sorted(entries.items()):
-        content = struct.pack(f"<{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+    for tag, numbers in sorted(entries.items()):
+        content = struct.pack(f"<{len(numbers)}{'I' if tag in long else 'H'}", *numbers)
         if len(content) > 4:
             content, far = struct.pack("<I", spare + len(far)), far + content
-        table += struct.pack("<HHI", tag, kind, len(numbers)) + content.ljust(4, b"\0")
+        table += struct.pack("<HHI", tag, 4 if tag in long else 3, len(numbers)) + content.ljust(4, b"\0")
     header = b"II*\0" + struct.pack("<I", start)
     path.write_bytes(header + data + b"\0" * (len(data) % 2) + table + b"\0\0\0\0" + far)
 

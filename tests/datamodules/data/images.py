@@ -43,6 +43,19 @@ def write_grey(path: Path, values: NDArray[np.uint8], mode: str = "L", **options
     return path
 
 
+def write_noise(path: Path, size: tuple[int, int], seed: int, **options) -> Path:
+    """Write grey noise, such as a density map may be."""
+    values = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+    return write_grey(path, values, **options)
+
+
+def assert_density(density, path: Path) -> None:
+    """It is the picture, divided by its sum."""
+    with Image.open(path) as picture:
+        values = np.asarray(picture, dtype=float)
+    assert np.allclose(density, values / values.sum(), rtol=1e-5)
+
+
 def write_rectangle(path: Path, size: tuple[int, int], box: Box, bright: int = 255, **options) -> Path:
     """Write a black image of (height, width) that is bright inside (x0, y0, x1, y1), x1 and y1 exclusive."""
     pixels = np.zeros((*size, 3), dtype=np.uint8)
