@@ -5,7 +5,6 @@ import pickle
 from itertools import accumulate
 
 import pytest
-import torch
 from torch.utils.data import ConcatDataset, DataLoader
 
 import datamodules
@@ -13,7 +12,7 @@ from datamodules import DatasetNotFoundError, PopOutDataModule, SaliencyDataModu
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
-from tests.datamodules.data.images import names, write_image
+from tests.datamodules.data.images import names, same, write_image
 from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
@@ -187,14 +186,6 @@ def all_data(tmp_path):
     return {**made, "PopOutDataModule": PopOutDataModule(image_size=32, test_size=2)}
 
 
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
 def test_none_is_forgotten(all_data):
     public = {name for name in datamodules.__all__ if name.endswith("DataModule")}
     assert {name for name in public if not inspect.isabstract(getattr(datamodules, name))} == all_data.keys()
@@ -207,8 +198,7 @@ def test_every_dataset_pickles(all_data):
         dataset = data.dataset("predict")
         before = dataset[0]  # so that what the dataset keeps in memory is pickled as well
         after = pickle.loads(pickle.dumps(dataset))[0]
-        assert before.keys() == after.keys()
-        assert all(same(before[key], after[key]) for key in before)
+        assert same(before, after)
 
 
 @pytest.mark.slow
@@ -229,5 +219,4 @@ def test_every_dataset_works_in_a_process_that_is_spawned(all_data):
     )
     for dataset, batch in zip(predicted, loader, strict=True):
         expected = collate([dataset[index] for index in range(len(batch["name"]))])
-        assert batch.keys() == expected.keys()
-        assert all(same(batch[key], expected[key]) for key in batch)
+        assert same(batch, expected)

@@ -12,8 +12,7 @@ from datamodules import PopOutDataModule
 from datamodules.popout import SHAPES, SINGLETONS, PopOutDataset
 from datamodules.popout.observer import TARGET, draw_fixations
 from datamodules.popout.scene import MAX_ITEMS, draw_scenes
-
-TENSORS = ("image", "mask", "items", "density", "fixations", "boxes", "box_labels")
+from tests.datamodules.data.images import same
 
 
 def displays(length=1000, seed=0, split="train", size=(64, 64)):
@@ -30,18 +29,11 @@ def scenes():
     return draw_scenes(seed=0, stream=0, indices=list(range(1500)), size=(32, 32), fixations=1)
 
 
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    for key in one:
-        same = torch.equal(one[key], other[key]) if key in TENSORS else one[key] == other[key]
-        assert same, key
-
-
 def test_a_display_depends_on_seed_split_and_index_alone(samples):
     rows = [150, 3, 77]
     for row, sample in zip(rows, displays(length=2000).__getitems__(rows), strict=True):
-        assert_same(sample, samples[row])
-        assert_same(displays()[row], samples[row])
+        assert same(sample, samples[row])
+        assert same(displays()[row], samples[row])
 
 
 def test_no_two_displays_are_the_same(samples):

@@ -59,18 +59,13 @@ def test_squash_is_antialiased_bilinear(tmp_path):
     assert np.abs(tensor.permute(1, 2, 0).numpy() * 255 - expected).max() <= 1.01
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_density_is_a_distribution(tmp_path, dtype):
-    values = np.arange(20, dtype=dtype).reshape(4, 5) * 12
+@pytest.mark.parametrize("factor", [12, 0])
+def test_density_is_a_distribution_or_zero(tmp_path, factor):
+    values = np.arange(20, dtype=np.uint8).reshape(4, 5) * np.uint8(factor)
     Image.fromarray(values).save(tmp_path / "map.png")
     density = read_density(tmp_path / "map.png")
     assert density.dtype == torch.float32
-    assert np.allclose(density, values / values.sum(), rtol=1e-6)
-
-
-def test_density_without_mass_stays_zero(tmp_path):
-    Image.new("L", (5, 4)).save(tmp_path / "map.png")
-    assert torch.equal(read_density(tmp_path / "map.png"), torch.zeros(4, 5))
+    assert np.allclose(density, values / max(values.sum(), 1), rtol=1e-6)
 
 
 def test_density_must_be_grey(tmp_path):

@@ -77,3 +77,12 @@ def assert_boxes_enclose(dataset) -> None:
 def names(data, split: str = "val") -> list[str]:
     """Of a split's stimuli, in order."""
     return [stimulus.name for stimulus in data.dataset(split).stimuli]
+
+
+def same(one, other) -> bool:
+    """Whether two samples or batches are equal."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
