@@ -17,6 +17,7 @@ from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
 from tests.datamodules.data.salicon import make_salicon
+from tests.datamodules.data.tiny_imagenet import make_tiny_imagenet
 from tests.datamodules.data.voc import make_voc
 
 
@@ -38,6 +39,7 @@ MAKERS = {
     "OSIEDataModule": make_osie,
     "P3O3DataModule": make_p3o3,
     "SaliconDataModule": make_salicon,
+    "TinyImageNetDataModule": make_tiny_imagenet,
     "VOC2012DataModule": make_voc,
 }
 STAGES = {
@@ -49,8 +51,13 @@ STAGES = {
 """The stages of datasets that do not have all."""
 
 
+OPTIONS = {"TinyImageNetDataModule": {"classes": 2, "test_images": 2}}
+"""What a dataset needs where it is tiny."""
+
+
 def make(name, root, **options):
     root.mkdir(exist_ok=True)
+    options = {**OPTIONS.get(f"{name}DataModule", {}), **options}
     kind = getattr(datamodules, f"{name}DataModule")
     return kind(MAKERS[f"{name}DataModule"](root), image_size=16, num_workers=0, **options)
 
@@ -102,6 +109,7 @@ def test_no_dataset(tmp_path, name, monkeypatch):
         ("P3O3", "O3/dist_labels/owl.jpg"),
         ("P3O3", "O3/image_properties.txt"),
         ("Salicon", "maps/train/*2.png"),
+        ("TinyImageNet", "tiny-imagenet-200/train/n01629819/images/n01629819_2.JPEG"),
         ("VOC2012", "VOCdevkit/VOC2012/JPEGImages/2007_000002.jpg"),
         ("VOC2012", "VOCdevkit/VOC2012/Annotations/2007_000002.xml"),
     ],
@@ -125,6 +133,7 @@ def test_a_missing_file(tmp_path, name, pattern):
         ("OSIE", "data/eye/fixations.mat"),
         ("P3O3", "P3/colors/images"),
         ("Salicon", "maps/val"),
+        *(("TinyImageNet", f"tiny-imagenet-200/{name}.txt") for name in ("words", "val/val_annotations")),
         ("VOC2012", "VOCdevkit/VOC2012/ImageSets/Main/val.txt"),
     ],
 )
@@ -182,7 +191,8 @@ def all_data(tmp_path):
     made = {}
     for name, make in MAKERS.items():
         (tmp_path / name).mkdir()
-        made[name] = getattr(datamodules, name)(make(tmp_path / name), image_size=32)
+        options = OPTIONS.get(name, {})
+        made[name] = getattr(datamodules, name)(make(tmp_path / name), image_size=32, **options)
     return {**made, "PopOutDataModule": PopOutDataModule(image_size=32, test_size=2)}
 
 
