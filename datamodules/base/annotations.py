@@ -1,11 +1,13 @@
-"""Readers of annotation files (MATLAB, binary maps, Pascal VOC's XML). Every error names the file."""
+"""Readers of annotation files (tables, MATLAB, binary maps, Pascal VOC's XML). Every error names the file."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
+import pandas as pd
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
@@ -18,6 +20,37 @@ _REMEDY = "replace the file, or leave such images out with on_error='skip'."
 
 Objects = tuple[NDArray[np.float64], NDArray[np.int64], Size | None]
 """Boxes, the indices of their classes, and the size of the image."""
+
+
+def read_table(path: Path, separator: str, /, **columns: type) -> pd.DataFrame:
+    """Read a text file of lines without a header; the first column is the index, and has each value once.
+
+    Args:
+        path: the file.
+        separator: between the cells of a line.
+        **columns: names of the columns and the types of their values; further ones are ignored.
+
+    Raises:
+        CorruptFileError: if the file cannot be read or is no such table.
+    """
+    index, *_ = columns
+    try:
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            names=list(columns),
+            usecols=range(len(columns)),
+            dtype=columns,
+            keep_default_na=False,  # "nan" may be a name: it is a kind of bread
+            quoting=csv.QUOTE_NONE,
+        ).set_index(index)
+    except (ValueError, OSError) as error:
+        raise CorruptFileError(
+            f"{path}: expected lines of {', '.join(columns)} ({error}); {_REMEDY}"
+        ) from error
+    if table.index.has_duplicates:
+        raise CorruptFileError(f"{path}: has lines with the same {index}; {_REMEDY}")
+    return table
 
 
 def read_mat(path: Path, variable: str, simplify_cells: bool = False) -> dict[str, Any]:

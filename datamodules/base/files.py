@@ -123,6 +123,17 @@ class FilesDataModule(SaliencyDataModule):
         """The first of these paths under the root that exists, or None."""
         return next((self.root / place for place in places if (self.root / place).exists()), None)
 
+    def existing(self, *paths: Path) -> Path:
+        """The first of these paths that is a file.
+
+        Raises:
+            DatasetNotFoundError: if none is; names the first.
+        """
+        for path in paths:
+            if path.is_file():
+                return path
+        raise self.not_found(paths[0], "no such file")
+
     def require(self, paths: Iterable[Path]) -> None:
         """Check that files exist. With ``on_error="skip"`` reading each image finds the missing ones instead.
 

@@ -50,9 +50,7 @@ class OSIEDataModule(FilesDataModule):
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val."""
-        path = self.root / "data/eye/fixations.mat"
-        if not path.is_file():
-            raise self.not_found(path, "no such file")
+        path = self.existing(self.root / "data/eye/fixations.mat")
         subjects = read_osie(path)
         images = self.annotated(self.root / "data/stimuli", subjects, path)
         train, _ = divided(subjects, self.split_seed, TRAIN_SHARE)

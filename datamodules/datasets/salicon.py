@@ -90,9 +90,7 @@ class SaliconDataModule(FilesDataModule):
     def _with_annotations(self, split: Split) -> list[Stimulus]:
         """The 2015 release: one JSON file per split."""
         name = f"fixations_{split}2014.json"
-        path = self.locate(f"annotations/{name}", name)
-        if path is None:
-            raise self.not_found(self.root / "annotations" / name, "no such file")
+        path = self.existing(self.root / "annotations" / name, self.root / name)
         images = self.annotated(self.root / "images" / split, read_annotations(path), path)
         return [Stimulus(stem, image, fixations) for stem, (image, fixations) in images.items()]
 

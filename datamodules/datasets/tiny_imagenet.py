@@ -1,6 +1,5 @@
 """Tiny ImageNet (Stanford's course CS231n, 2015): 200 classes of ImageNet at 64×64 pixels."""
 
-import csv
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from datamodules.base import (
     Annotation,
-    CorruptFileError,
     ExplanationDataModule,
     SaliencyDataset,
     Size,
@@ -19,11 +17,12 @@ from datamodules.base import (
     Splits,
     Stimulus,
     drawn,
+    read_table,
 )
 from salvit.errors import InvalidValueError
 from salvit.vit.classes import Classes
 
-_EDGES = ("x0", "y0", "x1", "y1")
+_EDGES = dict.fromkeys(("x0", "y0", "x1", "y1"), float)
 
 
 class TinyImageNetDataModule(ExplanationDataModule):
@@ -115,10 +114,10 @@ class TinyImageNetDataModule(ExplanationDataModule):
         Raises:
             ValueError: if a class has too few images.
         """
-        annotations = self._table("val/val_annotations.txt", "image", "wnid", *_EDGES)
+        annotations = self._table("val/val_annotations.txt", image=str, wnid=str, **_EDGES)
         stimuli = []
         for label, wnid in enumerate(self._chosen()):
-            boxes = self._table(f"train/{wnid}/{wnid}_boxes.txt", "image", *_EDGES)
+            boxes = self._table(f"train/{wnid}/{wnid}_boxes.txt", image=str, **_EDGES)
             train = self._stimuli(f"train/{wnid}/images", boxes, label)
             val = self._stimuli("val/images", annotations[annotations["wnid"] == wnid], label)
             stimuli += self._share(train, val, split, wnid)
@@ -127,8 +126,8 @@ class TinyImageNetDataModule(ExplanationDataModule):
 
     def _chosen(self) -> dict[str, str]:
         """Names of the chosen classes by wnid, in the order of their labels."""
-        wnids = sorted(self._table("wnids.txt", "wnid")["wnid"])
-        words = dict(self._table("words.txt", "wnid", "name").itertuples(index=False))
+        wnids = sorted(self._table("wnids.txt", wnid=str).index)
+        words = self._table("words.txt", wnid=str, name=str)["name"]
         if not isinstance(self.classes, int):
             known = Classes(len(wnids), wnids, [words.get(wnid, wnid) for wnid in wnids])
             chosen = [wnids[known.find(str(name))] for name in self.classes]
@@ -142,31 +141,13 @@ class TinyImageNetDataModule(ExplanationDataModule):
             )
         return {wnid: words.get(wnid, wnid) for wnid in chosen}
 
-    def _table(self, name: str, *columns: str) -> pd.DataFrame:
-        """A file of lines whose cells are separated by tabs; edges of boxes are numbers."""
-        path = self.folder / name
-        if not path.is_file():
-            raise self.not_found(path, "no such file")
-        try:
-            return pd.read_csv(
-                path,
-                sep="\t",
-                names=list(columns),
-                usecols=range(len(columns)),
-                dtype={column: float if column in _EDGES else str for column in columns},
-                keep_default_na=False,  # "nan" is a kind of bread
-                quoting=csv.QUOTE_NONE,
-            )
-        except (ValueError, OSError) as error:
-            raise CorruptFileError(
-                f"{path}: expected lines of {', '.join(columns)}, separated by tabs ({error}); unpack the archive "
-                "again."
-            ) from error
+    def _table(self, file: str, /, **columns: type) -> pd.DataFrame:
+        return read_table(self.existing(self.folder / file), "\t", **columns)
 
     def _stimuli(self, folder: str, table: pd.DataFrame, label: int) -> list[Stimulus]:
         """Images of one class in the order in which they are taken; a box in the table includes its last pixel."""
         edges = table[list(_EDGES)].to_numpy() + np.array([0, 0, 1, 1])
-        boxes = dict(zip(table["image"], edges, strict=True))
+        boxes = dict(zip(table.index, edges, strict=True))
         return [
             Stimulus(
                 Path(name).stem,

@@ -66,10 +66,13 @@ def test_without_segmentations(tmp_path):
     [
         ("image_class_labels", "1 1\n2 1\n3 2\n5 2\n", "has 4 rows, for 3 of the 4 images"),
         ("image_class_labels", "1 1\n2 1\n3 2\n4 0\n", "labels must be 1 to 2"),
-        ("bounding_boxes", "1 1 1 9 9\n2 1 1 9 x\n3 1 1 9 9\n4 1 1 9 9\n", "expected 5 numbers in each row"),
-        ("train_test_split", "1 1\n2 0\n3 1\n4 0 0\n", "expected 2 numbers in each row"),
-        ("train_test_split", "1 1\n2 0\n3 1\n3 0\n", "1 numbers occur twice"),
-        ("images", "1\n", "expected lines of a number and a value"),
+        (
+            "bounding_boxes",
+            "1 1 1 9 9\n2 1 1 9 x\n3 1 1 9 9\n4 1 1 9 9\n",
+            "expected lines of number, x, y, width, height",
+        ),
+        ("train_test_split", "1 1\n2 0\n3 1\n3 0\n", "has lines with the same number"),
+        ("images", "1\n", "expected lines of number, name"),
     ],
 )
 def test_bad_tables_are_named_also_when_skipping(root, table, contents, problem):

@@ -94,7 +94,7 @@ def test_options_that_cannot_be(root, options, problem):
 def test_bad_tables_are_named(root, edges):
     path = root / "tiny-imagenet-200/val/val_annotations.txt"
     path.write_text(f"val_0.JPEG\t{GOLDFISH}\t{edges}\n")
-    with pytest.raises(CorruptFileError, match=rf"{path}: expected lines of image, .*separated by tabs"):
+    with pytest.raises(CorruptFileError, match=f"{path}: expected lines of image, wnid, x0"):
         datamodule(root, on_error="skip").setup("fit")
 
 
