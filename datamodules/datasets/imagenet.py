@@ -108,15 +108,15 @@ class ImageNetValDataModule(ExplanationDataModule):
     def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
         """Wnids of images by the number at the end of their names, the line in the ground truth."""
         data = self.root / _DATA
-        for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
-            if not (data / name).is_file():
-                raise self.not_found(data / name, "nor a folder per class or LOC_val_solution.csv")
-        truth = _read_ground_truth(data)
+        files = [
+            self.existing(data / name) for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
+        ]
+        truth = _read_ground_truth(*files)
         numbers = {stem: int(re.sub(r".*?(\d*)$", r"\1", stem) or 0) for stem in images}
         for stem, number in numbers.items():
             if not 1 <= number <= len(truth):
                 raise CorruptFileError(
-                    f"{data / 'ILSVRC2012_validation_ground_truth.txt'}: has {len(truth)} lines, none of them "
+                    f"{files[1]}: has {len(truth)} lines, none of them "
                     f"for {images[stem]}; expected one for each image, in the order of their numbers."
                 )
         return {stem: truth[number - 1] for stem, number in numbers.items()}
@@ -149,9 +149,8 @@ def _read_solution(path: Path) -> dict[str, str]:
         ) from error
 
 
-def _read_ground_truth(folder: Path) -> list[str]:
-    """Wnids of the validation images in order; ``meta.mat`` maps the class numbers, which are not sorted by wnid."""
-    meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
+def _read_ground_truth(meta: Path, truth: Path) -> list[str]:
+    """Wnids of the validation images in order; ``meta`` maps the class numbers, which are not sorted by wnid."""
     synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
     try:
         wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in np.ravel(synsets)}
