@@ -143,6 +143,7 @@ TURNED: dict[str, tuple[str, Writer, int]] = {
     "TIFF 1 BlackIsZero": ("tif", tiff_grey(1), 0),
     "TIFF 1 WhiteIsZero": ("tif", tiff_grey(1, white_is_zero=True), 0),
     "TIFF 4 BlackIsZero": ("tif", tiff_grey(4), 0),
+    "TIFF 8 BlackIsZero": ("tif", tiff_grey(8), 0),
     "TIFF 8 WhiteIsZero": ("tif", tiff_grey(8, white_is_zero=True), 0),
     "TIFF 12 BlackIsZero": ("tif", tiff_grey(12), 0),
     "TIFF 16 BlackIsZero": ("tif", tiff_grey(16), 0),
