@@ -130,9 +130,8 @@ class SaliencyDataModule(LightningDataModule, ABC):
 
     def fixation_counts(self, split: Split, shape: Size) -> Tensor:
         """Count map of all fixations of a split, the pool of exact shuffled AUC; see :func:`fixation_counts`."""
-        dataset = self.dataset(split)
-        counts = fixation_counts(dataset, shape)
-        if dropped := sum(dataset.dropped_fixations(index) for index in range(len(dataset))):
+        counts = fixation_counts(self.dataset(split), shape)
+        if dropped := self.dropped_fixations(split):
             warnings.warn(
                 f"{dropped} fixations of the {split} split lie outside their image and are left out; "
                 f"{int(counts.sum())} remain.",
@@ -145,6 +144,11 @@ class SaliencyDataModule(LightningDataModule, ABC):
         if shape not in self._center_priors:
             self._center_priors[shape] = mean_density(self.dataset("train"), shape)
         return self._center_priors[shape]
+
+    def dropped_fixations(self, split: Split) -> int:
+        """Number of fixations of a split outside their images; these are left out."""
+        dataset = self.dataset(split)
+        return sum(dataset.dropped_fixations(index) for index in range(len(dataset)))
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
