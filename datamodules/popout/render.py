@@ -67,11 +67,8 @@ class _Windows:
 
     def local(self) -> tuple[Tensor, Tensor]:
         """Coordinates [N, w, w] relative to the items' centres, in radii."""
-        scale = self.radius[:, None, None]
-        return (
-            (self.x - self.centre[:, 0, None, None]) / scale,
-            (self.y - self.centre[:, 1, None, None]) / scale,
-        )
+        (x, y), scale = self.centre[:, :, None, None].unbind(1), self.radius[:, None, None]
+        return (self.x - x) / scale, (self.y - y) / scale
 
     def scatter(self, values: Tensor) -> Tensor:
         """Add [N, C, w, w] into [B, C, H, W]; what lies outside the image is dropped."""
@@ -88,12 +85,11 @@ def _paint(scenes: Scenes, window: _Windows) -> tuple[Tensor, Tensor]:
     """Coverage [N, w, w] in [0, 1] and colour [N, 3, w, w] of the items."""
     present = torch.from_numpy(scenes.present)
     u, v = window.local()
-    alpha = _coverage(
-        torch.from_numpy(scenes.shape)[present],
-        *_rotate(u, v, torch.from_numpy(scenes.tilt)[present]),
-        window,
+    shape, tilt, stripes = (
+        torch.from_numpy(values)[present] for values in (scenes.shape, scenes.tilt, scenes.stripes)
     )
-    across, _ = _rotate(u, v, torch.from_numpy(scenes.stripes)[present])
+    alpha = _coverage(shape, *_rotate(u, v, tilt), window)
+    across, _ = _rotate(u, v, stripes)
     depth = torch.from_numpy(scenes.stripe_depth)[window.display][:, None, None]
     shade = 1 - 0.5 * depth * (1 + torch.sin(across * 2.2 * math.pi))
     ink = torch.from_numpy(scenes.colour)[present][:, :, None, None]

@@ -15,43 +15,24 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Scenes:
-    """A batch of displays, structure of arrays; item 0 of every display is the target.
+    """A batch of B displays with room for M items; item 0 of every display is the target."""
 
-    Attributes:
-        size: (H, W) of the images in pixels.
-        count: [B] number of items, 4 … 12.
-        shape: [B, M] index into `SHAPES`.
-        centre: [B, M, 2] (x, y) of the items in pixels.
-        radius: [B, M] in pixels.
-        tilt: [B, M] rotation of the outline, radians.
-        stripes: [B, M] orientation of the stripes inside, radians.
-        stripe_depth: [B] contrast of the stripes, 0 (plain) … 1.
-        colour: [B, M, 3] RGB in [0, 1].
-        singleton: [B] index into `SINGLETONS`: the dimension in which the target is odd.
-        ground: [B, 3] mean background colour.
-        mixing: [B, 3, 3] how white noise becomes the background's correlated colours.
-        slope: [B] exponent of the background's amplitude spectrum.
-        grain: [B, 2] orientation (radians) and strength (0 … 1) of the background's anisotropy.
-        noise: [B, 3, H, W] white noise from which the background is filtered.
-        draws: [B, F] uniform numbers in [0, 1) from which the fixations are drawn.
-    """
-
-    size: tuple[int, int]
-    count: NDArray[np.int64]
-    shape: NDArray[np.int64]
-    centre: Array
-    radius: Array
-    tilt: Array
-    stripes: Array
-    stripe_depth: Array
-    colour: Array
-    singleton: NDArray[np.int64]
-    ground: Array
-    mixing: Array
-    slope: Array
-    grain: Array
-    noise: Array
-    draws: Array
+    size: tuple[int, int]  # (H, W) of the images in pixels
+    count: NDArray[np.int64]  # [B] number of items, 4 … 12
+    shape: NDArray[np.int64]  # [B, M] index into `SHAPES`
+    centre: Array  # [B, M, 2] (x, y) of the items in pixels
+    radius: Array  # [B, M] in pixels
+    tilt: Array  # [B, M] rotation of the outline, radians
+    stripes: Array  # [B, M] orientation of the stripes inside, radians
+    stripe_depth: Array  # [B] contrast of the stripes, 0 (plain) … 1
+    colour: Array  # [B, M, 3] RGB in [0, 1]
+    singleton: NDArray[np.int64]  # [B] index into `SINGLETONS`: the dimension in which the target is odd
+    ground: Array  # [B, 3] mean background colour
+    mixing: Array  # [B, 3, 3] how white noise becomes the background's correlated colours
+    slope: Array  # [B] exponent of the background's amplitude spectrum
+    grain: Array  # [B, 2] orientation (radians) and strength (0 … 1) of the background's anisotropy
+    noise: Array  # [B, 3, H, W] white noise from which the background is filtered
+    draws: Array  # [B, F] uniform numbers in [0, 1) from which the fixations are drawn
 
     @property
     def present(self) -> NDArray[np.bool_]:
