@@ -35,6 +35,7 @@ from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
 from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem
+from tests.datamodules.data.tiny_imagenet import make_tiny_imagenet
 from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,7 @@ MAKERS = {
     "MIT1003DataModule": make_mit1003,
     "OSIEDataModule": make_osie,
     "P3O3DataModule": make_p3o3,
+    "TinyImageNetDataModule": make_tiny_imagenet,
     "VOC2012DataModule": make_voc,
     "CUB200DataModule": make_cub,
     "ImageNetValDataModule": make_imagenet,
