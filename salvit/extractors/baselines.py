@@ -37,17 +37,14 @@ class RandomMap(Extractor):
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         height, width = patch_grid(vit, images)
         dtype = torch.promote_types(images.dtype, torch.float32)
-        # Of float32 whatever torch's default is, and of zeros of one sign.
-        maps = [
-            torch.rand(1, height, width, generator=self._generator(image), dtype=torch.float32, device="cpu")
-            for image in images.float() + 0.0
-        ]
+        generator, maps = torch.Generator(), []
+        for image in images.detach().float().cpu() + 0.0:  # so that zeros have one sign
+            content = image.contiguous().numpy().tobytes()
+            digest = hashlib.blake2b(content, digest_size=7, key=str(self.seed).encode()).digest()
+            generator.manual_seed(int.from_bytes(digest, "big"))
+            # Of float32 whatever torch's default is.
+            maps.append(torch.rand(1, height, width, generator=generator, dtype=torch.float32, device="cpu"))
         return torch.stack(maps).to(images.device, dtype)
-
-    def _generator(self, image: Tensor) -> torch.Generator:
-        content = image.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        digest = hashlib.blake2b(content, digest_size=7, key=str(self.seed).encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 @register_method("center_prior")
