@@ -76,14 +76,11 @@ class CenterPrior(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         dtype = torch.promote_types(images.dtype, torch.float32)
-        rows, columns = (
+        profiles = []
+        for size in patch_grid(vit, images):
+            centres = (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
+            squares = (centres.to(images.device, dtype) - 0.5) ** 2
             # Not exp over its sum, which for a narrow Gaussian between two patches is 0/0.
-            (-((_centres(size).to(images.device, dtype) - 0.5) ** 2) / (2 * self.sigma**2)).softmax(dim=0)
-            for size in patch_grid(vit, images)
-        )
-        density = torch.outer(rows, columns)
-        return density.expand(len(images), 1, -1, -1).clone()
-
-
-def _centres(size: int) -> Tensor:
-    return (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
+            profiles.append((-squares / (2 * self.sigma**2)).softmax(dim=0))
+        rows, columns = profiles
+        return torch.outer(rows, columns).expand(len(images), 1, -1, -1).clone()
