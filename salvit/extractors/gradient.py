@@ -1,5 +1,6 @@
 """Methods that follow the gradient of the target logit to the attention or to the pixels."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Literal
 
@@ -72,11 +73,13 @@ class AttentionTimesGradient(Extractor):
         self.per_head = per_head
         self.rows: Rows = rows
 
-    def _positive(self, vit: ViT, images: Tensor, target: Tensor | None, blocks: list[int]) -> list[Tensor]:
-        """max(∂y/∂A ⊙ A, 0) of each block, [B, heads, N, N]."""
+    def _positive(
+        self, vit: ViT, images: Tensor, target: Tensor | None, blocks: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """max(∂y/∂A ⊙ A, 0) of each block, [B, heads, N, N], one at a time to save memory."""
         found = attention_gradients(vit, images, target, blocks)
-        pairs = zip(found.attention, found.gradients, strict=True)
-        return [(attention * gradient).clamp(min=0) for attention, gradient in pairs]
+        for attention, gradient in zip(found.attention, found.gradients, strict=True):
+            yield (attention * gradient).clamp(min=0)
 
 
 @register_method("attention_gradient")
@@ -148,7 +151,7 @@ class GenericAttention(AttentionTimesGradient):
     """
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        *lower, last = self._positive(vit, images, target, list(range(len(vit.blocks))))
+        *lower, last = self._positive(vit, images, target, range(len(vit.blocks)))
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)

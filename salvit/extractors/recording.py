@@ -150,7 +150,6 @@ def record(
             differential or not timm's; if gradients are asked for with `rows="class"`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> with record(vit, blocks=[-1]) as recording:
@@ -194,7 +193,6 @@ def read_attention(
     Prefix tokens come first, then the patches in row-major order. Arguments, dtypes and errors are those of `record`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> [attention] = read_attention(vit, torch.rand(1, 3, 32, 32), [-1], rows="class")

@@ -137,6 +137,5 @@ def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tens
         squared = ((by_key @ gram) * by_key).sum(dim=-1).transpose(1, 2)
         to_itself = attention.diagonal(dim1=-2, dim2=-1).transpose(1, 2)[:, :, None]
         own = (to_itself @ parts).squeeze(2) + entering.to(attention.dtype)
-        # Rounding may leave a zero length a little below zero.
-        lengths = squared.clamp(min=0).sqrt()
+        lengths = squared.clamp(min=0).sqrt()  # rounding may leave zero a little below zero
         return lengths.diagonal_scatter(own.norm(dim=-1), dim1=-2, dim2=-1)

@@ -126,8 +126,8 @@ def _hint(name: str, known: Any) -> str:
 
 
 def _option(method: str, part: str) -> tuple[str, str]:
-    option, equals, value = (piece.strip() for piece in part.partition("="))
-    if not (option and equals and value):
+    option, _, value = (piece.strip() for piece in part.partition("="))
+    if not (option and value):
         raise InvalidValueError(
             f"{method} should be NAME:OPTION=VALUE,OPTION=VALUE, and {part!r} is no OPTION=VALUE; several methods "
             "are separated by spaces"

@@ -40,12 +40,7 @@ def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
 
 
 def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
-    """Raise ConnectionError at once if a repository of the hub is neither cached nor reachable.
-
-    Args:
-        repository: "owner/name", optionally with "@revision".
-        cache_dir: another cache than the default.
-    """
+    """Raise ConnectionError if a repository of the hub ("owner/name" or "owner/name@revision") is out of reach."""
     if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
         _require_network()
 

@@ -4,7 +4,6 @@ import torch
 from salvit.extractors import AttentionGradCAM, TokenGradCAM
 from salvit.vit import load_vit
 from tests.extractors import slow_vit
-from tests.extractors.golden_vit import golden_error
 from tests.registry import randomize
 
 TARGETS = torch.tensor([4, 0, 2])
@@ -32,12 +31,6 @@ def test_attention_gradcam_matches_slow_reference(make_vit, images):
     torch.testing.assert_close(maps, heads.mean(1, keepdim=True).clamp(min=0), rtol=1e-8, atol=1e-12)
     per_head = AttentionGradCAM(per_head=True)(vit, images, TARGETS)
     torch.testing.assert_close(per_head, heads.clamp(min=0), rtol=1e-8, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
-def test_golden(name):
-    # The reference's model of this method normalises its blocks with eps 1e-5.
-    assert golden_error(name, "attn_gradcam", AttentionGradCAM(), block_eps=1e-5) < 1e-6
 
 
 @pytest.mark.parametrize("block", [0, 1, -1])
