@@ -7,8 +7,7 @@ from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, Shuff
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
 from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
 from salvit.metrics.functional.fixations import OtherImages
-from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing
-from salvit.metrics.popout import PopOut
+from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing, PopOut
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
 

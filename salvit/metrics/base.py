@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from salvit.metrics.functional.heatmaps import constant_heatmaps
 from salvit.options import HasOptions
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class ImageMetric(HasOptions, Metric):
     needs_class: ClassVar[bool] = False
     correct_only: ClassVar[bool] = False
     scores: list[Tensor]
-    _per_image: dict[str, Tensor]
+    _rows: Tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -140,8 +139,9 @@ class ImageMetric(HasOptions, Metric):
 
     def compute(self) -> Any:
         """Means over the images of all processes that could be scored; by name if there are several columns."""
-        self._per_image = self.image_scores(self.rows())
-        return self._plain({name: mean(scores).to(self.device) for name, scores in self._per_image.items()})
+        self._rows = self.rows()
+        scores = self.image_scores(self._rows)
+        return self._plain({name: mean(values).to(self.device) for name, values in scores.items()})
 
     def per_image(self) -> Any:
         """Scores [n] of all images in the order of `update`, then of ranks, by name if there are several columns.
@@ -152,8 +152,12 @@ class ImageMetric(HasOptions, Metric):
 
     def by_column(self) -> dict[str, Tensor]:
         """As `per_image`, by name even if there is one column."""
+        return self.image_scores(self.gathered_rows())
+
+    def gathered_rows(self) -> Tensor:
+        """Rows [n, width] of the images of all processes; collective as `per_image` is."""
         self.compute()
-        return self._per_image
+        return self._rows
 
     @property
     def n_skipped(self) -> int:
@@ -167,12 +171,15 @@ class ImageMetric(HasOptions, Metric):
 class SaliencyMetric(ImageMetric):
     """A metric that compares maps at the native size of their images with where people looked.
 
-    `truth` says what `update` compares the prediction with.
+    Attributes:
+        truth: what `update` compares the prediction with.
+        function: from prediction, truth and the options of the metric to one score per image.
     """
 
     group = "agreement with people (profile exact)"
     keys = ("density", "fixations")
     truth: ClassVar[Literal["density", "fixations"]]
+    function: ClassVar[Callable[..., Tensor]]
 
     def score(self, case: Case) -> None:
         """Score heatmaps without a decoder; those that are not finite are skipped."""
@@ -184,42 +191,31 @@ class SaliencyMetric(ImageMetric):
                 self.skip()
 
 
-class AreaUnderCurve(SaliencyMetric):
-    """An area under a ROC curve: 1 where every fixation outranks what it is compared with, 0.5 by chance."""
+class DensityMetric(SaliencyMetric):
+    """A metric that compares maps with densities."""
+
+    truth = "density"
+
+    def update(self, pred: Tensor, density: Tensor) -> None:
+        """Score a batch of maps with their densities, both [B, H, W]."""
+        self.record(self.function(pred, density, **self.options()))
+
+
+class FixationMetric(SaliencyMetric):
+    """A metric that compares maps with fixations."""
 
     truth = "fixations"
+
+    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
+        """Score a batch of maps [B, H, W] with B tensors [n, 2] of fixations (x, y) in their pixels."""
+        self.record(self.function(pred, fixations, **self.options()))
+
+
+class AreaUnderCurve(FixationMetric):
+    """An area under a ROC curve: 1 if every fixation outranks what it is compared with, 0.5 by chance."""
+
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-
-
-class HeatmapMetric(ImageMetric):
-    """A metric of heatmaps that counts those that are constant, over all processes.
-
-    A constant heatmap stays in the mean; the count tells a method that failed from one that scores badly.
-    """
-
-    constant: list[Tensor]
-    _n_constant: int
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("constant", [], dist_reduce_fx="cat")
-
-    def count_constant(self, heatmaps: Tensor) -> None:
-        """Note which heatmaps [B, h, w] of a batch are constant."""
-        # Float: an empty int64 list on one rank aborts gloo.
-        self.constant.append(constant_heatmaps(heatmaps).to(self.device, torch.float32))
-
-    def compute(self) -> Any:
-        """See `ImageMetric`."""
-        self._n_constant = int(concatenated(self.constant).double().sum())
-        return super().compute()
-
-    @property
-    def n_constant(self) -> int:
-        """Number of constant heatmaps; collective as `per_image` is."""
-        self.compute()
-        return self._n_constant
 
 
 def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
+from salvit.metrics.functional.maps import check_maps
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -44,6 +45,12 @@ def fixation_indices(
     columns, rows = (edges * target / extent).floor().long().unbind(1)
     width = extent[:, 0].long() if shape is None else shape[1]
     return (rows * width + columns).split(counts)
+
+
+def maps_and_indices(pred: Tensor, fixations: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Predictions [B, H, W], and the indices of the pixels under the fixations of each, after all checks."""
+    maps = check_maps(pred, "pred")
+    return maps, fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
 
 
 def _width_height(sizes: Sequence[Size]) -> Tensor:
@@ -110,11 +117,7 @@ def fixation_counts(fixations: Sequence[Tensor], sizes: Sequence[Size], shape: S
 
 
 def check_pool(pool: Tensor) -> Tensor:
-    """Return a count map as int64 [H, W] on the CPU, so that no cast to half precision can round it.
-
-    Raises:
-        ValueError: The shape is not [H, W], or a value is negative, fractional or not finite.
-    """
+    """Return a count map as int64 on the CPU, which no cast to half precision can round; ValueError if it is none."""
     if pool.ndim != 2 or 0 in pool.shape:
         raise InvalidValueError(
             f"pool has shape {tuple(pool.shape)}; expected one count map [H, W] (see fixation_counts)"
@@ -137,9 +140,9 @@ def resized_pixels(shape: Size, target: Size) -> np.ndarray:
 
 
 def image_key(pixels: np.ndarray, size: Size) -> int:
-    """A 64-bit number that stands for an image: a hash of its size and of its fixated pixels, int64 [n], in any order.
+    """A 64-bit hash of an image's size and fixated pixels, int64 [n], in any order.
 
-    So a score is the same whatever else is in the batch, in any order, on any number of processes.
+    Random numbers depend on it, so that a score depends neither on the batch nor on the number of processes.
     """
     numbers = np.concatenate([np.asarray(size), np.sort(pixels)]).astype("<i8")
     return int.from_bytes(hashlib.blake2b(numbers.tobytes(), digest_size=8).digest(), "little")
@@ -162,16 +165,11 @@ def check_sampling(splits: int, step: float) -> None:
         )
 
 
-def distinct(indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Pixels of the binary fixation map: each fixated pixel once, in order."""
-    return np.unique(np.asarray(indices, dtype=np.int64))
-
-
 class OtherImages:
-    """Fixations of all images of a set, from which a metric draws those on other images.
+    """Fixations of all images of a set, from which a metric draws fixations on other images.
 
-    Images are recognised by their fixations; images with the very same fixations are never each other's others. The
-    tensors given are kept, not copied.
+    An image is recognised by its fixations: of two images with the same fixations, neither is an other image of the
+    other. The tensors are kept, not copied.
 
     Args:
         fixations: One [n, 2] of (x, y) per image, in pixels of that image, those to be scored included.
@@ -203,16 +201,16 @@ class OtherImages:
         """Pixels fixated on other images, drawn without replacement: the union of their fixation maps.
 
         Args:
-            own: int64 [n], pixels under the fixations of the image scored.
+            own: int64 [n], pixels under the fixations of the scored image.
             size: (H, W) of that image; points of images of other sizes are rescaled as coordinates.
-            images: how many to draw of those that have fixations; all if there are fewer.
-            random: to draw with.
+            images: how many images with fixations to draw; all if there are fewer.
+            random: the random numbers.
 
         Returns:
             int64 [m], distinct and rising; empty if no other image has a fixation.
 
         Raises:
-            ValueError: None of the images has the fixations of the one scored.
+            ValueError: No image has the fixations of the scored one.
         """
         mine = self._keys == image_key(own, size)
         if not mine.any():
@@ -225,4 +223,4 @@ class OtherImages:
         points = fixation_indices(
             [self._fixations[image] for image in drawn], [self._sizes[image] for image in drawn], size
         )
-        return distinct(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())
+        return np.unique(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())

@@ -10,11 +10,10 @@ EPS = 2.2204e-16
 
 
 def check_maps(maps: Tensor, name: str) -> Tensor:
-    """Return maps [B, H, W] detached, on a device that can compute in float64; `name` is for the message.
+    """Return maps detached, on a device that can compute in float64; `name` is for the message.
 
     Raises:
-        ValueError: The shape is not [B, H, W] with H, W ≥ 1, or a map holds NaN, infinity, or values further apart
-            than float64 can say.
+        ValueError: The shape is not [B, H, W] with H, W ≥ 1, a map holds NaN or infinity, or its range overflows.
     """
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise InvalidValueError(
