@@ -105,15 +105,10 @@ def differences(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_all_images(metric: ImageMetric) -> list[dict[str, Any]]:
-    """What a metric computes that is no mean over images."""
+    """What a metric computes beside means over images."""
     computed = metric.compute()
-    if not isinstance(computed, dict):
-        return []
-    return [
-        {"score": name, "value": float(value)}
-        for name, value in computed.items()
-        if name not in metric.by_column()
-    ]
+    values = computed.items() if isinstance(computed, dict) else ()
+    return [{"score": name, "value": float(value)} for name, value in values if name not in metric.columns]
 
 
 def _in_order(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
