@@ -89,10 +89,11 @@ TUEBINGEN = {
 
 def test_profile_tuebingen(golden, dtype):
     pred, density, fixations = case(golden, dtype)
-    sizes = [tuple(pred.shape[1:])] * len(pred)
     metrics = saliency_metrics(pool_of(pred, fixations), profile="tuebingen", baseline=density.mean(0))
+    sizes = [tuple(pred.shape[1:])] * len(pred)
     update_metrics(metrics, pred, {"size": sizes, "density": density, "fixations": fixations})
     for name, key in TUEBINGEN.items():
+        expected = golden[f"expected_{key}"]
         np.testing.assert_allclose(
-            metrics[name].per_image(), golden[f"expected_{key}"], rtol=0, atol=TOLERANCE[dtype], err_msg=name
+            metrics[name].per_image(), expected, rtol=0, atol=TOLERANCE[dtype], err_msg=name
         )

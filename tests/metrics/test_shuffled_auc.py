@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -35,12 +37,11 @@ def test_agrees_with_counting_pairs(case):
 def test_class_scores_the_same_with_and_without_pool(case):
     pred, _, fixations = case
     with_pool, without = ShuffledAUC(pool_of(pred, fixations)), ShuffledAUC()
-    for i in range(len(pred)):
-        with_pool.update(pred[i : i + 1], fixations[i : i + 1])
-        without.update(pred[i : i + 1], fixations[i : i + 1])
+    for metric in (with_pool, without):
+        for i in range(len(pred)):
+            metric.update(pred[i : i + 1], fixations[i : i + 1])
     np.testing.assert_array_equal(with_pool.per_image(), without.per_image())
     np.testing.assert_array_equal(with_pool.compute(), without.compute())
-    assert with_pool.n_skipped == without.n_skipped
 
 
 @examples
@@ -94,37 +95,27 @@ def test_center_bias_earns_nothing():
     cells = torch.multinomial(center.flatten(), 12_000, True, generator=torch.Generator().manual_seed(0))
     fixations = list(torch.stack([cells % 60, cells // 60], 1).chunk(20))
     pred = center.expand(20, -1, -1)
-    assert shuffled_auc(pred, fixations, pool_of(pred, fixations)).mean().item() == pytest.approx(
-        0.5, abs=0.01
-    )
+    scores = shuffled_auc(pred, fixations, pool_of(pred, fixations))
+    assert scores.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
-def test_image_without_fixations_is_left_out():
-    pred, _, fixations = batch(0, lengths=(4, 0, 5))
-    for metric in (ShuffledAUC(), ShuffledAUC(pool_of(pred, fixations))):
-        metric.update(pred, fixations)
-        assert metric.per_image().isnan().tolist() == [False, True, False]
-        assert metric.n_skipped == 1
-        assert metric.compute().isfinite()
-
-
-@pytest.mark.parametrize("lengths", [(4,), (4, 0)])
-def test_empty_pool_is_skipped_and_counted(lengths):
+@pytest.mark.parametrize(("lengths", "skipped"), [((4, 0, 5), 1), ((4,), 1), ((4, 0), 2), ((0, 0), 2)])
+def test_images_without_fixations_or_other_images_are_skipped(lengths, skipped):
     pred, _, fixations = batch(0, images=len(lengths), lengths=lengths)
-    for metric in (ShuffledAUC(), ShuffledAUC(pool_of(pred, fixations))):
+    for metric in (
+        ShuffledAUC(),
+        ShuffledAUC(pool_of(pred, fixations)),
+        SampledShuffledAUC(others_of(pred, fixations)),
+    ):
         metric.update(pred, fixations)
-        assert metric.n_skipped == len(lengths)
-        assert metric.compute().isnan()
+        assert metric.n_skipped == skipped
+        assert metric.compute().isfinite() == (skipped < len(lengths))
 
 
-def test_pool_without_the_images_own_fixations():
+def test_a_pool_lacks_a_fixation_of_an_image():
     pred, _, fixations = batch(0)
-    pool = pool_of(pred[:2], fixations[:2])
     with pytest.raises(ValueError, match="pool lacks a fixation of image 2 of the batch"):
-        shuffled_auc(pred, fixations, pool)
-
-
-def test_pool_with_too_few_repetitions():
+        shuffled_auc(pred, fixations, pool_of(pred[:2], fixations[:2]))
     twice = [torch.tensor([[1.0, 0.0], [1.0, 0.0]])]
     with pytest.raises(ValueError, match=r"image 0 .*\(x=1, y=0\)"):
         shuffled_auc(torch.zeros(1, 2, 2), twice, torch.tensor([[5, 1], [5, 5]]))
@@ -170,10 +161,6 @@ def test_fixations_of_some_observers_are_compared_with_other_images_alone():
     for image, points in enumerate(part):
         alone = [points if other == image else xy for other, xy in enumerate(fixations)]
         assert found[image] == shuffled_auc(pred[image : image + 1], [points], pool_of(pred, alone))[0]
-
-
-def test_fixations_of_some_observers_need_a_pool():
-    pred, _, fixations = batch(0)
     with pytest.raises(ValueError, match="need a pool"):
         ShuffledAUC().update(pred, fixations, own=fixations)
 
@@ -215,19 +202,16 @@ def test_ten_other_images_with_fixations_are_drawn_and_never_the_own():
     assert seen == set(range(18)) - {5}
 
 
-def test_points_of_images_of_other_sizes_are_rescaled():
-    others = OtherImages([torch.tensor([[0.0, 0.0]]), torch.tensor([[7.0, 3.0]])], [(2, 4), (4, 8)])
-    assert others.pixels(np.array([0]), (2, 4), 10, np.random.default_rng(0)).tolist() == [7]
-
-
-def test_the_pool_is_binary():
-    fixations = [
-        torch.tensor([[0.0, 0.0]]),
-        torch.tensor([[1.0, 0.0]] * 5),
-        torch.tensor([[1.2, 0.0], [2.0, 0.0]]),
-    ]
-    others = OtherImages(fixations, [(1, 3)] * 3)
-    assert others.pixels(np.array([0]), (1, 3), 10, np.random.default_rng(0)).tolist() == [1, 2]
+@pytest.mark.parametrize(
+    ("fixations", "sizes", "pixels"),
+    [
+        ([[(0, 0)], [(7, 3)]], [(2, 4), (4, 8)], [7]),  # rescaled to the size of the first image
+        ([[(0, 0)], [(1, 0)] * 5, [(1.2, 0), (2, 0)]], [(1, 3)] * 3, [1, 2]),  # every pixel once
+    ],
+)
+def test_pixels_of_other_images(fixations, sizes, pixels):
+    others = OtherImages([torch.tensor(points, dtype=torch.float32) for points in fixations], sizes)
+    assert others.pixels(np.array([0]), sizes[0], 10, np.random.default_rng(0)).tolist() == pixels
 
 
 def test_sampled_shuffled_auc_constant_map_scores_one_half():
@@ -236,29 +220,15 @@ def test_sampled_shuffled_auc_constant_map_scores_one_half():
     assert sampled_shuffled_auc(pred, fixations, others_of(pred, fixations)).tolist() == [0.5] * 3
 
 
-@pytest.mark.parametrize(("lengths", "skipped"), [((4, 0, 5), 1), ((4,), 1), ((4, 0), 2), ((0, 0), 2)])
-def test_images_that_cannot_be_scored_are_counted(lengths, skipped):
-    pred, _, fixations = batch(0, images=len(lengths), lengths=lengths)
-    metric = SampledShuffledAUC(others_of(pred, fixations))
-    metric.update(pred, fixations)
-    assert metric.n_skipped == skipped
-
-
-def test_others_without_the_image_itself():
+def test_bad_input_of_the_sampled_score():
     pred, _, fixations = batch(0)
     with pytest.raises(ValueError, match="lack the one scored, of 6×9"):
         sampled_shuffled_auc(pred, fixations, others_of(pred[:2], fixations[:2]))
-
-
-def test_a_number_of_images_that_makes_no_pool():
-    pred, _, fixations = batch(0)
     with pytest.raises(ValueError, match="images is 0"):
         sampled_shuffled_auc(pred, fixations, others_of(pred, fixations), images=0)
 
 
 def test_copies_share_the_fixations():
-    import copy
-
     others = OtherImages([torch.zeros(1, 2)], [(2, 2)])
     assert copy.deepcopy(SampledShuffledAUC(others)).others is others
 
