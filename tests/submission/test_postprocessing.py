@@ -53,6 +53,8 @@ def test_scale_does_not_matter_and_negatives_are_shifted():
     process = PostProcessing(power=2)
     assert torch.allclose(process(saliency), process(1e-30 * saliency))
     assert torch.allclose(process(saliency - 5), process(saliency))
+    with pytest.raises(ValueError, match="NaN"):
+        process(torch.full((2, 2), torch.nan))
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,6 @@ def test_values_out_of_range(options):
         PostProcessing(**options)
 
 
-def test_nan():
-    with pytest.raises(ValueError, match="NaN"):
-        PostProcessing()(torch.full((2, 2), torch.nan))
-
-
 @pytest.mark.parametrize(
     "content", ["", "{}", '{"parameters": {"blurr": 1}}', '{"parameters": {"blur": -1}}']
 )
@@ -75,9 +72,6 @@ def test_no_fit(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ValueError, match=r"a\.json holds no post-processing"):
         read_fit(tmp_path / "a.json")
-
-
-# The fit
 
 
 @pytest.fixture
