@@ -1,10 +1,12 @@
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.models.vision_transformer import VisionTransformer
 
 from salvit.extractors import AGCAM
 from salvit.metrics import ABPC, DeletionInsertion, MaxSensitivity, SaCo
@@ -19,14 +21,43 @@ from salvit.metrics.functional.faithfulness import removed_counts
 from salvit.metrics.functional.removal import filled, ranks
 from tests.extractors.golden_vit import load_golden
 from tests.metrics.cases import examples
-from tests.metrics.models import TARGETS, forward_counter, images_and_heatmaps, tiny_vit
 
 GOLDEN = [(name, method) for name in ("square", "rect") for method in ("agcam", "rollout_start0")]
 LERF = torch.tensor([[0.9, 0.8, 0.1], [0.5, 0.5, 0.5], [torch.nan] * 3, [0.6, 0.2, 0.0]])
 MORF = torch.tensor([[0.9, 0.3, 0.1], [0.5, 0.5, 0.5], [torch.nan] * 3, [0.6, 0.4, 0.0]])
+TARGETS = torch.tensor([3, 0, 7])
 IMAGES = torch.ones(2, 3, 4, 4, dtype=torch.float64)
 few = settings(deadline=None, max_examples=8)
 numbers = st.lists(st.integers(-4, 4).map(float), min_size=4, max_size=4)
+
+
+def tiny_vit():
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=10, dynamic_img_size=True
+    )
+    for parameter in vit.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return vit.double().requires_grad_(False).eval()
+
+
+def images_and_heatmaps(seed, levels=None, size=(16, 16)):
+    """Three images with heatmaps at their size; `levels` makes values tie."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(3, 3, *size, dtype=torch.float64, generator=generator)
+    heatmaps = torch.rand(3, *size, dtype=torch.float64, generator=generator)
+    return images, heatmaps if levels is None else (heatmaps * levels).floor()
+
+
+@contextmanager
+def forward_counter(vit):
+    """Images of each forward pass inside the `with` block."""
+    passed = []
+    handle = vit.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+    try:
+        yield passed
+    finally:
+        handle.remove()
 
 
 def ordered(heatmap, sign=-1):

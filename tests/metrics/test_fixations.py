@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvit.metrics.functional import fixation_counts
-from salvit.metrics.functional.fixations import check_pool, fixation_indices, resized_pixels
+from salvit.metrics.functional.fixations import check_pool, fixation_indices
 from tests.metrics import reference
 from tests.metrics.cases import examples, points_in
 
@@ -84,14 +84,6 @@ def test_counts_of_parts_add_up():
     parts = [fixation_counts([xy], [(6, 8)], (4, 5)) for xy in fixations]
     assert whole.equal(sum(parts))
     assert whole.sum() == 10
-
-
-@examples
-@given(shape=shapes, target=shapes)
-def test_pixels_of_a_resized_map_are_those_of_its_pixel_centres(shape, target):
-    y, x = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
-    (expected,) = fixation_indices([torch.stack([x, y], -1).reshape(-1, 2)], [shape], target)
-    assert resized_pixels(shape, target).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.uint8, torch.int64])

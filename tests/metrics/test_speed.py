@@ -21,14 +21,6 @@ SIZE = (480, 640)
 INPUT = (224, 224)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def salicon_like():
     """A smooth prediction, a density, 332 fixations, and a pool of 1.66 million around the center."""

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from datamodules import CAT2000DataModule, ImageFolderDataModule, MIT300DataModule, PopOutDataModule
+from datamodules.base import Stimulus, StimulusDataset
 from salvit.submission import SubmissionError, check_submission, stimuli_of, write_hdf5
 from salvit.submission.__main__ import main
 from tests.datamodules.data.cat2000 import make_cat2000
@@ -144,11 +145,14 @@ def test_names_of_mit300_and_cat2000(tmp_path):
     assert names == [f"{stimulus.name}.jpg" for stimulus in dataset.stimuli]
 
 
-def test_two_images_of_one_stem_or_generated_images_are_no_stimuli(tmp_path):
+def test_images_whose_maps_have_one_name_and_generated_images_are_no_stimuli(tmp_path):
     for name in ("a.jpg", "a.png", "b.jpg"):
         write_image(tmp_path / name, (20, 30))
     with pytest.raises(ValueError, match=r"a\.jpg, a\.png would "):
         stimuli_of(ImageFolderDataModule(tmp_path).dataset("predict"))
+    paths = [write_image(tmp_path / name, (20, 30)) for name in ("a/i1.jpg", "A/I1.jpg")]
+    with pytest.raises(ValueError, match=r"maps of .* would have the same name"):
+        stimuli_of(StimulusDataset([Stimulus(str(path), path) for path in paths], (32, 32)))
     with pytest.raises(ValueError, match="this dataset has none"):
         stimuli_of(PopOutDataModule(val_size=2).dataset("val"))
 

@@ -14,11 +14,10 @@ from PIL import Image
 from scipy.special import logsumexp
 
 from datamodules import ImageFolderDataModule, MIT300DataModule
-from datamodules.base import Stimulus, StimulusDataset
 from salvit.callbacks.outputs import MARKER
 from salvit.callbacks.submission import SubmissionWriter
 from salvit.modules import SaliencyModule
-from salvit.submission import hdf5, stimuli_of
+from salvit.submission import hdf5
 from tests.datamodules.data.formats import TURNED
 from tests.datamodules.data.images import truncate, write_image
 from tests.datamodules.data.mit import make_mit300
@@ -243,10 +242,3 @@ def test_files_of_others_are_left_alone(data, module, write, tmp_path):
 def test_the_default_folder_is_in_that_of_the_run(data, module, write, tmp_path):
     write(module, data, SubmissionWriter(hdf5=False), logger=CSVLogger(tmp_path, "mit300"))
     assert (tmp_path / "mit300/version_0/submission/submission.json").is_file()
-
-
-def test_names_that_differ_in_case_alone(tmp_path):
-    paths = [write_image(tmp_path / name, (20, 30)) for name in ("a/i1.jpg", "A/I1.jpg")]
-    dataset = StimulusDataset([Stimulus(str(path), path) for path in paths], (32, 32))
-    with pytest.raises(ValueError, match=r"maps of .* would have the same name"):
-        stimuli_of(dataset)
