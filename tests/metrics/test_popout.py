@@ -93,16 +93,6 @@ def test_search_against_a_sorted_list(seed, side, limit, levels):
     assert fixations_to_find(values, target, side, limit) == expected
 
 
-def test_a_target_at_the_bottom_is_found_last():
-    target, distractors = display(0, items=4)
-    map_ = (0.5 * distractors + 0.1 * target).double()
-    (row,) = popout(map_[None], [target], [distractors])
-    assert row[3:].tolist() == [1 + 4 * 4, 1]  # a square's corner is the peak: four fixations an item
-    assert row[0] == pytest.approx(0.2)
-    (row,) = popout(map_[None], [target], [distractors], limit=3)
-    assert row[3:].tolist() == [3, 0]
-
-
 def test_maps_are_resized_to_the_masks():
     target, distractors = display(2)
     small = saliency(2, (6, 10))
