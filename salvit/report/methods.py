@@ -22,27 +22,7 @@ from salvit.vit import ViT, load_vit
 
 FAMILIES = list(pd.read_csv(Path(__file__).with_name("families.csv")).itertuples(index=False))
 """Kinds of ViT: `what` sets one apart, the timm `architecture` that is checked, and published models, `members`."""
-REFUSED = (
-    "swin_base_patch4_window7_224",
-    "maxvit_base_tf_224",
-    "pvt_v2_b2",
-    "mvitv2_base",
-    "hiera_base_224",
-    "levit_256",
-    "volo_d1_224",
-    "pit_b_224",
-    "mixer_b16_224",
-    "convnext_base",
-    "cait_s24_224",
-    "convit_base",
-    "crossvit_base_240",
-    "tnt_b_patch16_224",
-    "samvit_base_patch16",
-    "xcit_small_12_p16_224",
-    "deepseek_vit_412m",
-    "gemma4_vit_167m",
-    "qwen3_vit_88m",
-)
+REFUSED = Path(__file__).with_name("refused.txt").read_text(encoding="utf-8").split()
 
 
 def methods_page() -> str:

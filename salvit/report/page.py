@@ -62,28 +62,20 @@ def write_report(folder: Path, title: str | None = None) -> list[Table]:
         "scores.md": "\n".join(texts) or None,
         "pictures.png": panel([opened], list(pictures), height) if pictures else None,
         "curves.png": curves,
-        "index.html": build_page(title or folder.resolve().name, runs, tables, pictures, curves),
+        "index.html": _page(title or folder.resolve().name, runs, tables, pictures, curves),
     }
     results.write(folder, parts)
     return tables
 
 
-def build_page(
+def _page(
     title: str,
     runs: Sequence[Run],
     tables: Sequence[Table],
     pictures: Mapping[str, bytes],
     curves: Figure | None,
 ) -> str:
-    """Write the page of a report.
-
-    Args:
-        title: of the page.
-        runs: all runs under the folder.
-        tables: the scores.
-        pictures: PNG of the panel of test images, by label of the run.
-        curves: of training, None if nothing was fitted.
-    """
+    """The page, with the pictures as PNG by label of the run, and the curves of training."""
     tested = {run.label: run for run in runs if run.stage == "test"}
     sections = [_table_section(table, tested) for table in tables]
     sections += [_pictures_section(pictures)] if pictures else []

@@ -85,7 +85,7 @@ def box_localization(
 def _scores(heatmap: np.ndarray, target: np.ndarray, threshold: float, reference: bool) -> list[float]:
     if np.isnan(heatmap[0, 0]) or not target.any():
         return [np.nan] * len(LOCALIZATION_SCORES)
-    boxes = regions(heatmap > threshold).boxes
+    boxes, _ = regions(heatmap > threshold)
     predicted = union(boxes + _ONE_MORE if reference else boxes, target.shape)
     both, p, g = (int(np.count_nonzero(mask)) for mask in (predicted & target, predicted, target))
     eps = _REFERENCE_EPS if reference else 0.0
@@ -150,13 +150,13 @@ def _ious(
 ) -> tuple[float, float, float]:
     if np.isnan(heatmap[0, 0]) or not target.any():
         return np.nan, np.nan, np.nan
-    found = regions(heatmap > threshold)
-    if not len(found.boxes):
+    found, areas = regions(heatmap > threshold)
+    if not len(found):
         return 0.0, 0.0, 0.0
-    predicted = union(found.boxes, target.shape)
+    predicted = union(found, target.shape)
     overlap = np.count_nonzero(predicted & target) / np.count_nonzero(predicted | target)
-    fits = box_iou(torch.from_numpy(found.boxes).double(), boxes).amax(1).numpy()
-    return overlap, float(fits[found.areas.argmax()]), float(fits.max())
+    fits = box_iou(torch.from_numpy(found).double(), boxes).amax(1).numpy()
+    return overlap, float(fits[areas.argmax()]), float(fits.max())
 
 
 def energy_pointing(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
@@ -245,19 +245,15 @@ def _overlap(heatmap: Tensor, mask: Tensor | None, threshold: float) -> float:
     return float((attended & mask).sum() / (attended | mask).sum())
 
 
-class Regions(NamedTuple):
-    """Connected regions: boxes, int64 [m, 4] of (x0, y0, x1, y1) with exclusive edges, and areas in pixels [m]."""
+def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes, int64 [m, 4] of (x0, y0, x1, y1) with exclusive edges, and areas [m] of a mask's connected regions.
 
-    boxes: np.ndarray
-    areas: np.ndarray
-
-
-def regions(mask: np.ndarray) -> Regions:
-    """The connected regions of a mask [H, W], from top to bottom; diagonal neighbours belong together."""
+    They are in order from top to bottom; diagonal neighbours belong together.
+    """
     labels, count = label(mask, _EIGHT_CONNECTED)
     corners = [(x.start, y.start, x.stop, y.stop) for y, x in find_objects(labels)]
     boxes = np.array(corners, dtype=np.int64).reshape(-1, 4)
-    return Regions(boxes, np.bincount(labels.ravel(), minlength=count + 1)[1:])
+    return boxes, np.bincount(labels.ravel(), minlength=count + 1)[1:]
 
 
 def union(boxes: np.ndarray, size: Size) -> np.ndarray:

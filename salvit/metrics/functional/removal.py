@@ -91,17 +91,14 @@ def target_probabilities(
     Args:
         vit: a plain timm ViT in eval mode.
         images: [B, 3, H, W], normalised for the model.
-        fills: what removed pixels become (`filled`); broadcasts to [B, 3, H, W].
+        fills: what removed pixels become, from `filled`.
         orders: int [B, D, H·W], ranks of the pixels in D orders.
         spans: the S removals.
         classes: int64 [B].
-        batch_size: perturbed images per forward pass, which bounds the memory.
+        batch_size: perturbed images per forward pass, which bounds the memory; ValueError if below 1.
 
     Returns:
         [B, S], float32 or the dtype of the model if wider.
-
-    Raises:
-        ValueError: `batch_size` is below 1.
     """
     if batch_size < 1:
         raise InvalidValueError(f"batch_size must be at least 1; got {batch_size}")
