@@ -1,6 +1,6 @@
 """Metrics of saliency maps and of explanations: torchmetrics classes over `salvit.metrics.functional`.
 
-A profile says which of these metrics a saliency result is made of, and by which definitions; see `saliency_metrics`.
+A profile chooses the metrics of a saliency table and their definitions; see `saliency_metrics`.
 """
 
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def default_scores() -> list[ImageMetric]:
-    """The scores of explanations by default, as far as the dataset has what they need.
+    """The default scores of explanations; a dataset is scored by those whose data it has.
 
     Example:
         >>> [type(score).__name__ for score in default_scores()]

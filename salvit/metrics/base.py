@@ -53,16 +53,16 @@ class Case:
 class ImageMetric(HasOptions, Metric):
     """A metric that keeps a row of numbers per image and averages over the images of all processes.
 
-    A subclass declares `columns` and writes `update`, which hands rows to `record`; where these are not the scores
-    themselves it sets `width` and overrides `image_scores`. NaN marks an image that could not be scored; the mean
-    leaves it out. To score explanations it declares what it needs of a batch, and overrides `score` where `update`
-    takes more than the heatmaps and that. `**kwargs` are the options of `torchmetrics.Metric`.
+    A subclass declares `columns` and writes `update`, which passes a row of numbers per image to `record`. If these are
+    not the scores themselves, it sets `width` and overrides `image_scores`. NaN marks an image that is left out of the
+    means. To score explanations, `update` takes heatmaps and the entries of a batch named in `keys`; if it takes other
+    arguments, the subclass overrides `score`. `**kwargs` are the options of `torchmetrics.Metric`.
 
     Attributes:
-        columns: names of its scores, and which way is better, "↑" or "↓".
-        group: the table of explanations that it belongs to.
-        headline: which scores stand in the table of all groups; by default all.
-        keys: of a batch, without which it cannot be computed.
+        columns: names of the scores, and which direction is better, "↑" or "↓".
+        group: the table of explanations in which the scores are.
+        headline: which scores are in the table of all groups; by default all.
+        keys: entries of a batch that the metric needs.
         needs_class: whether it asks the model about a class.
         correct_only: whether images are left out that the model classifies wrongly.
         width: how many numbers are kept per image.
@@ -98,17 +98,17 @@ class ImageMetric(HasOptions, Metric):
         super().__init__(**dict(kwargs))  # a copy, so that configs do not list torchmetrics' own options
         self.width = len(self.columns)
         self.add_state("scores", [], dist_reduce_fx="cat")
-        # MetricCollection updates only one of several metrics whose states agree after the first batch, but
-        # metrics may score that batch alike and later ones not. NaN equals nothing: they stay apart.
+        # MetricCollection updates only one of several metrics whose states are equal after the first batch, although
+        # later batches may differ. NaN is equal to nothing, so every metric is updated.
         self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
 
     def record(self, rows: Tensor) -> None:
         """Keep the rows of a batch: floats [B, width] or [B]; NaN for an image that could not be scored."""
-        # Flat: a process without images gathers an empty list, which torchmetrics takes for one axis.
+        # Flat, because a process without images contributes an empty tensor of one axis to a sync.
         self.scores.append(rows.flatten().to(self.dtype).to(self.device))
 
     def restore(self, rows: Tensor) -> None:
-        """Keep rows that an earlier `update` has handed to `record`, in place of an `update`."""
+        """Keep rows that an earlier `update` has passed to `record`, instead of an `update`."""
         self._computed = None
         self._update_count += 1
         self.record(rows)
@@ -118,19 +118,19 @@ class ImageMetric(HasOptions, Metric):
         self.restore(torch.full((self.width,), torch.nan))
 
     def score(self, case: Case) -> None:
-        """Score the heatmaps of a batch: `update` with the heatmaps and what `keys` names."""
+        """Score the heatmaps of a batch: `update` with the heatmaps and the entries named in `keys`."""
         self.update(case.heatmaps, *(case.batch[key] for key in self.keys))
 
     def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ImageMetric":
-        """The metric with what it needs to know of a whole split; by default there is nothing."""
+        """The metric with what it needs to know about a whole split; by default nothing."""
         return self
 
     def fingerprint(self) -> str:
-        """Options in words; of tensors among them, a hash."""
+        """The options as text, with a hash for a tensor."""
         return str({name: _hashed(value) for name, value in self.options().items()})
 
     def rows(self) -> Tensor:
-        """Rows of the images in the state as it is, without a sync: float [n, width]."""
+        """Rows in the current state, without a sync: float [n, width]."""
         return concatenated(self.scores).to(self.device).reshape(-1, self.width)
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
@@ -224,7 +224,7 @@ def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:
 
 
 def looked_at(batch: Mapping[str, Any]) -> list[bool]:
-    """Whether each image of a batch has a fixation and a density: without both no column of a table counts it."""
+    """Whether each image of a batch has a fixation and a density: no column of a table counts any other image."""
     truth = zip(batch["density"], batch["fixations"], strict=True)
     return [len(fixations) > 0 and bool(density.any()) for density, fixations in truth]
 

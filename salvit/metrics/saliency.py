@@ -36,7 +36,7 @@ class NSS(FixationMetric):
 
     Args:
         duplicates: whether a pixel fixated k times counts k times; False scores the binary fixation map (MIT).
-        ddof: 1 for the standard deviation of the sample, 0 for that of the population (pysaliency).
+        ddof: 1 for the standard deviation of the sample, 0 for the population (pysaliency).
 
     Example:
         >>> import torch

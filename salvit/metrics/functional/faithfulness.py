@@ -64,7 +64,7 @@ def perturbation_curves(
 
     Raises:
         TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, a target is no class of the model, a fraction is out of range,
+        ValueError: A shape, dtype or device is wrong, a target is not a class of the model, a fraction is out of range,
             or there is no such fill.
 
     Example:
@@ -319,7 +319,7 @@ def max_sensitivity(
         delta = (2 * torch.rand(images.shape[1:], generator=generator) - 1) * radius
         moved = images + delta.to(images.device, images.dtype)
         changes.append((_flat(explain(moved)) - original).norm(dim=1))
-    # A change that is NaN is kept by max; a norm of 0 makes 0/0 or x/0 of it.
+    # amax keeps NaN; a norm of 0 gives 0/0 or x/0, which are not finite.
     relative = torch.stack(changes).amax(0) / original.norm(dim=1)
     return torch.where(relative.isfinite(), relative, torch.nan)
 

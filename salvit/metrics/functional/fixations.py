@@ -92,7 +92,7 @@ def fixation_counts(fixations: Sequence[Tensor], sizes: Sequence[Size], shape: S
     """Count map of the fixations of many images, the pool of shuffled AUC.
 
     Points are rescaled as coordinates from the size of their image to `shape`. Counts of parts of a dataset add up to
-    those of the whole.
+    the counts of the whole.
 
     Args:
         fixations: One [n, 2] of (x, y) per image, in pixels of that image.

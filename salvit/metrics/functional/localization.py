@@ -41,8 +41,8 @@ def box_localization(
     r"""Pixel accuracy, IoU, Dice, precision and recall of the boxes around the peaks of a heatmap, per image.
 
     The heatmap is brought to the size of the input (bilinear) and to [0, 1]; each connected region above the
-    threshold, diagonal neighbours included, gets its bounding box. With P the union of these boxes and G that of the
-    ground-truth boxes, as sets of the N pixels,
+    threshold, diagonal neighbours included, gets its bounding box. With P the union of these boxes and G the union of
+    the ground-truth boxes, as sets of the N pixels,
 
     .. math:: \frac{|P \cap G| + |\bar P \cap \bar G|}{N},\;
         \frac{|P \cap G|}{|P \cup G|},\;
@@ -199,7 +199,7 @@ def _share(heatmap: Tensor, mask: Tensor | None) -> float:
     if mask is None:
         return torch.nan
     energy = upsampled(heatmap[None], (mask.shape[0], mask.shape[1]))[0].clamp(min=0)
-    # By the peak first: the sum of very large values would overflow.
+    # First divided by the peak: the sum of very large values would overflow.
     energy = energy / peak if (peak := energy.max()) > 0 else energy
     total = energy.sum()
     return float(energy[mask].sum() / total) if total > 0 else 0.0

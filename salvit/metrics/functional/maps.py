@@ -73,6 +73,6 @@ def sum_normalize(maps: Tensor) -> Tensor:
     low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
     shift = low.clamp(max=0)
     peak = high - shift
-    # By the peak first: the sum of very large values would overflow, that of very small ones lose digits.
+    # First divided by the peak: the sum of very large values would overflow, and of very small ones lose digits.
     mass = torch.where(peak > 0, (maps - shift) / torch.where(peak > 0, peak, 1), 1)
     return mass / mass.sum(1, keepdim=True)

@@ -83,7 +83,7 @@ def _row(image: Tensor, target: Tensor, distractors: Tensor, limit: int) -> Tens
 
 
 def _ratio(values: Tensor, others: Tensor) -> float:
-    """Largest value by the largest of others; NaN if there is no value, or the others are 0."""
+    """The largest value divided by the largest of the others; NaN if there is no value, or the others are 0."""
     return float(values.max() / others.max()) if len(values) and others.max() > 0 else torch.nan
 
 

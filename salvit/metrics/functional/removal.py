@@ -37,7 +37,7 @@ def check_perturbation(
 
     Raises:
         TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, or a target is no class of the model.
+        ValueError: A shape, dtype or device is wrong, or a target is not a class of the model.
     """
     require_frozen_vit(vit)
     check_images(vit, images)
@@ -134,7 +134,7 @@ def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
 
     Args:
         images: [B, 3, H, W], normalised for the model.
-        fill: "zero" is the mean colour of the training set, "mean" that of each image, "blur" the image under a
+        fill: "zero" is the mean colour of the training set, "mean" the mean of each image, "blur" the image under a
             Gaussian of σ = 5 pixels (11 × 11), "noise" standard normal noise.
         seed: of the noise, which is the same for all images.
 

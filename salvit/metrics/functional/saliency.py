@@ -56,7 +56,7 @@ def nss(pred: Tensor, fixations: Sequence[Tensor], duplicates: bool = True, ddof
         pred: [B, H, W] saliency maps on any scale.
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         duplicates: Whether a pixel fixated k times counts k times; False scores the binary fixation map (MIT).
-        ddof: 1 for the standard deviation of the sample (MIT), 0 for that of the population (pysaliency).
+        ddof: 1 for the standard deviation of the sample (MIT), 0 for the population (pysaliency).
 
     Returns:
         float64 [B]; 0 for a constant map, NaN for an image without fixations.

@@ -36,8 +36,8 @@ def shuffled_auc(
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         pool: [H', W'] count map of the fixations of all images, these included (see `fixation_counts`). Points of a
             pool of another size are rescaled as coordinates, x' = (x + 0.5) · W/W' − 0.5.
-        own: all fixations on these images, where `fixations` are those of some observers only: what is taken out of
-            the pool. None: `fixations` are all.
+        own: all fixations on these images, which are taken out of the pool, if `fixations` has only some of them, such
+            as one observer's. None: `fixations` has all.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map, NaN for an image without fixations or where no other image has
@@ -104,7 +104,7 @@ def sampled_shuffled_auc(
         splits: number of draws.
         step: between thresholds, of a map in [0, 1].
         seed: of the draws, which also depend on the image, not on its batch.
-        own: all fixations on these images, where `fixations` are those of some observers only.
+        own: all fixations on these images, if `fixations` has only some of them, such as one observer's.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map (the script gives NaN), NaN for an image without fixations or
