@@ -62,7 +62,7 @@ def bootstrap_differences(
         seed: of the resampling.
 
     Returns:
-        Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of its
+        Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of the
         interval; the ends are NaN with fewer than two images.
 
     Raises:
