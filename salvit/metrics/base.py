@@ -53,13 +53,15 @@ class Case:
 class ImageMetric(HasOptions, Metric):
     """A metric that keeps a row of numbers per image and averages over the images of all processes.
 
-    A subclass declares `columns` and writes `update`, which passes a row of numbers per image to `record`. If these are
-    not the scores themselves, it sets `width` and overrides `image_scores`. NaN marks an image that is left out of the
-    means. To score explanations, `update` takes heatmaps and the entries of a batch named in `keys`; if it takes other
-    arguments, the subclass overrides `score`. `**kwargs` are the options of `torchmetrics.Metric`.
+    A subclass declares `columns` and either `function` or a method `update`, which passes a row of numbers per image to
+    `record`. If these are not the scores themselves, it sets `width` and overrides `image_scores`. NaN marks an image
+    that is left out of the means. To score explanations, `update` takes heatmaps and the entries of a batch named in
+    `keys`; if it takes other arguments, the subclass overrides `score`. `**kwargs` are the options of
+    `torchmetrics.Metric`.
 
     Attributes:
         columns: names of the scores, and which direction is better, "↑" or "↓".
+        function: from the arguments of `update` and the options of the metric to a row per image.
         group: the table of explanations in which the scores are.
         headline: which scores are in the table of all groups; by default all.
         keys: entries of a batch that the metric needs.
@@ -81,6 +83,7 @@ class ImageMetric(HasOptions, Metric):
     is_differentiable = False
     full_state_update = False
     columns: ClassVar[Mapping[str, str]] = {}
+    function: ClassVar[Callable[..., Tensor]]
     group: ClassVar[str] = "other scores"
     headline: ClassVar[tuple[str, ...] | None] = None
     keys: ClassVar[tuple[str, ...]] = ()
@@ -101,6 +104,10 @@ class ImageMetric(HasOptions, Metric):
         # MetricCollection updates only one of several metrics whose states are equal after the first batch, although
         # later batches may differ. NaN is equal to nothing, so every metric is updated.
         self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
+
+    def update(self, *args: Any) -> None:
+        """Score a batch."""
+        self.record(self.function(*args, **self.options()))
 
     def record(self, rows: Tensor) -> None:
         """Keep the rows of a batch: floats [B, width] or [B]; NaN for an image that could not be scored."""
@@ -171,15 +178,12 @@ class ImageMetric(HasOptions, Metric):
 class SaliencyMetric(ImageMetric):
     """A metric that compares maps at the native size of their images with where people looked.
 
-    Attributes:
-        truth: what `update` compares the prediction with.
-        function: from prediction, truth and the options of the metric to one score per image.
+    `truth` is what `update` compares the prediction with.
     """
 
     group = "agreement with people (profile exact)"
     keys = ("density", "fixations")
     truth: ClassVar[Literal["density", "fixations"]]
-    function: ClassVar[Callable[..., Tensor]]
 
     def score(self, case: Case) -> None:
         """Score heatmaps without a decoder; those that are not finite are skipped."""
@@ -198,7 +202,7 @@ class DensityMetric(SaliencyMetric):
 
     def update(self, pred: Tensor, density: Tensor) -> None:
         """Score a batch of maps with their densities, both [B, H, W]."""
-        self.record(self.function(pred, density, **self.options()))
+        super().update(pred, density)
 
 
 class FixationMetric(SaliencyMetric):
@@ -208,7 +212,7 @@ class FixationMetric(SaliencyMetric):
 
     def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
         """Score a batch of maps [B, H, W] with B tensors [n, 2] of fixations (x, y) in their pixels."""
-        self.record(self.function(pred, fixations, **self.options()))
+        super().update(pred, fixations)
 
 
 class AreaUnderCurve(FixationMetric):

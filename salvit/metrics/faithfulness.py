@@ -1,6 +1,5 @@
 """Metrics of whether a heatmap shows what the model used."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -158,7 +157,7 @@ class DeletionInsertion(CurvePair):
 class SaCo(ImageMetric):
     """Salience-guided faithfulness coefficient: the mean over images of `functional.saco`.
 
-    `update` takes `salience` and `drops` [B, K] of `functional.group_effects`. Images whose heatmap is constant or not
+    `update` takes salience and drops [B, K] of `functional.group_effects`. Images whose heatmap is constant or not
     finite are skipped.
 
     Args:
@@ -212,6 +211,7 @@ class MaxSensitivity(ImageMetric):
 
     group = "faithfulness"
     columns = {"sensitivity": "↓"}
+    function = staticmethod(functional.max_sensitivity)
     plot_lower_bound = 0.0
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0, **kwargs: Any) -> None:
@@ -219,10 +219,6 @@ class MaxSensitivity(ImageMetric):
         self.radius = radius
         self.samples = samples
         self.seed = seed
-
-    def update(self, explain: Callable[[Tensor], Tensor], images: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.max_sensitivity(explain, images, self.radius, self.samples, self.seed))
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""

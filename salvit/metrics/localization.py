@@ -134,11 +134,8 @@ class EnergyPointing(_Localization):
 
     group = "localisation, any threshold"
     columns = {"energy": "↑"}
+    function = staticmethod(functional.energy_pointing)
     keys = ("boxes",)
-
-    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
-        """Score a batch."""
-        self.record(functional.energy_pointing(heatmaps, masks))
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch by the object's boxes."""
@@ -164,15 +161,12 @@ class SMM(_Localization):
 
     group = "localisation, mask"
     columns = {"SMM": "↑"}
+    function = staticmethod(functional.smm)
     keys = ("mask",)
 
     def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.threshold = threshold
-
-    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
-        """Score a batch."""
-        self.record(functional.smm(heatmaps, list(masks), self.threshold))
 
 
 class PopOut(ImageMetric):
@@ -195,14 +189,11 @@ class PopOut(ImageMetric):
     """
 
     columns = dict(zip(COLUMNS, "↑↓↑↓↑", strict=True))
+    function = staticmethod(functional.popout)
 
     def __init__(self, limit: int = 100, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.limit = limit
-
-    def update(self, pred: Tensor, targets: Sequence[Tensor], distractors: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.popout(pred, targets, distractors, self.limit))
 
 
 def _at_best(scores: Tensor) -> Tensor:

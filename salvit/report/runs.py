@@ -2,9 +2,10 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,16 @@ def _read(folder: Path) -> Run:
 
 
 def _fit_of(run: Run, fits: Sequence[Run]) -> Run | None:
-    """The fit that wrote a run's checkpoint: by its path, by its content if folders were moved since."""
+    """The fit that wrote a run's checkpoint: by path, by content if folders were moved, or the latest version."""
     if not (checkpoint := run.record.get("checkpoint")):
         return None
     path, digest = Path(checkpoint), str(run.record.get("checkpoint_sha256"))
     earlier = [fit for fit in reversed(fits) if fit.started <= run.started]
-    ways: list[Callable[[Run], bool]] = [
-        lambda fit: path.is_relative_to(fit.folder.resolve()),
-        lambda fit: any(
-            sha256(file.read_bytes()).hexdigest() == digest for file in fit.folder.rglob("*.ckpt")
-        ),
-        lambda fit: path.is_relative_to(
-            fit.folder.resolve().parent
-        ),  # beside the versions: of the latest one
-    ]
-    return next((fit for way in ways for fit in earlier if way(fit)), None)
+    by_path = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve()))
+    files = ((fit, file) for fit in earlier for file in fit.folder.rglob("*.ckpt"))
+    by_content = (fit for fit, file in files if sha256(file.read_bytes()).hexdigest() == digest)
+    beside_versions = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve().parent))
+    return next(chain(by_path, by_content, beside_versions), None)
 
 
 def _model(run: Run, root: Path) -> str:

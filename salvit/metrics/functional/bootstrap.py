@@ -62,8 +62,8 @@ def bootstrap_differences(
         seed: of the resampling.
 
     Returns:
-        Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of the
-        interval; the ends are NaN with fewer than two images.
+        Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of
+        its interval; the ends are NaN with fewer than two images.
 
     Raises:
         ValueError: The scores are not one per method and image.
