@@ -78,14 +78,6 @@ def test_counts_agree_with_the_reference(sizes, shape, seed):
     assert counts.tolist() == reference.counts([xy.tolist() for xy in fixations], sizes, shape)
 
 
-def test_counts_of_parts_add_up():
-    fixations = [points_in((6, 8), n, torch.Generator().manual_seed(n)) for n in (3, 0, 7)]
-    whole = fixation_counts(fixations, [(6, 8)] * 3, (4, 5))
-    parts = [fixation_counts([xy], [(6, 8)], (4, 5)) for xy in fixations]
-    assert whole.equal(sum(parts))
-    assert whole.sum() == 10
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.uint8, torch.int64])
 def test_pool_of_any_dtype(dtype):
     pool = check_pool(torch.tensor([[0, 200]]).to(dtype))

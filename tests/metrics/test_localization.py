@@ -102,33 +102,26 @@ def test_images_without_boxes_or_finite_values_are_skipped_and_constant_ones_sco
     np.testing.assert_allclose(list(metric.compute().values()), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("box", "message"),
-    [
-        ((0, 0, 13, 9), r"box 1 of image 0, \(0.0, 0.0, 13.0, 9.0\), lies outside its 9×12"),
-        ((-1, 0, 3, 3), "lies outside"),
-        ((5, 3, 3, 5), "has no area"),
-        ((0, 0, float("nan"), 3), "lies outside"),
-    ],
-)
-def test_bad_boxes_are_named(box, message):
-    boxes = torch.cat([WHOLE, torch.tensor([box], dtype=torch.float32)])
-    with pytest.raises(ValueError, match=message):
-        box_localization(torch.rand(1, 3, 4), [boxes], SIZE)
+def with_box(*corners):
+    return {"boxes": [torch.cat([WHOLE, torch.tensor([corners], dtype=torch.float32)])]}
 
 
 @pytest.mark.parametrize(
-    ("heatmaps", "boxes", "threshold", "message"),
+    ("change", "message"),
     [
-        (torch.rand(1, 1, 3, 4), [WHOLE], 0.5, r"\[B, h, w\]: of an extractor's maps"),
-        (torch.rand(2, 3, 4), [WHOLE], 0.5, "boxes has 1 entries for 2 heatmaps"),
-        (torch.rand(1, 3, 4), [WHOLE[0]], 0.5, r"boxes of image 0 have shape \(4,\)"),
-        (torch.rand(1, 3, 4), [WHOLE], 1.0, r"threshold is 1.0; expected a value in \[0, 1\)"),
+        (with_box(0, 0, 13, 9), r"box 1 of image 0, \(0.0, 0.0, 13.0, 9.0\), lies outside its 9×12"),
+        (with_box(-1, 0, 3, 3), "lies outside"),
+        (with_box(5, 3, 3, 5), "has no area"),
+        (with_box(0, 0, torch.nan, 3), "lies outside"),
+        ({"boxes": [WHOLE[0]]}, r"boxes of image 0 have shape \(4,\)"),
+        ({"boxes": [WHOLE, WHOLE]}, "boxes has 2 entries for 1 heatmaps"),
+        ({"heatmaps": torch.rand(1, 1, 3, 4)}, r"\[B, h, w\]: of an extractor's maps"),
+        ({"threshold": 1.0}, r"threshold is 1.0; expected a value in \[0, 1\)"),
     ],
 )
-def test_bad_input_of_boxes(heatmaps, boxes, threshold, message):
+def test_bad_input_of_boxes(change, message):
     with pytest.raises(ValueError, match=message):
-        box_localization(heatmaps, boxes, SIZE, threshold)
+        box_localization(**{"heatmaps": torch.rand(1, 3, 4), "boxes": [WHOLE], "size": SIZE} | change)
 
 
 @examples

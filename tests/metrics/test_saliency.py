@@ -83,12 +83,6 @@ def test_nss_divides_by_the_standard_deviation_of_the_sample_or_of_the_populatio
     torch.testing.assert_close(nss(pred, fixations, ddof=0), expected)
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e300])
-def test_extreme_scales(scale):
-    pred, _, fixations = batch(0)
-    torch.testing.assert_close(nss(pred * scale, fixations), nss(pred, fixations))
-
-
 @pytest.mark.parametrize(("metric", "function"), [(NSS(), nss), (InformationGain(), information_gain)])
 def test_an_image_without_fixations_is_left_out(metric, function):
     pred, _, fixations = batch(0, lengths=(4, 0, 5))
@@ -190,14 +184,6 @@ def test_emd_makes_maps_smaller_and_rounds_sides_up():
     pred, density = torch.zeros(1, 70, 97), torch.zeros(1, 70, 97)
     pred[0, :, :8], density[0, :, -8:] = 1, 1
     assert 2 <= emd(pred, density).item() <= 3  # columns 0 to 3
-
-
-@needs_pot
-@pytest.mark.parametrize("value", [0.0, 0.3])
-def test_emd_of_a_map_without_mass_is_that_of_a_uniform_one(value):
-    _, density, _ = batch(0)
-    found = emd(torch.full_like(density, value), density, factor=1)
-    torch.testing.assert_close(found, emd(torch.ones_like(density), density, factor=1))
 
 
 @needs_pot

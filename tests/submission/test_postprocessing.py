@@ -95,14 +95,15 @@ def by_hand(module, data, score, process):
     """Mean over the images that somebody looked at."""
     found = []
     for batch in data.val_dataloader():
-        if not len(batch["fixations"][0]):
+        density, fixations = batch["density"][0][None], batch["fixations"]
+        if not len(fixations[0]):
             continue
         with torch.inference_mode():
             [saliency] = at_native_size(module.eval()(batch["image"]), batch["size"])
-        density, fixations = batch["density"][0][None], [batch["fixations"][0]]
-        made = process(saliency)[None]
-        scores = {"IG": information_gain(made, fixations), "CC": cc(made, density), "KLD": kld(made, density)}
-        found.append(float(scores[score]))
+        function, truth = {"IG": (information_gain, fixations), "CC": (cc, density), "KLD": (kld, density)}[
+            score
+        ]
+        found.append(float(function(process(saliency)[None], truth)))
     return float(np.mean(found))
 
 

@@ -164,16 +164,13 @@ def test_an_interrupt_leaves_no_submission_and_a_rerun_completes_it(data, module
     assert files(tmp_path / "s") == complete
 
 
-def test_a_map_of_another_image_is_no_part_of_it(data, module, write, tmp_path):
+def test_a_map_too_many_or_too_few_is_no_submission(data, module, write, tmp_path):
+    with pytest.raises(ValueError, match=r"i2\.npy: missing"):
+        write(module, data, limit_predict_batches=1)
     write_image(tmp_path / "s/maps/i11.png", (20, 30))
     with pytest.raises(ValueError, match=r"i11\.png: belongs to none of the 3 images: remove it"):
         write(module, data)
     assert not (tmp_path / "s/submission.json").exists()
-
-
-def test_not_all_images(data, module, write):
-    with pytest.raises(ValueError, match=r"i2\.npy: missing"):
-        write(module, data, limit_predict_batches=1)
 
 
 def test_an_unreadable_image(module, write, tmp_path):
