@@ -185,13 +185,12 @@ class OtherImages:
     """
 
     def __init__(self, fixations: Sequence[Tensor], sizes: Sequence[Size]) -> None:
-        indices = fixation_indices(fixations, sizes)
-        looked_at = [image for image, index in enumerate(indices) if len(index)]
-        self._fixations = [fixations[image] for image in looked_at]
-        self._sizes = [sizes[image] for image in looked_at]
-        self._keys = np.array(
-            [image_key(indices[image].numpy(), sizes[image]) for image in looked_at], dtype=np.uint64
-        )
+        images = zip(fixations, sizes, fixation_indices(fixations, sizes), strict=True)
+        looked_at = [
+            (points, size, image_key(index.numpy(), size)) for points, size, index in images if len(index)
+        ]
+        self._images = [(points, size) for points, size, _ in looked_at]
+        self._keys = np.array([key for *_, key in looked_at], dtype=np.uint64)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OtherImages":
         # Nothing changes it, and every metric of a table is copied once per row.
@@ -220,7 +219,6 @@ class OtherImages:
             )
         rest = np.flatnonzero(~mine)
         drawn = random.choice(rest, min(images, len(rest)), replace=False)
-        points = fixation_indices(
-            [self._fixations[image] for image in drawn], [self._sizes[image] for image in drawn], size
-        )
+        fixations, sizes = ([self._images[image][part] for image in drawn] for part in (0, 1))
+        points = fixation_indices(fixations, sizes, size)
         return np.unique(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())
