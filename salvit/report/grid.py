@@ -77,7 +77,7 @@ def _caption(cell: Cell, font: ImageFont.FreeTypeFont, width: int) -> list[tuple
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines no wider than a cell; a word that is, is broken."""
+    """Lines that are no wider than a cell; a wider word is broken."""
     lines: list[str] = []
     for word in re.findall(r"\S+(?:\s[=<]\s\S+)*", text):  # "p = 0.650" is one
         joined = f"{lines[-1]} {word}" if lines else word

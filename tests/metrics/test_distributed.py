@@ -7,22 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from salvit.metrics import (
-    ABPC,
-    AUC,
-    CC,
-    KLD,
-    NSS,
-    SIM,
-    SMM,
-    BoxLocalization,
-    BoxSweep,
-    DeletionInsertion,
-    EnergyPointing,
-    MaxSensitivity,
-    SaCo,
-    ShuffledAUC,
-)
+from salvit import metrics as m
 from salvit.metrics.functional import box_masks, fixation_counts
 from tests.metrics.cases import batch
 from tests.metrics.heatmap_cases import SIZE, heatmaps_and_boxes
@@ -45,15 +30,15 @@ def scored(images):
     """All metrics after one update per image."""
     pred, density, fixations = saliency_cases()
     truth = {"density": density, "fixations": fixations}
-    saliency = {cls.__name__: cls() for cls in (NSS, CC, SIM, KLD, AUC, ShuffledAUC)}
-    saliency["ShuffledAUC with pool"] = ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
+    saliency = {cls.__name__: cls() for cls in (m.NSS, m.CC, m.SIM, m.KLD, m.AUC, m.ShuffledAUC)}
+    saliency["ShuffledAUC with pool"] = m.ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
     heatmaps, boxes = heatmaps_and_boxes(0, counts=(2, 0, 1, 1, 3))
     heatmaps[3, 0, 0] = torch.nan
     masks = box_masks(boxes, SIZE)
     curves = torch.rand(2, 5, 11, generator=torch.Generator().manual_seed(0))
     curves[:, 3] = torch.nan
-    of_boxes, of_masks = [BoxLocalization(), BoxSweep()], [SMM(), EnergyPointing()]
-    of_pairs, sensitivity = [ABPC(), DeletionInsertion(), SaCo()], MaxSensitivity(samples=2)
+    of_boxes, of_masks = [m.BoxLocalization(), m.BoxSweep()], [m.SMM(), m.EnergyPointing()]
+    of_pairs, sensitivity = [m.ABPC(), m.DeletionInsertion(), m.SaCo()], m.MaxSensitivity(samples=2)
     for i in images:
         one = slice(i, i + 1)
         for metric in saliency.values():

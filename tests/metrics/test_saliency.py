@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from salvit.metrics import EMD, NSS, SIM, InformationGain
 from salvit.metrics.functional import cc, emd, information_gain, kld, nss, sim
-from salvit.metrics.functional.maps import check_map_pair, check_maps, minmax_normalize, sum_normalize
+from salvit.metrics.functional.maps import minmax_normalize, sum_normalize
 from tests.metrics import mit_reference, reference
 from tests.metrics.cases import batch, batches, examples
 
@@ -234,30 +234,37 @@ def test_a_class_passes_its_options_on(cls, function, options):
     assert not metric.per_image().allclose(function(pred + 1, truth).float())
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_a_map_that_is_not_finite_is_named(value):
-    maps = torch.zeros(3, 4, 5)
-    maps[1, 2, 3] = value
-    with pytest.raises(ValueError, match="density: image 1 of the batch has NaN"):
-        check_maps(maps, "density")
+SPOILT = torch.zeros(3, 4, 5)
+SPOILT[1, 2, 3] = -torch.inf
+SHAPE = r"pred has shape .*expected \[B, H, W\]"
 
 
-def test_a_range_must_fit_into_float64_but_not_into_the_dtype_of_the_map():
-    with pytest.raises(ValueError, match=r"image 0 .*overflowing"):
-        check_maps(torch.tensor([[[-1.7e308, 1.7e308]]], dtype=torch.float64), "pred")
+@pytest.mark.parametrize(
+    ("pred", "density", "message"),
+    [
+        (torch.zeros(3, 4, 5), SPOILT, "density: image 1 of the batch has NaN"),
+        (
+            SPOILT.nan_to_num(nan=0, neginf=torch.nan),
+            torch.zeros(3, 4, 5),
+            "pred: image 1 of the batch has NaN",
+        ),
+        (
+            torch.tensor([[[-1.7e308, 1.7e308]]], dtype=torch.float64),
+            torch.zeros(1, 1, 2),
+            "image 0 .*overflowing",
+        ),
+        *((torch.zeros(shape), torch.zeros(shape), SHAPE) for shape in ((4, 5), (1, 1, 4, 5), (2, 3, 0))),
+        (torch.zeros(1, 4, 5), torch.zeros(1, 8, 10), r"\(1, 4, 5\) but density \(1, 8, 10\)"),
+    ],
+)
+def test_bad_maps_are_named(pred, density, message):
+    with pytest.raises(ValueError, match=message):
+        cc(pred, density)
+
+
+def test_a_range_must_fit_into_float64_not_into_the_dtype_of_the_map():
     maps = torch.tensor([[[-60000.0, 60000.0]]], dtype=torch.float16)
-    assert check_maps(maps, "pred").equal(maps)
-
-
-@pytest.mark.parametrize("shape", [(4, 5), (1, 1, 4, 5), (2, 3, 0)])
-def test_wrong_shape(shape):
-    with pytest.raises(ValueError, match=r"pred has shape .*expected \[B, H, W\]"):
-        check_maps(torch.zeros(shape), "pred")
-
-
-def test_a_pair_of_different_sizes():
-    with pytest.raises(ValueError, match=r"pred has shape \(1, 4, 5\) but density \(1, 8, 10\)"):
-        check_map_pair(torch.zeros(1, 4, 5), torch.zeros(1, 8, 10))
+    assert cc(maps, maps).item() == pytest.approx(1)
 
 
 def test_results_carry_no_gradient():

@@ -139,15 +139,6 @@ def test_float64_differences_are_not_rounded_away_without_pool():
     assert metric.per_image().tolist() == [1.0, 0.0]
 
 
-def test_a_bad_image_leaves_the_kept_ones_alone():
-    pred, _, fixations = batch(0)
-    metric = ShuffledAUC()
-    metric.update(pred, fixations)
-    with pytest.raises(ValueError, match="of image 1 lies outside"):
-        metric.update(pred[:2], [fixations[0], torch.tensor([[9.0, 0.0]])])
-    np.testing.assert_allclose(metric.per_image(), expected_scores(pred, fixations), atol=1e-7)
-
-
 def test_fixations_of_some_observers_are_compared_with_other_images_alone():
     pred, _, fixations = batch(0)
     pool = pool_of(pred, fixations)
