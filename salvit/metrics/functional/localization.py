@@ -137,10 +137,11 @@ def box_sweep(
     if not thresholds or not all(0 <= threshold < 1 for threshold in thresholds):
         raise InvalidValueError(f"thresholds are {tuple(thresholds)}; expected at least one, all in [0, 1)")
     check_count(boxes, heatmaps, "boxes")
-    images = zip(normalized(heatmaps, size).numpy(), boxes, box_masks(boxes, size), strict=True)
+    corners = [one.detach().cpu().double() for one in boxes]
+    images = zip(normalized(heatmaps, size).numpy(), corners, box_masks(boxes, size), strict=True)
     ious = [
-        [_ious(heatmap, t, corners.detach().cpu().double(), target.numpy()) for t in thresholds]
-        for heatmap, corners, target in images
+        [_ious(heatmap, threshold, truth, target.numpy()) for threshold in thresholds]
+        for heatmap, truth, target in images
     ]
     return SweepIoU(*torch.tensor(ious, dtype=torch.float64).reshape(-1, len(thresholds), 3).unbind(2))
 
