@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from salvit.cli.quiet import is_quiet
 from salvit.errors import InvalidValueError, SalvitError
 
 Sample: TypeAlias = dict[str, Any]
@@ -136,11 +137,11 @@ def collate_none(samples: Sequence[Sample]) -> Batch:
 
 
 def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) -> Iterable[T]:
-    """Loop over items with a progress bar on stderr, shown by the first process after ``delay`` seconds.
+    """Loop over items with a progress bar on stderr, shown by the first process after ``delay`` seconds, not with `-q`.
 
     Example:
         >>> list(track("abc", "spelling", total=3))
         ['a', 'b', 'c']
     """
     is_first = getattr(rank_zero_only, "rank", 0) == 0
-    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first)
+    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first or is_quiet())

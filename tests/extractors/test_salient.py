@@ -26,7 +26,7 @@ every_prefix = pytest.mark.parametrize("options", PREFIXES)
 @every_prefix
 def test_locations_are_the_attention_of_each_modes_strongest_patch(make_vit, images, options):
     vit = make_vit(**options)
-    maps = SalientAttention(k=20, rank=30)(vit, images)
+    maps = SalientAttention(k=20, rank=30, order="weight")(vit, images)
     attention = last_attention(vit, images)
     queries = cp_als(attention, 30).factors[1].numpy()
     strongest = np.abs(queries).argmax(axis=1)
@@ -40,7 +40,7 @@ def test_locations_are_the_attention_of_each_modes_strongest_patch(make_vit, ima
 @every_prefix
 def test_components_are_the_spatial_parts_of_the_heaviest_modes(make_vit, images, options):
     vit = make_vit(**options)
-    maps = SalientAttention(k=5, rank=9, select="components")(vit, images)
+    maps = SalientAttention(k=5, rank=9, select="components", order="weight")(vit, images)
     weights, factors, _, _ = cp_als(last_attention(vit, images), 9)
     for sample in range(len(images)):
         for mode in range(5):
@@ -96,7 +96,7 @@ def strongest_free(queries: np.ndarray, allowed: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("nonnegative", [False, True])
 def test_distinct_locations(vit, images, attended, nonnegative):
     options = {"attended": attended, "nonnegative": nonnegative}
-    maps = SalientAttention(k=12, select="distinct", **options)(vit, images)
+    maps = SalientAttention(k=12, select="distinct", order="weight", **options)(vit, images)
     attention = last_attention(vit, images)
     queries = cp_als(attention, 12, nonnegative=nonnegative).factors[1].numpy()
     received = attention.mean(dim=(1, 2)).flatten(1)
@@ -112,7 +112,7 @@ def test_distinct_locations(vit, images, attended, nonnegative):
 
 
 def test_heads_weighted_by_the_mode(vit, images):
-    maps = SalientAttention(k=5, heads="weighted")(vit, images)
+    maps = SalientAttention(k=5, heads="weighted", order="weight")(vit, images)
     attention = last_attention(vit, images)
     heads, queries, *_ = cp_als(attention, 5).factors
     for mode in range(5):
@@ -123,7 +123,9 @@ def test_heads_weighted_by_the_mode(vit, images):
 
 
 def test_one_map_per_head(vit, images):
-    mean, each = (SalientAttention(k=5, heads=heads)(vit, images) for heads in ("mean", "each"))
+    mean, each = (
+        SalientAttention(k=5, heads=heads, order="weight")(vit, images) for heads in ("mean", "each")
+    )
     assert each.shape == (3, 15, 4, 6)
     torch.testing.assert_close(each.unflatten(1, (5, 3)).mean(dim=2), mean, rtol=0, atol=1e-12)
     assert not torch.allclose(each[:, 0], each[:, 1])
@@ -156,15 +158,16 @@ def test_values_in_order_do_not_depend_on_the_order_of_modes(vit, images):
         SalientAttention(k=9, order=order)(vit, images) for order in ("weight", "position", "value")
     )
     assert not torch.equal(by_weight, by_position)
+    assert torch.equal(by_value, SalientAttention(k=9)(vit, images))  # the default
     for maps in (by_weight, by_position):
         torch.testing.assert_close(by_value, maps.sort(dim=1, descending=True).values, rtol=0, atol=1e-12)
-    each = SalientAttention(k=9, heads="each", order="value")(vit, images).unflatten(1, (9, 3))
+    each = SalientAttention(k=9, heads="each")(vit, images).unflatten(1, (9, 3))
     assert (each.diff(dim=1) <= 0).all()  # each head by itself
 
 
 @pytest.mark.parametrize(("block", "expected"), [("all", [0, 1, 2]), ([-1, 0], [2, 0]), (1, [1])])
 def test_blocks_side_by_side(vit, images, block, expected):
-    maps = SalientAttention(k=4, block=block)(vit, images)
+    maps = SalientAttention(k=4, block=block, order="weight")(vit, images)
     for found, index in zip(maps.split(4, dim=1), expected, strict=True):
         of_all_patches = last_attention(vit, images, index).mean(dim=1).flatten(2)
         assert torch.cdist(found.flatten(2), of_all_patches).min(dim=2).values.max() < 1e-12
@@ -192,7 +195,6 @@ def test_channels(vit, images, options, channels):
         ({"block": "last"}, "last"),
         ({"block": []}, "empty"),
         ({"select": "components", "attended": True}, "retrieves no attention map"),
-        ({"merge": True, "order": "value"}, "has no order"),
     ],
 )
 def test_bad_options(options, message):
