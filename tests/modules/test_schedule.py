@@ -61,24 +61,18 @@ def expected(warmup, steps):
     return pytest.approx([0.1 * warmup_and_cosine(step, warmup, steps) for step in range(steps)])
 
 
-def test_steps_are_counted_from_epochs(rates):
-    assert rates({"max_epochs": 5}) == expected(warmup=6, steps=15)
-
-
-def test_accumulated_batches_are_one_step(rates):
-    assert rates({"max_epochs": 5, "accumulate_grad_batches": 2}) == expected(warmup=4, steps=10)
-
-
-def test_a_limit_in_steps(rates):
-    assert rates({"max_epochs": -1, "max_steps": 10}) == expected(warmup=6, steps=10)
-
-
-def test_part_of_an_epoch(rates):
-    assert rates({"max_epochs": 3}, warmup_epochs=0.67) == expected(warmup=2, steps=9)
-
-
-def test_no_warmup_in_a_dry_run(rates):
-    assert rates({"fast_dev_run": True}) == [0.1]
+@pytest.mark.parametrize(
+    ("trainer", "epochs", "warmup", "steps"),
+    [
+        ({"max_epochs": 5}, 2, 6, 15),
+        ({"max_epochs": 5, "accumulate_grad_batches": 2}, 2, 4, 10),
+        ({"max_epochs": -1, "max_steps": 10}, 2, 6, 10),
+        ({"max_epochs": 3}, 0.67, 2, 9),
+        ({"fast_dev_run": True}, 2, 0, 1),
+    ],
+)
+def test_the_warmup_is_counted_in_epochs(rates, trainer, epochs, warmup, steps):
+    assert rates(trainer, warmup_epochs=epochs) == expected(warmup, steps)
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1), (2, 3)])
@@ -122,15 +116,12 @@ def resumed(make_trainer, tmp_path):
     return fit
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_longer_training_goes_on_as_if_it_had_not_stopped(rates, resumed, epochs):
-    whole = rates({"max_epochs": 5}, warmup_epochs=2)
-    assert resumed(epochs, longer=5, warmup_epochs=2)[0] == pytest.approx(whole[3 * epochs :])
-
-
-def test_a_warmup_that_gave_way_is_whole_in_a_longer_training(rates, resumed):
-    whole = rates({"max_epochs": 5}, warmup_epochs=4)
-    assert resumed(2, longer=5, first={"warmup_epochs": 4}, warmup_epochs=4)[0] == pytest.approx(whole[6:])
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 2), (3, 2), (2, 4)])
+def test_a_longer_training_goes_on_as_if_it_had_not_stopped(rates, resumed, epochs, warmup):
+    """Also where the warm-up did not fit into the shorter one."""
+    options = {"warmup_epochs": warmup}
+    whole = rates({"max_epochs": 5}, **options)
+    assert resumed(epochs, longer=5, first=options, **options)[0] == pytest.approx(whole[3 * epochs :])
 
 
 def test_the_configuration_wins_over_a_checkpoint(rates, resumed):
