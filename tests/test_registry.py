@@ -8,14 +8,7 @@ import torch
 from salvit.extractors import METHODS
 from salvit.extractors.recording import record
 from salvit.report.methods import FAMILIES, methods_page
-from salvit.vit import (
-    load_vit,
-    num_classes,
-    num_heads,
-    num_prefix_tokens,
-    patch_grid,
-    require_plain_vit,
-)
+from salvit.vit import load_vit, num_classes, num_heads, num_prefix_tokens, patch_grid, require_plain_vit
 from tests.registry import (
     ARCHITECTURES,
     OTHERS,
@@ -30,8 +23,6 @@ from tests.registry import (
 
 NEEDS_NO_MAP = {"center_prior", "random", "rise", "scorecam", "token_gradcam"}
 NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient"}
-    ["center_prior", "input_gradient", "input_x_gradient", "random", "rise", "scorecam", "token_gradcam"]
-)
 NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp"}
 MAY_BE_ZERO = {"attn_gradcam", "token_gradcam", "scorecam"}  # where nothing speaks for a class
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
