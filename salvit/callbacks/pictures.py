@@ -32,7 +32,7 @@ class Pictures(Callback):
         outputs: Any,
         batch: Batch,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw the first validation batch."""
         if batch_idx == 0 and not trainer.sanity_checking:
@@ -45,7 +45,7 @@ class Pictures(Callback):
         outputs: Any,
         batch: Batch,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw the first test batch."""
         if batch_idx == 0:

@@ -1,12 +1,11 @@
 """Writing what a benchmark takes, and checking it before saying that it is done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 from torch import Tensor
@@ -28,7 +27,7 @@ from salvit.vit import weights_hash
 Picture = Literal["png", "jpg"]
 
 
-class SubmissionWriter(BasePredictionWriter):
+class SubmissionWriter(Callback):
     """Writes the submission of a benchmark: densities, pictures and log densities at native size.
 
     Below `folder`, each with the stimulus' name and another ending, in folders apart as benchmarks take one kind:
@@ -61,7 +60,6 @@ class SubmissionWriter(BasePredictionWriter):
         postprocessing: str | None = None,
         hdf5: bool = True,
     ) -> None:
-        super().__init__(write_interval="batch")
         if picture not in ("png", "jpg"):
             raise InvalidValueError(f'picture is {picture!r}; expected "png" or "jpg"')
         if hdf5:
@@ -97,15 +95,8 @@ class SubmissionWriter(BasePredictionWriter):
             for path in last:
                 path.unlink(missing_ok=True)
 
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Any,
-        batch_indices: Sequence[int] | None,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int,
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Write the densities and pictures of a batch.
 
@@ -113,7 +104,7 @@ class SubmissionWriter(BasePredictionWriter):
             ValueError: at the first map that is not finite.
         """
         names = list(self.stimuli)
-        for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
+        for index, saliency in zip(batch["index"].tolist(), outputs, strict=True):
             self._write(names[index], saliency)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
