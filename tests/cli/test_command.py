@@ -39,7 +39,7 @@ from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
-EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
+CONFIGS = sorted([*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")])
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -214,27 +214,6 @@ def stages(config):
     return [*([] if data == "ImageNetValDataModule" else ["fit"]), "validate", "test"]
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configurations(path, roots, capsys):
-    config = yaml.safe_load(path.read_text())
-    data = config["data"]
-    root = roots(data["class_path"].rpartition(".")[2], data["init_args"].get("release", "2017"))
-    options = ["--config", path, "--trainer.fast_dev_run", "true", *(["--data.root", root] if root else [])]
-    for stage in stages(config):
-        cli = call(stage, *options, *(UNTRAINED if stage != "fit" else ()))
-        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
-        if stage == "fit":
-            assert cli.trainer.global_step == 1
-        assert all(np.isfinite(value) or "sAUC" in name for name, value in logged.items()), logged
-    if path.stem == "image_folder":
-        kinds = (".npy", ".png", "_overlay.png")
-        assert {file.name for file in Path("maps").glob("[!.]*")} == {
-            f"{n}{end}" for n in ("a", "b__c") for end in kinds
-        }
-    if path.stem == "classification":
-        assert Path("backbone.safetensors").is_file()
-
-
 HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of the datasets that the tests make
 
 
@@ -257,26 +236,29 @@ def small_backbone(options, vit_file):
     return small + ["--model.extractor.k", "2"] * ("SalientAttention" in str(options.get("extractor")))
 
 
-@pytest.mark.parametrize(
-    "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
-)
-def test_experiments(path, roots, vit_file, request):
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_config(path, roots, vit_file, request):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
         configs = ["--config", ROOT / "experiments/demo.yaml", *configs]
         config["data"] = {"class_path": "datamodules.PopOutDataModule"}
-    root = roots(config["data"]["class_path"].rpartition(".")[2])
-    options = [
-        *(["--data.root", root] if root else FEW),
-        *small_backbone(config.get("model", {}).get("init_args", {}), vit_file),
-    ]
-    options += ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
-    for stage in [stage for stage in stages(config) if stage != "validate"]:
+    data = config["data"]
+    root = roots(data["class_path"].rpartition(".")[2], data.get("init_args", {}).get("release", "2017"))
+    options = ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
+    options += ["--data.root", root] if root else FEW
+    options += small_backbone(config.get("model", {}).get("init_args", {}), vit_file)
+    for stage in stages(config):
         weights = UNTRAINED if stage != "fit" else ()
         if stage == "predict":
             weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
-        call(stage, *configs, *options, *weights)
+        cli = call(stage, *configs, *options, *weights)
+        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+        misclassified = "agcam" in path.parts  # images have no scores of localisation
+        assert all(np.isfinite(value) or "AUC" in name or misclassified for name, value in logged.items()), (
+            logged
+        )
+    assert Path("backbone.safetensors").is_file() == (path.stem == "classification")
 
 
 # The configuration
@@ -643,13 +625,6 @@ def test_a_root_that_is_missing(saliency, capsys, root, said):
     assert re.search(said, message)
 
 
-def test_root_from_the_environment(saliency, salicon, monkeypatch):
-    monkeypatch.setenv("SALVIT_SALICON_ROOT", str(salicon))
-    arguments = salicon_arguments(salicon, "--trainer.fast_dev_run", "true")
-    without_root = [value for key, value in enumerate(arguments) if key not in (2, 3)]
-    assert call("test", *saliency, *without_root, *UNTRAINED).trainer.callback_metrics["test/CC"].isfinite()
-
-
 @pytest.mark.parametrize(
     ("file", "said", "workers"),
     [
@@ -722,12 +697,6 @@ def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
     assert Path(cli.trainer.log_dir).samefile("results/a/b/version_1")
     call("test", *saliency, *arguments, *UNTRAINED, "--wandb", "false")
     assert len(told) == 1
-
-
-def test_the_name_of_the_config_file(saliency, tmp_path):
-    (tmp_path / "mine.yaml").write_text("seed_everything: 1\n")
-    call("test", "--config", tmp_path / "mine.yaml", *saliency, *popout_arguments(*UNTRAINED))
-    assert Path("runs/mine/version_0/config.yaml").is_file()
 
 
 def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):

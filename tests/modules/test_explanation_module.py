@@ -22,7 +22,6 @@ from salvit.metrics import (
     SMM,
     BoxLocalization,
     EnergyPointing,
-    ImageMetric,
     ShuffledAUC,
     functional,
 )
@@ -229,26 +228,6 @@ def test_tables_reach_wandb_as_numbers(make_module, make_trainer, tmp_path, monk
     assert list(table.index) == ["rollout", "center_prior"]
     expected = float(per_image(module, "rollout", "CC").mean())
     assert table.at["rollout", "CC"] == pytest.approx(expected, abs=1e-6)
-
-
-class UpperHalf(ImageMetric):
-    """Share of the heatmap in the upper half of the image."""
-
-    group = "where it lies"
-    columns = {"upper": "↑"}  # noqa: RUF012
-
-    def update(self, heatmaps):
-        half = heatmaps.shape[1] // 2
-        self.record(heatmaps[:, :half].sum((1, 2)) / heatmaps.sum((1, 2)))
-
-
-def test_a_score_of_ones_own_is_one_small_class(make_module, run, tmp_path):
-    module = make_module([RawAttention(), CenterPrior()], scores=[UpperHalf(), ABPC()])
-    run(module, tiny_popout(test_size=3), [ExplanationScores()], default_root_dir=tmp_path)
-    assert per_image(module, "center_prior", "upper").tolist() == pytest.approx([0.5] * 3)
-    text = (tmp_path / "scores.md").read_text()
-    assert "| method | upper ↑ | ABPC ↑ |" in text
-    assert "**where it lies; mean ± half the 95 % bootstrap interval**" in text
 
 
 def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_file):

@@ -5,22 +5,7 @@ import torch
 from datamodules.base import collate
 from datamodules.popout import PopOutDataset
 from salvit.extractors import RawAttention
-from salvit.modules.map_cache import MapCache
 from salvit.modules.saliency import SaliencyModule
-
-
-def test_extracts_each_key_once_and_keeps_the_order_of_the_batch():
-    seen = []
-
-    def extract(images):
-        seen.append(images[:, 0, 0, 0].tolist())
-        return images[:, :2] * 10
-
-    cache, images = MapCache(extract), torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 2, 2)
-    cache([0, 1], images[:2])
-    maps = cache([3, 1, 2], images[[3, 1, 2]])
-    assert seen == [[0.0, 1.0], [3.0, 2.0]]
-    assert torch.equal(maps[:, 0, 0, 0], torch.tensor([30.0, 10.0, 20.0]))
 
 
 def test_a_mirrored_image_has_maps_of_its_own():
