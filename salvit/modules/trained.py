@@ -1,5 +1,6 @@
 """What all modules that are trained have in common: the optimiser, and checkpoints that describe their model."""
 
+import math
 from pathlib import Path
 from typing import Any, Self
 
@@ -7,8 +8,9 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
+from salvit.errors import InvalidValueError
 from salvit.modules.checkpoint import Description, check_same_model, describe_data, load_described
-from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
+from salvit.modules.schedule import adamw_with_warmup
 
 
 class TrainedModule(LightningModule):
@@ -27,7 +29,9 @@ class TrainedModule(LightningModule):
 
     def __init__(self, lr: float, weight_decay: float, warmup_epochs: float) -> None:
         super().__init__()
-        check_schedule(lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs)
+        for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup_epochs": warmup_epochs}.items():
+            if not 0 <= value < math.inf:
+                raise InvalidValueError(f"{name}={value:g} must be a number that is not negative")
         self.lr = lr
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
@@ -62,4 +66,6 @@ class TrainedModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model; keep the configured weight decay."""
         check_same_model(checkpoint.get("salvit"), self.description)
-        keep_weight_decay(checkpoint, self.weight_decay)
+        for optimizer in checkpoint.get("optimizer_states", []):
+            for group in optimizer["param_groups"]:
+                group["weight_decay"] = self.weight_decay

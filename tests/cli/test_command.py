@@ -59,6 +59,8 @@ MAKERS = {
     "CUB200DataModule": make_cub,
     "ImageNetValDataModule": make_imagenet,
 }
+CLASSES = ("train/cat/0.jpg", "train/cat/1.jpg", "train/dog/0.jpg", "val/cat/0.jpg", "val/dog/0.jpg")
+IMAGES = {"ImageFolderDataModule": ("a.jpg", "b/c.png"), "ClassFolderDataModule": CLASSES}
 SALIENT = ("--model.extractor", "SalientAttention")
 UNTRAINED = ("--untrained", "true")
 
@@ -191,16 +193,10 @@ def roots(tmp_path):
             return make(folder, train=3, val=2)
         if datamodule in MAKERS:
             return MAKERS[datamodule](folder)
-        if datamodule == "ImageFolderDataModule":
-            write_image(folder / "a.jpg", (20, 30), 0)
-            write_image(folder / "b/c.png", (40, 25), 1)
-            return folder
-        if datamodule == "ClassFolderDataModule":
-            for name in ("train/cat/0", "train/cat/1", "train/dog/0", "val/cat/0", "val/dog/0"):
-                write_image(folder / f"{name}.jpg", (20, 30), 0)
-            return folder
-        assert datamodule == "PopOutDataModule", f"make data for {datamodule} here"
-        return None
+        for name in IMAGES.get(datamodule, ()):
+            write_image(folder / name, (20, 30), 0)
+        assert datamodule in (*IMAGES, "PopOutDataModule"), f"make data for {datamodule} here"
+        return folder if datamodule in IMAGES else None
 
     return root
 
@@ -225,14 +221,8 @@ def small_backbone(options, vit_file):
     if isinstance(name, dict) or name == "salvit_tiny":
         return []
     assert name in timm.list_pretrained()
-    small = [
-        "--model.vit",
-        "vit_tiny_patch16_224",
-        "--model.pretrained",
-        "false",
-        "--data.image_size",
-        "[32,48]",
-    ]
+    small = ["--model.vit", "vit_tiny_patch16_224", "--model.pretrained", "false"]
+    small += ["--data.image_size", "[32,48]"]
     return small + ["--model.extractor.k", "2"] * ("SalientAttention" in str(options.get("extractor")))
 
 
@@ -254,10 +244,8 @@ def test_every_config(path, roots, vit_file, request):
             weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
         cli = call(stage, *configs, *options, *weights)
         logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
-        misclassified = "agcam" in path.parts  # images have no scores of localisation
-        assert all(np.isfinite(value) or "AUC" in name or misclassified for name, value in logged.items()), (
-            logged
-        )
+        if "agcam" not in path.parts:  # there misclassified images have no scores
+            assert all(np.isfinite(value) or "AUC" in name for name, value in logged.items()), logged
     assert Path("backbone.safetensors").is_file() == (path.stem == "classification")
 
 
@@ -265,9 +253,8 @@ def test_every_config(path, roots, vit_file, request):
 
 
 def test_the_configuration_is_saved_and_logged(saliency):
-    cli = call(
-        "fit", *saliency, "--model.lr", "0.00321", "--model.extractor", "RawAttention", *popout_arguments()
-    )
+    options = ("--model.lr", "0.00321", "--model.extractor", "RawAttention")
+    cli = call("fit", *saliency, *options, *popout_arguments())
     folder = Path("runs/default/version_0")
     assert Path(cli.trainer.log_dir).samefile(folder)
     for name in ("config.yaml", "hparams.yaml"):
@@ -282,7 +269,9 @@ def test_the_configuration_is_saved_and_logged(saliency):
         rows = list(csv.DictReader(file))
     assert {"train/loss", "val/CC", "val/sAUC"} - set(rows[-1]) <= {"train/loss"}
     again = call("fit", "--config", folder / "config.yaml")
-    assert again.trainer.callback_metrics["val/CC"] == cli.trainer.callback_metrics["val/CC"]
+    other = call("fit", "--config", folder / "config.yaml", "--seed_everything", "1")
+    first, second, third = (run.trainer.callback_metrics["val/CC"] for run in (cli, again, other))
+    assert first == second != third
 
 
 def test_interpolation_follows_later_overrides(saliency, tmp_path):
@@ -306,14 +295,6 @@ def test_another_extractor_over_that_of_a_file(roots):
     options = ("--config", CONF / "salicon2017.yaml", "--data.root", root, "--trainer.fast_dev_run", "true")
     cli = call("fit", *options, "--model.extractor", "SalientAttention", "--model.extractor.k", "3")
     assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
-
-
-def test_a_run_repeats_itself(saliency):
-    losses = []
-    for seed in (0, 0, 1):
-        cli = call("fit", "--seed_everything", seed, *saliency, *popout_arguments())
-        losses.append(float(cli.trainer.callback_metrics["val/KLD"]))
-    assert losses[0] == losses[1] != losses[2]
 
 
 def test_only_training_multiplies_in_tf32(saliency):

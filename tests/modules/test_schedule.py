@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
-from salvit.modules import SaliencyModule
-from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay, warmup_and_cosine
+from salvit.modules.schedule import warmup_and_cosine
+from salvit.modules.trained import TrainedModule
 
 
 @given(warmup=st.integers(0, 50), cosine=st.integers(1, 50))
@@ -25,17 +25,14 @@ def test_shape(warmup, cosine):
     assert all(math.isclose(rise, shares[0]) for rise in rises)
 
 
-class Linear(LightningModule):
+class Linear(TrainedModule):
     def __init__(self, **options):
-        super().__init__()
+        super().__init__(**{"lr": 0.1, "weight_decay": 0.3, "warmup_epochs": 2, **options})
         self.layer = torch.nn.Linear(1, 1)
-        self.options = {"lr": 0.1, "weight_decay": 0.3, "warmup_epochs": 2, **options}
+        self.description = {}
 
     def training_step(self, batch, batch_idx):
         return self.layer(batch).square().mean()
-
-    def configure_optimizers(self):
-        return adamw_with_warmup(self.layer.parameters(), self.trainer, **self.options)
 
 
 class Rates(Callback):
@@ -86,17 +83,12 @@ def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, epochs, warmup
 @pytest.mark.parametrize("value", [-1, float("nan")])
 def test_negative_options_are_refused_when_the_module_is_made(option, value):
     with pytest.raises(ValueError, match=f"{option}={value:g}"):
-        SaliencyModule(**{option: value})
+        Linear(**{option: value})
 
 
 def test_training_without_an_end(rates):
     with pytest.raises(ValueError, match="set max_epochs or max_steps"):
         rates({"max_epochs": -1})
-
-
-class Keeping(Linear):
-    def on_load_checkpoint(self, checkpoint):
-        keep_weight_decay(checkpoint, self.options["weight_decay"])
 
 
 @pytest.fixture
@@ -106,11 +98,11 @@ def resumed(make_trainer, tmp_path):
     def fit(epochs, longer, first=None, **options):
         loader = DataLoader(torch.ones(6, 1), batch_size=2)
         trainer = make_trainer(max_epochs=epochs)
-        trainer.fit(Keeping(**(first or {})), loader)
+        trainer.fit(Linear(**(first or {})), loader)
         trainer.save_checkpoint(tmp_path / "a.ckpt")
         callback = Rates()
         trainer = make_trainer(max_epochs=longer, callbacks=[callback])
-        trainer.fit(Keeping(**options), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+        trainer.fit(Linear(**options), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
         return callback.rates, trainer
 
     return fit
