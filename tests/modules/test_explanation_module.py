@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataModule
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
-from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout, spell
+from salvit.extractors import AGCAM, RISE, CenterPrior, RawAttention, Rollout
 from salvit.metrics import (
     ABPC,
     CC,
@@ -171,27 +171,6 @@ def test_cached_results_are_taken_unless_what_they_depend_on_has_changed(
     counts = count_extractions(module)
     run(module, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
     assert list(counts.values()) == [3 if change else 0, 3]
-
-
-class GradientOfMyOwn(Extractor):
-    """As one writes it who has not heard of inference mode."""
-
-    class_specific = True
-
-    def num_channels(self, vit):
-        return 1
-
-    def _maps(self, vit, images, target):
-        images = images.clone().requires_grad_()
-        with torch.enable_grad():
-            logits = vit(images)
-            [gradient] = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), images)
-        return gradient.abs().mean(1, keepdim=True)
-
-
-def test_a_gradient_of_ones_own_in_the_inference_mode_of_lightning(make_module, run):
-    module = run(make_module([GradientOfMyOwn()], scores=[EnergyPointing()]), tiny_popout(test_size=3))
-    assert not per_image(module, spell(GradientOfMyOwn()), "energy").isnan().all()
 
 
 def test_fixations_alone_and_images_without_them(make_module, run, tmp_path, capsys):
