@@ -1,13 +1,11 @@
 """Writing what a benchmark takes, and checking it before saying that it is done."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import Size
@@ -82,8 +80,7 @@ class SubmissionWriter(Callback):
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.stimuli = stimuli_of(data.dataset("predict"))
-        if skipped := getattr(data, "skipped", []):
-            names = ", ".join(item.name for item in skipped)
+        if names := ", ".join(item.name for item in getattr(data, "skipped", [])):
             raise InvalidValueError(
                 f"a submission needs every image, and {names} cannot be read: replace them"
             )
@@ -132,10 +129,8 @@ class SubmissionWriter(Callback):
         with atomic_write(values) as file:
             np.save(file, density.float().numpy())
         with atomic_write(picture) as file:
-            if self.picture == "png":
-                grey(density).save(file, format="PNG")
-            else:
-                grey(density).save(file, format="JPEG", quality=100)
+            kind = {"png": "PNG", "jpg": "JPEG"}[self.picture]
+            grey(density).save(file, format=kind, quality=100)  # PNG has no quality
 
     def _finish(self, checkpoint: str | None, module: LightningModule) -> str | None:
         """Check and complete the submission; returns what is wrong with it."""
@@ -144,16 +139,12 @@ class SubmissionWriter(Callback):
                 check_submission(self.folder / folder, self.stimuli)
             if self.hdf5:
                 logs = self.folder / "log_densities.h5"
-                write_hdf5(logs, self._densities())
+                write_hdf5(logs, ((name, np.load(self._files(name)[0])) for name in self.stimuli))
                 check_submission(logs, self.stimuli)
             write(self.folder, {"submission.json": self._record(checkpoint, module)})
         except (OSError, ValueError) as error:
             return str(error)
         return None
-
-    def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for name in self.stimuli:
-            yield name, np.load(self._files(name)[0])
 
     def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
         return {
