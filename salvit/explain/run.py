@@ -9,7 +9,6 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
@@ -153,15 +152,15 @@ class Run:
             # The images are read in this process: that takes no time beside what is computed from them.
             warnings.filterwarnings("ignore", ".*does not have many workers")
             logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no line about devices
-            off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-            options: dict[str, Any] = dict.fromkeys(off, False)
-            on_gpu = device.type == "cuda"
             trainer = Trainer(
-                accelerator="gpu" if on_gpu else "cpu",
-                devices=[device.index or 0] if on_gpu else 1,
+                accelerator="gpu" if device.type == "cuda" else "cpu",
+                devices=[device.index or 0] if device.type == "cuda" else 1,
                 plugins=LightningEnvironment(),  # one process, also where a cluster has started several
                 callbacks=[self.writer],
-                **options,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
             )
             trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
 

@@ -1,19 +1,21 @@
 """What all modules that are trained have in common: the optimiser, and checkpoints that describe their model."""
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 
 from salvit.errors import InvalidValueError
 from salvit.modules.checkpoint import Description, check_same_model, describe_data, load_described
 from salvit.modules.schedule import adamw_with_warmup
 
 
-class TrainedModule(LightningModule):
+class TrainedModule(LightningModule, ABC):
     """A module whose checkpoints hold `description`, which a subclass sets.
 
     Args:
@@ -52,6 +54,10 @@ class TrainedModule(LightningModule):
             FileNotFoundError, ValueError: if the file cannot be read, or an option describes another model.
         """
         return load_described(cls, checkpoint_path, map_location, options)
+
+    @abstractmethod
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Loss of a batch, a scalar."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW on all parameters that are not frozen."""
