@@ -227,7 +227,9 @@ def small_backbone(options, vit_file):
     assert name in timm.list_pretrained()
     small = ["--model.vit", "vit_tiny_patch16_224", "--model.pretrained", "false"]
     small += ["--data.image_size", "[32,48]"]
-    return small + ["--model.extractor", "salient_attention:k=2"] * ("salient" in str(options.get("extractor")))
+    return small + ["--model.extractor", "salient_attention:k=2"] * (
+        "salient" in str(options.get("extractor"))
+    )
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.relative_to(ROOT).as_posix())
