@@ -17,7 +17,7 @@ from salvit.extractors.gradients import (
 )
 from salvit.extractors.recording import outputs_of, record
 from salvit.extractors.rows import Rows, carry, check_rows, rows_of, select_row
-from salvit.vit import ViT, block_indices, num_heads
+from salvit.vit import ViT, block_indices, has_residual, num_heads
 
 
 @register_method("agcam")
@@ -30,7 +30,7 @@ class AGCAM(Extractor):
     over the rows read (the paper leaves the rows open) and costs a backward pass.
 
     Source: Leem and Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by Self-Attention",
-    AAAI 2024, equations 2–8.
+    AAAI 2024, equations 2–8. A model without residual connections has no such gradient, and is refused.
 
     Args:
         rows: see `salvit.extractors.rows.Rows`.
@@ -43,7 +43,7 @@ class AGCAM(Extractor):
     """
 
     class_specific = True
-    requires = frozenset({"attention", "gradients"})
+    requires = frozenset({"attention", "gradients", "residual"})
 
     def __init__(self, rows: Rows = "auto") -> None:
         check_rows(rows)
@@ -133,7 +133,8 @@ class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
     R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
-    the row of R − I that the classifier reads; only that row is carried, from the last block down.
+    the row of R − I that the classifier reads; only that row is carried, from the last block down. A block without
+    residual connections adds nothing: R ← mean_heads(max(∂y/∂A ⊙ A, 0)) · R, and the map is the row of R.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
     Transformers", ICCV 2021, equations 5 and 6.
@@ -158,8 +159,9 @@ class GenericAttention(AttentionTimesGradient):
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)
-        for factor in reversed(lower):
-            row = row + carry(identity + row, factor.mean(dim=1))
+        for block in reversed(range(len(lower))):
+            kept = float(has_residual(vit.blocks[block]))
+            row = kept * row + carry(kept * identity + row, lower[block].mean(dim=1))
         return patches_to_grid(vit, images, row)
 
 

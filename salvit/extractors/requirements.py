@@ -16,6 +16,7 @@ from salvit.vit import (
     ViT,
     block_indices,
     has_class_token,
+    has_residual,
     in_channels,
     num_classes,
     patch_grid,
@@ -25,6 +26,7 @@ from salvit.vit import (
     require_attention_maps,
     require_frozen_vit,
 )
+from salvit.vit.variants import BlockWithoutResidual
 
 
 def check_model(extractor: Any, vit: ViT) -> None:
@@ -90,9 +92,17 @@ def _additions(vit: ViT, what: str) -> None:
             )
 
 
+def _residual(vit: ViT, what: str) -> None:
+    if not all(map(has_residual, vit.blocks)):
+        raise InvalidValueError(
+            f"{what} follows the gradient along the residual stream, and this {type(vit).__name__} has no residual "
+            "connections"
+        )
+
+
 def _no_sum_over_tokens(block: nn.Module) -> str:
     """What keeps a block's attention from being a sum over tokens, or nothing."""
-    if type(block) not in (Block, beit.Block, EvaBlock, RelPosBlock):
+    if type(block) not in (Block, BlockWithoutResidual, beit.Block, EvaBlock, RelPosBlock):
         return f"another form, {type(block).__name__}"
     attention: Any = block.attn
     if getattr(attention, "gate", None) is not None:
@@ -127,6 +137,7 @@ _REQUIREMENTS: dict[str, Callable[[ViT, str], None]] = {
     "float_weights": _float_weights,
     "gradients": _gradients,
     "pixel_rule": _pixel_rule,
+    "residual": _residual,
     "two_classes": _two_classes,
 }
 

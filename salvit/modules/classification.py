@@ -7,15 +7,15 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.data import resolve_model_data_config
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
+from salvit.errors import InvalidValueError
 from salvit.modules.checkpoint import check_same_model, describe, describe_data, load_described, stored_path
 from salvit.modules.naming import backbone_name
 from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
-from salvit.vit import ViT, input_size, load_vit, normalize
+from salvit.vit import ViT, build_vit, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
 """Normalisation of a ViT trained here from scratch."""
@@ -32,8 +32,8 @@ class ClassificationModule(LightningModule):
 
     Args:
         num_classes: of the labels.
-        vit: arguments of `timm.models.vision_transformer.VisionTransformer` except `num_classes`, to train from
-            scratch; or a model of `salvit.vit.load_vit`, to train with a new head.
+        vit: arguments of `salvit.vit.build_vit` except `num_classes`, to train from scratch; or a model of
+            `salvit.vit.load_vit`, to train with a new head.
         weights: local weights for a timm name.
         pretrained: False for a timm name with random weights.
         dense_weight: weight of the patch tokens' loss beside the class token's cross-entropy.
@@ -181,7 +181,10 @@ class ClassificationModule(LightningModule):
 def _from_scratch(architecture: dict[str, Any], num_classes: int) -> tuple[ViT, dict[str, Any]]:
     """A ViT with random weights, and the description for its weights file."""
     model = {**architecture, "num_classes": num_classes}
-    vit = VisionTransformer(dynamic_img_size=True, **model)
+    try:
+        vit = build_vit(dynamic_img_size=True, **model)
+    except TypeError as error:
+        raise InvalidValueError(f"vit: {error}") from error
     vit.pretrained_cfg = {"mean": MEAN, "std": STD, "input_size": (3, *vit.patch_embed.img_size)}
     return vit, {"model": model, "mean": MEAN, "std": STD}
 

@@ -21,14 +21,17 @@ from salvit.vit.tokens import (
     reads_out_as_timm,
     tokens_read,
 )
+from salvit.vit.variants import build_vit, has_residual
 
 __all__ = [
     "ViT",
     "attention_modules",
     "block_indices",
+    "build_vit",
     "describe_vit",
     "fused_attention",
     "has_class_token",
+    "has_residual",
     "in_channels",
     "input_size",
     "load_vit",
