@@ -123,6 +123,7 @@ class ClassificationModule(LightningModule):
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, batch_size=len(logits))
         if self.dense_head is None:
             return loss
         dense = self._dense_loss(self.dense_head(tokens[:, self.vit.num_prefix_tokens :]), batch)
@@ -133,9 +134,9 @@ class ClassificationModule(LightningModule):
         """Accuracy of a batch."""
         self._score(batch, self.val_accuracy, "val/accuracy")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accuracy of a batch."""
-        self._score(batch, self.test_accuracy, "test/accuracy")
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Accuracy of a batch; returns its logits [B, num_classes]."""
+        return self._score(batch, self.test_accuracy, "test/accuracy")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW on all parameters."""
@@ -157,10 +158,12 @@ class ClassificationModule(LightningModule):
         self.trained_steps = checkpoint["global_step"]
         keep_weight_decay(checkpoint, self.weight_decay)
 
-    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
-        if len(batch["image"]):  # a process may have got none
-            accuracy.update(self(batch["image"]), batch["label"])
-        self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
+    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> Tensor:
+        logits: Tensor = self(batch["image"])
+        if len(logits):  # a process may have got none
+            accuracy.update(logits, batch["label"])
+        self.log(name, accuracy, prog_bar=True, batch_size=len(logits))
+        return logits
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:
         """Loss of what each patch shows: an item, its class, the target; predictions are [B, N, classes + 2].

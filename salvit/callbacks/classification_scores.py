@@ -1,0 +1,179 @@
+"""The scores of a classifier and of where it looks, in one table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from datamodules.base import SaliencyDataModule
+from salvit import results
+from salvit.callbacks.detected_masks import DetectedMasks
+from salvit.extractors import parse_method, spell
+from salvit.extractors.spelling import Spelling
+from salvit.metrics import SMM
+from salvit.metrics.functional import box_masks
+from salvit.modules.classification import Batch, ClassificationModule
+from salvit.results import Table
+from salvit.vit import normalize
+
+SCORES = ("train accuracy", "accuracy", "recall", "precision", "F1", "ROC AUC", "SMM")
+"""In the order of the poster's table; recall, precision, F1 and ROC AUC are means over the classes (macro)."""
+
+
+class ClassificationScores(Callback):
+    """Scores a `ClassificationModule` in `test`, and prints and writes the scores.
+
+    Accuracy on the training images (as the datamodule gives them for training) and on the test images; recall,
+    precision, F1 and ROC AUC as means over the classes; and SMM of a method's heatmaps for each image's label, over all
+    images with a mask, right or wrong: a model at chance has few right ones. Masks are a detector's, or else the
+    dataset's, or else the boxes of the label; the title says which, and how many images have none.
+
+    Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction and SMM; and `scores.json`, with
+    dataset, split, kind of mask and scores.
+
+    Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster).
+
+    Args:
+        method: whose heatmaps SMM scores.
+        detector: where the masks are from, instead of the dataset.
+    """
+
+    def __init__(
+        self, method: Spelling = "attention_gradient", detector: DetectedMasks | None = None
+    ) -> None:
+        self.method = parse_method(method)
+        self.detector = detector
+        self.scores = MetricCollection({})
+        self.smm = SMM()
+        self.images: list[dict[str, Any]] = []
+        self.without_mask: list[bool] = []
+        self.kind = ""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the metrics; an error here says what the model or the data lack."""
+        assert isinstance(pl_module, ClassificationModule)
+        self.method.check(pl_module.vit)
+        if self.detector is not None:
+            self.detector.prepare(_datamodule(trainer))
+        classes = pl_module.vit.num_classes
+        self.scores = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(classes, average="micro"),
+                "recall": MulticlassRecall(classes, average="macro"),
+                "precision": MulticlassPrecision(classes, average="macro"),
+                "F1": MulticlassF1Score(classes, average="macro"),
+                "ROC AUC": MulticlassAUROC(classes, average="macro"),
+            }
+        ).to(pl_module.device)
+        self.smm = SMM()
+        self.images, self.without_mask = [], []
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
+    ) -> None:
+        """Score a batch."""
+        assert isinstance(pl_module, ClassificationModule)
+        self.kind, masks = self._masks(_datamodule(trainer), batch)
+        if not len(outputs):
+            return
+        self.scores.update(outputs, batch["label"])
+        heatmaps = self.method(pl_module.vit, normalize(pl_module.vit, batch["image"]), batch["label"])
+        self.smm.update(heatmaps.mean(1).cpu(), masks)
+        self.without_mask += [mask is None or not mask.any() for mask in masks]
+        rows = zip(
+            batch["index"].tolist(),
+            batch["name"],
+            batch["label"].tolist(),
+            outputs.argmax(1).tolist(),
+            strict=True,
+        )
+        self.images += [
+            {"index": index, "image": name, "label": label, "predicted": predicted}
+            for index, name, label, predicted in rows
+        ]
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gather the scores of all processes; log, print and write them."""
+        assert isinstance(pl_module, ClassificationModule)
+        data = _datamodule(trainer)
+        rows = results.collect({pl_module.model_name: {"": [self.smm]}}, self.images)
+        without = results.gathered(self.without_mask)
+        found = {name: float(value) for name, value in self.scores.compute().items()}
+        found |= {"train accuracy": _train_accuracy(pl_module, data), "SMM": float(rows["value"].mean())}
+        scores = {name: found[name] for name in SCORES}
+        pl_module.log_dict(
+            {f"test/{name}": value for name, value in scores.items() if name != "accuracy"},
+            rank_zero_only=True,
+        )
+        folder = trainer.log_dir  # asked on every process: it is broadcast
+        if not trainer.is_global_zero:
+            return
+        facts = results.facts(data, "test", [True] * len(without))
+        about = {"masks": self.kind, "without_mask": sum(without), "method": spell(self.method)}
+        title = f"{results.describe(facts)}; SMM of {spell(self.method)}, {self.kind}"
+        title += f", {sum(without)} images without" if 0 < sum(without) < len(without) else ""
+        names = {name: name if name != "SMM" else f"SMM, {self.kind}" for name in SCORES}
+        means = pd.DataFrame({names[name]: {pl_module.model_name: value} for name, value in scores.items()})
+        table = Table(title, dict.fromkeys(names.values(), "↑"), means)
+        files = {
+            "scores.json": {**facts, **about, "scores": scores, "tables": []},
+            "scores.md": f"{title}\n\n{table.markdown()}\n",
+            "per_image.csv": rows[["image", "label", "predicted", "value"]].rename(columns={"value": "SMM"}),
+        }
+        console = Console()
+        console.print(*table.terminal(console.width), sep="\n")
+        if folder is not None:
+            results.write(folder, files)
+
+    def _masks(self, data: SaliencyDataModule, batch: Batch) -> tuple[str, list[Tensor | None]]:
+        if self.detector is not None:
+            return "detected masks", list(self.detector(data, batch))
+        return dataset_masks(batch)
+
+
+def dataset_masks(batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:
+    """Return what a dataset's masks are, and the masks [H, W] of a batch, None for an image without one.
+
+    Example:
+        >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [torch.tensor([[0.0, 0.0, 1.0, 1.0]])]}
+        >>> dataset_masks({**batch, "box_labels": [torch.tensor([5])]})
+        ('masks from boxes', [tensor([[ True, False]])])
+    """
+    if "mask" in batch:
+        return "exact masks", [None if mask is None else mask.cpu() for mask in batch["mask"]]
+    if "boxes" in batch:
+        objects = zip(batch["boxes"], batch["box_labels"], batch["label"], strict=True)
+        boxes = [boxes[labels == int(label)] for boxes, labels, label in objects]
+        height, width = batch["image"].shape[2:]
+        return "masks from boxes", list(box_masks(boxes, (height, width)))
+    return "no masks", [None] * len(batch["image"])
+
+
+def _train_accuracy(module: ClassificationModule, data: SaliencyDataModule) -> float:
+    """Accuracy on all training images, NaN if there are none; every process scores all of them."""
+    if "train" not in data.splits:
+        return float("nan")
+    right, total = 0, 0
+    with torch.no_grad():
+        for batch in data.train_dataloader():
+            predicted = module(batch["image"].to(module.device)).argmax(1).cpu()
+            right += int((predicted == batch["label"]).sum())
+            total += len(predicted)
+    return right / total
+
+
+def _datamodule(trainer: Trainer) -> SaliencyDataModule:
+    data: SaliencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return data
