@@ -140,19 +140,20 @@ class ClassificationScores(Callback):
     def _masks(self, data: SaliencyDataModule, batch: Batch) -> tuple[str, list[Tensor | None]]:
         if self.detector is not None:
             return "detected masks", list(self.detector(data, batch))
-        return dataset_masks(batch)
+        return dataset_masks(data, batch)
 
 
-def dataset_masks(batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:
+def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:
     """Return what a dataset's masks are, and the masks [H, W] of a batch, None for an image without one.
 
     Example:
+        >>> from datamodules import PopOutDataModule
         >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [torch.tensor([[0.0, 0.0, 1.0, 1.0]])]}
-        >>> dataset_masks({**batch, "box_labels": [torch.tensor([5])]})
+        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5])]})
         ('masks from boxes', [tensor([[ True, False]])])
     """
     if "mask" in batch:
-        return "exact masks", [None if mask is None else mask.cpu() for mask in batch["mask"]]
+        return data.mask_kind, [None if mask is None else mask.cpu() for mask in batch["mask"]]
     if "boxes" in batch:
         objects = zip(batch["boxes"], batch["box_labels"], batch["label"], strict=True)
         boxes = [boxes[labels == int(label)] for boxes, labels, label in objects]

@@ -39,7 +39,8 @@ from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
-EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.yaml"))
+SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
+EXPERIMENTS = sorted(set((ROOT / "experiments").rglob("*.yaml")) - {SWEEP})
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -276,7 +277,8 @@ def test_experiments(path, roots, vit_file, request):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
-        configs = ["--config", ROOT / "experiments/demo.yaml", *configs]
+        base = path.with_name("base.yaml")
+        configs = ["--config", base if base.exists() else ROOT / "experiments/demo.yaml", *configs]
         config["data"] = {"class_path": "datamodules.PopOutDataModule"}
     root = roots(config["data"]["class_path"].rpartition(".")[2])
     options = [
@@ -289,6 +291,25 @@ def test_experiments(path, roots, vit_file, request):
         if stage == "predict":
             weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
         call(stage, *configs, *options, *weights)
+
+
+def test_a_sweep_of_wandb(monkeypatch):
+    """Each command line that its agent builds fits the row and the seed it names."""
+    monkeypatch.chdir(ROOT)
+    sweep = yaml.safe_load(SWEEP.read_text())
+    values = sweep["parameters"]["config"]["values"]
+    rows = [path for path in (ROOT / "experiments/poster").glob("*.yaml") if path.stem != "base"]
+    assert sorted(ROOT / value for value in values) == sorted(rows)
+    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    drawn = {"config": {"value": values[-1]}, "seed_everything": {"value": 2}}
+    macros = {**agent.create_sweep_command_args({"args": drawn}), "env": ["/usr/bin/env"]}
+    parts = agent.create_sweep_command(sweep["command"])
+    line = [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
+    assert line[:3] == ["/usr/bin/env", "salvit", "fit"]
+    assert line[-2:] == [f"--config={values[-1]}", "--seed_everything=2"]
+    cli = call(*line[2:], *FEW, *QUIET, "--trainer.fast_dev_run", "true", "--data.num_workers", "0")
+    assert cli.config["fit"]["name"] == f"poster/{Path(values[-1]).stem}/seed2"
+    assert cli.config["fit"]["wandb"] is True
 
 
 # The configuration
