@@ -1,7 +1,7 @@
 # Every target first installs salvit into $(VENV), if it is missing or older than pyproject.toml.
 #   make demo QUICK=1              a short run to see that it works
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
-#   make -j2 sweep-arch DATA=ClassFolderDataModule ROOT=FOLDER     rows side by side
+#   make sweep-arch -j2 DATA=ClassFolderDataModule ROOT=FOLDER     rows side by side
 #   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3

@@ -312,6 +312,19 @@ def test_a_sweep_of_wandb(monkeypatch):
     assert cli.config["fit"]["wandb"] is True
 
 
+def test_a_detector_that_is_missing(capsys, tmp_path):
+    """Masks by a detector, written as experiments/poster/base.yaml says."""
+    comment = (
+        (ROOT / "experiments/poster/base.yaml").read_text().partition("ClassificationScores below gets\n")[2]
+    )
+    lines = [line.removeprefix("#   ") for line in comment.partition("\n#\n")[0].splitlines()]
+    callback = {"class_path": "salvit.callbacks.classification_scores.ClassificationScores"}
+    callback |= yaml.safe_load("\n".join(lines))
+    (tmp_path / "detector.yaml").write_text(yaml.dump({"trainer": {"callbacks": [callback]}}))
+    options = ("--config", CONF / "poster.yaml", "--config", tmp_path / "detector.yaml", *UNTRAINED)
+    assert "no detector file FILE" in failure(capsys, "test", *options, *CSV, "--wandb", "false", status=1)
+
+
 # The configuration
 
 
