@@ -79,4 +79,4 @@ class AttentionPanel(Callback):
 
 
 def _called(names: list[str], label: int) -> str:
-    return names[label] if names else str(label)
+    return names[label].partition(", ")[0] if names else str(label)

@@ -8,13 +8,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from torch import Tensor
-from torchmetrics import MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_auroc,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
 )
 
 from datamodules.base import SaliencyDataModule
@@ -55,8 +54,9 @@ class ClassificationScores(Callback):
     ) -> None:
         self.method = parse_method(method)
         self.detector = detector
-        self.scores = MetricCollection({})
         self.smm = SMM()
+        self.logits: list[Tensor] = []
+        self.labels: list[Tensor] = []
         self.images: list[dict[str, Any]] = []
         self.without_mask: list[bool] = []
         self.kind = ""
@@ -67,18 +67,8 @@ class ClassificationScores(Callback):
         self.method.check(pl_module.vit)
         if self.detector is not None:
             self.detector.prepare(_datamodule(trainer))
-        classes = pl_module.vit.num_classes
-        self.scores = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro"),
-                "recall": MulticlassRecall(classes, average="macro"),
-                "precision": MulticlassPrecision(classes, average="macro"),
-                "F1": MulticlassF1Score(classes, average="macro"),
-                "ROC AUC": MulticlassAUROC(classes, average="macro"),
-            }
-        ).to(pl_module.device)
-        self.smm = SMM()
-        self.images, self.without_mask = [], []
+        self.smm = SMM().to(pl_module.device)
+        self.logits, self.labels, self.images, self.without_mask = [], [], [], []
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
@@ -86,11 +76,12 @@ class ClassificationScores(Callback):
         """Score a batch."""
         assert isinstance(pl_module, ClassificationModule)
         self.kind, masks = self._masks(_datamodule(trainer), batch)
-        if not len(outputs):
+        if outputs is None:  # a process may have got no images
             return
-        self.scores.update(outputs, batch["label"])
+        self.logits.append(outputs.float().cpu())
+        self.labels.append(batch["label"].cpu())
         heatmaps = self.method(pl_module.vit, normalize(pl_module.vit, batch["image"]), batch["label"])
-        self.smm.update(heatmaps.mean(1).cpu(), masks)
+        self.smm.update(heatmaps.mean(1), masks)
         self.without_mask += [mask is None or not mask.any() for mask in masks]
         rows = zip(
             batch["index"].tolist(),
@@ -110,7 +101,7 @@ class ClassificationScores(Callback):
         data = _datamodule(trainer)
         rows = results.collect({pl_module.model_name: {"": [self.smm]}}, self.images)
         without = results.gathered(self.without_mask)
-        found = {name: float(value) for name, value in self.scores.compute().items()}
+        found = classified(torch.cat(results.gathered(self.logits)), torch.cat(results.gathered(self.labels)))
         found |= {"train accuracy": _train_accuracy(pl_module, data), "SMM": float(rows["value"].mean())}
         scores = {name: found[name] for name in SCORES}
         pl_module.log_dict(
@@ -141,6 +132,29 @@ class ClassificationScores(Callback):
         if self.detector is not None:
             return "detected masks", list(self.detector(data, batch))
         return dataset_masks(data, batch)
+
+
+def classified(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return accuracy, and the means over the classes of recall, precision, F1 and ROC AUC (a class against the rest).
+
+    Args:
+        logits: float [n, classes].
+        labels: int64 [n].
+
+    Example:
+        >>> scores = classified(torch.tensor([[2.0, 1.0], [3.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1, 1]))
+        >>> {name: round(score, 3) for name, score in scores.items()}
+        {'accuracy': 0.667, 'recall': 0.75, 'precision': 0.75, 'F1': 0.667, 'ROC AUC': 0.5}
+    """
+    classes = logits.shape[1]
+    scores = {
+        "accuracy": multiclass_accuracy(logits, labels, classes, average="micro"),
+        "recall": multiclass_recall(logits, labels, classes, average="macro"),
+        "precision": multiclass_precision(logits, labels, classes, average="macro"),
+        "F1": multiclass_f1_score(logits, labels, classes, average="macro"),
+        "ROC AUC": multiclass_auroc(logits, labels, classes, average="macro"),
+    }
+    return {name: float(score) for name, score in scores.items()}
 
 
 def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:

@@ -36,8 +36,9 @@ class DetectedMasks(HasOptions):
     Args:
         weights: the detector's weights, a torch file such as `maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth`.
         cache: folder of the masks; those of other weights, options or images are apart.
-        categories: COCO category of each class, by the dataset's name for the class, such as `{automobile: car}`; "any"
-            takes the highest score of all categories. A class that is named as a category needs no entry.
+        categories: COCO category of each class, by the first of the dataset's names for the class, such as
+            `{automobile: car}`; "any" takes the highest score of all categories. A class that is named as a category
+            needs no entry.
         min_score: of a detection, in [0, 1].
 
     Raises:
@@ -76,7 +77,7 @@ class DetectedMasks(HasOptions):
         """
         if not Path(self.weights).is_file():
             raise MissingFileError(f"no detector file {self.weights}")
-        names = list(getattr(data, "class_names", []))
+        names = [name.partition(", ")[0] for name in getattr(data, "class_names", [])]
         self._of_label = label_categories(names, self.categories or {})
         settings = {
             "weights": hashlib.sha256(Path(self.weights).read_bytes()).hexdigest(),

@@ -134,8 +134,8 @@ class ClassificationModule(LightningModule):
         """Accuracy of a batch."""
         self._score(batch, self.val_accuracy, "val/accuracy")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Accuracy of a batch; returns its logits [B, num_classes]."""
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Accuracy of a batch; returns its logits [B, num_classes], None if it has no images."""
         return self._score(batch, self.test_accuracy, "test/accuracy")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -158,11 +158,11 @@ class ClassificationModule(LightningModule):
         self.trained_steps = checkpoint["global_step"]
         keep_weight_decay(checkpoint, self.weight_decay)
 
-    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> Tensor:
-        logits: Tensor = self(batch["image"])
-        if len(logits):  # a process may have got none
+    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> Tensor | None:
+        logits = self(batch["image"]) if len(batch["image"]) else None  # a process may have got none
+        if logits is not None:
             accuracy.update(logits, batch["label"])
-        self.log(name, accuracy, prog_bar=True, batch_size=len(logits))
+        self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
         return logits
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:

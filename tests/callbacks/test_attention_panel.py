@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from salvit.callbacks.attention_panel import AttentionPanel
@@ -33,6 +34,15 @@ def test_images_stay_and_heatmaps_change(make_trainer, tmp_path):
     half = first.shape[0] // 2
     assert np.array_equal(first[:half], second[:half])
     assert not np.array_equal(first[half:], second[half:])
+
+
+def test_panels_reach_wandb(make_trainer, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(WandbLogger, "log_image", lambda self, key, images: logged.append((key, *images)))
+    fit(make_trainer, AttentionPanel(count=3), logger=WandbLogger(save_dir=tmp_path))
+    [(key, picture)] = logged
+    assert key == "val/attention"
+    assert picture.width > picture.height
 
 
 def test_training_is_as_without_it(make_trainer):

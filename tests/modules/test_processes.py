@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from datamodules import PopOutDataModule, SaliconDataModule
+from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.pictures import Pictures
 from salvit.callbacks.predictions import PredictionWriter
 from salvit.callbacks.scores import Scores
@@ -26,7 +27,8 @@ class Run:
         fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
         options = {"devices": processes, "strategy": fork} if processes > 1 else {}
         writer = PredictionWriter(str(folder / "maps"), kinds=["npy"])
-        callbacks = [Scores(), Pictures(), writer] if isinstance(module, SaliencyModule) else []
+        of_saliency = isinstance(module, SaliencyModule)
+        callbacks = [Scores(), Pictures(), writer] if of_saliency else [ClassificationScores()]
         logger = CSVLogger(folder, name="run", version="")
         self.trainer = make_trainer(logger=logger, callbacks=callbacks, **options)
         arguments = {"predict": {"return_predictions": False}, "fit": {}}.get(stage, {"verbose": False})
@@ -123,12 +125,14 @@ def test_fit_with_fewer_images_to_validate_on_than_processes(make_trainer, tmp_p
     assert np.isfinite(run.scores()["val/CC"])
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("stage", [pytest.param("validate", marks=pytest.mark.slow), "test"])
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-def test_accuracy(compare):
+def test_classification(compare, stage):
     vit = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
     torch.manual_seed(0)
     module = ClassificationModule(num_classes=10, vit=vit)
-    data = PopOutDataModule(val_size=2, image_size=32, batch_size=2, num_workers=0)
-    one, several = compare(module, data, "validate", 3)
+    sizes = {"train_size": 4, "val_size": 2, "test_size": 2}
+    data = PopOutDataModule(**sizes, image_size=32, batch_size=2, num_workers=0)
+    one, several = compare(module, data, stage, 3)
+    assert stage == "validate" or several.rows() == one.rows()
     assert several.scores() == pytest.approx(one.scores(), abs=1e-6)
