@@ -1,5 +1,6 @@
 """The scores of a classifier and of where it looks, in one table."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +22,7 @@ from salvit import results
 from salvit.callbacks.detected_masks import DetectedMasks
 from salvit.extractors import parse_method, spell
 from salvit.extractors.spelling import Spelling
-from salvit.metrics import SMM
-from salvit.metrics.functional import box_masks
+from salvit.metrics.functional import box_masks, smm
 from salvit.modules.classification import Batch, ClassificationModule
 from salvit.results import Table
 from salvit.vit import normalize
@@ -54,21 +54,17 @@ class ClassificationScores(Callback):
     ) -> None:
         self.method = parse_method(method)
         self.detector = detector
-        self.smm = SMM()
         self.logits: list[Tensor] = []
-        self.labels: list[Tensor] = []
         self.images: list[dict[str, Any]] = []
-        self.without_mask: list[bool] = []
         self.kind = ""
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the metrics; an error here says what the model or the data lack."""
+        """Begin anew; an error here says what the model or the detector lacks."""
         assert isinstance(pl_module, ClassificationModule)
         self.method.check(pl_module.vit)
         if self.detector is not None:
             self.detector.prepare(_datamodule(trainer))
-        self.smm = SMM().to(pl_module.device)
-        self.logits, self.labels, self.images, self.without_mask = [], [], [], []
+        self.logits, self.images = [], []
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
@@ -79,30 +75,23 @@ class ClassificationScores(Callback):
         if outputs is None:  # a process may have got no images
             return
         self.logits.append(outputs.float().cpu())
-        self.labels.append(batch["label"].cpu())
         heatmaps = self.method(pl_module.vit, normalize(pl_module.vit, batch["image"]), batch["label"])
-        self.smm.update(heatmaps.mean(1), masks)
-        self.without_mask += [mask is None or not mask.any() for mask in masks]
-        rows = zip(
-            batch["index"].tolist(),
-            batch["name"],
-            batch["label"].tolist(),
-            outputs.argmax(1).tolist(),
-            strict=True,
-        )
-        self.images += [
-            {"index": index, "image": name, "label": label, "predicted": predicted}
-            for index, name, label, predicted in rows
-        ]
+        columns = {
+            "index": batch["index"].tolist(),
+            "image": batch["name"],
+            "label": batch["label"].tolist(),
+            "predicted": outputs.argmax(1).tolist(),
+            "SMM": smm(heatmaps.mean(1).cpu(), masks).tolist(),
+        }
+        self.images += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; log, print and write them."""
         assert isinstance(pl_module, ClassificationModule)
         data = _datamodule(trainer)
-        rows = results.collect({pl_module.model_name: {"": [self.smm]}}, self.images)
-        without = results.gathered(self.without_mask)
-        found = classified(torch.cat(results.gathered(self.logits)), torch.cat(results.gathered(self.labels)))
-        found |= {"train accuracy": _train_accuracy(pl_module, data), "SMM": float(rows["value"].mean())}
+        images = pd.DataFrame(results.gathered(self.images))
+        found = classified(torch.cat(results.gathered(self.logits)), torch.tensor(images["label"].to_numpy()))
+        found |= {"train accuracy": _train_accuracy(pl_module, data), "SMM": float(images["SMM"].mean())}
         scores = {name: found[name] for name in SCORES}
         pl_module.log_dict(
             {f"test/{name}": value for name, value in scores.items() if name != "accuracy"},
@@ -111,17 +100,25 @@ class ClassificationScores(Callback):
         folder = trainer.log_dir  # asked on every process: it is broadcast
         if not trainer.is_global_zero:
             return
-        facts = results.facts(data, "test", [True] * len(without))
-        about = {"masks": self.kind, "without_mask": sum(without), "method": spell(self.method)}
+        facts = results.facts(data, "test", [True] * len(images))
+        without = int(images["SMM"].isna().sum())
         title = f"{results.describe(facts)}; SMM of {spell(self.method)}, {self.kind}"
-        title += f", {sum(without)} images without" if 0 < sum(without) < len(without) else ""
+        title += f", {without} images without" if 0 < without < len(images) else ""
+        about = {
+            **facts,
+            "method": spell(self.method),
+            "masks": self.kind,
+            "without_mask": without,
+            "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
+            "tables": [],
+        }
         names = {name: name if name != "SMM" else f"SMM, {self.kind}" for name in SCORES}
         means = pd.DataFrame({names[name]: {pl_module.model_name: value} for name, value in scores.items()})
         table = Table(title, dict.fromkeys(names.values(), "↑"), means)
         files = {
-            "scores.json": {**facts, **about, "scores": scores, "tables": []},
+            "scores.json": about,
             "scores.md": f"{title}\n\n{table.markdown()}\n",
-            "per_image.csv": rows[["image", "label", "predicted", "value"]].rename(columns={"value": "SMM"}),
+            "per_image.csv": images.sort_values("index").drop(columns="index"),
         }
         console = Console()
         console.print(*table.terminal(console.width), sep="\n")

@@ -117,6 +117,7 @@ def test_without_masks_the_rest_is_scored(make_trainer, tmp_path):
     data = ClassFolderDataModule(tmp_path / "data", image_size=32, batch_size=2, num_workers=0)
     _, about, images, table = score(make_trainer, tmp_path, ClassificationModule(2, vit=SMALL), data)
     assert about["scores"]["accuracy"] == 0.5
+    assert about["scores"]["SMM"] is None
     assert "SMM, no masks" in table
     assert " – |" in table
     assert [row["SMM"] for row in images] == ["", ""]

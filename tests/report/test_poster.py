@@ -65,7 +65,7 @@ def test_the_newest_test_of_a_seed_counts(make_test, tmp_path):
 
 
 def test_without_masks_there_is_no_figure(make_test, tmp_path):
-    make_test("baseline", 0, 0.1, scores={**dict.fromkeys(SCORES, 0.1), "SMM": float("nan")})
+    make_test("baseline", 0, 0.1, scores={**dict.fromkeys(SCORES, 0.1), "SMM": None})
     main([str(tmp_path)])
     assert (tmp_path / "poster.md").exists()
     assert not (tmp_path / "poster.png").exists()
