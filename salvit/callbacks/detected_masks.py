@@ -14,6 +14,7 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, maskr
 
 from datamodules.base import SaliencyDataModule, StimulusDataset
 from salvit.errors import InvalidValueError, MissingFileError
+from salvit.modules.explanation import IRRELEVANT
 from salvit.options import HasOptions
 from salvit.results.files import write
 from salvit.vit.checkpoints import why_unreadable
@@ -83,9 +84,11 @@ class DetectedMasks(HasOptions):
             "weights": hashlib.sha256(Path(self.weights).read_bytes()).hexdigest(),
             "min_score": self.min_score,
             "categories": self._of_label,
-            "images": [type(data).__name__, data.dataset("test").fingerprint()],
+            "data": type(data).__name__,
+            "options": {key: value for key, value in data.hparams.items() if key not in IRRELEVANT},
+            "images": data.dataset("test").fingerprint(),
         }
-        digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()
         self._folder = Path(self.cache) / digest[:16]
 
     def __call__(self, data: SaliencyDataModule, batch: Mapping[str, Any]) -> list[Tensor]:
