@@ -130,7 +130,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with interruptible(), one_clear_error(status=2):
         scored, runs = read_runs(folder)
         scores = summary(runs)
-        title = f"{scored}; mean ± standard deviation over {scores['seeds'].max()} seeds"
+        title = f"{scored}; mean ± standard deviation; seeds: {scores['seeds'].max()}"
         shown = table(title, scores)
         files = {
             "poster.csv": scores,
@@ -140,7 +140,7 @@ def main(args: Sequence[str] | None = None) -> None:
         results.write(folder, files)
     console = Console()
     console.print(*shown.terminal(console.width), sep="\n")
-    print(f"table and figure: {folder / 'poster.md'}, {folder / 'poster.csv'}, {folder / 'poster.png'}")
+    print("written:", *(str(folder / name) for name, content in files.items() if content is not None))
 
 
 if __name__ == "__main__":
