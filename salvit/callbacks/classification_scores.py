@@ -23,6 +23,7 @@ from salvit.callbacks.detected_masks import DetectedMasks
 from salvit.extractors import parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics.functional import box_masks, smm
+from salvit.metrics.functional.heatmaps import constant_heatmaps
 from salvit.modules.classification import Batch, ClassificationModule
 from salvit.results import Table
 from salvit.vit import normalize
@@ -37,10 +38,11 @@ class ClassificationScores(Callback):
     Accuracy on the training images (as the datamodule gives them for training) and on the test images; recall,
     precision, F1 and ROC AUC as means over the classes; and SMM of a method's heatmaps for each image's label, over all
     images with a mask, right or wrong: a model at chance has few right ones. Masks are a detector's, or else the
-    dataset's, or else the boxes of the label; the title says which, and how many images have none.
+    dataset's, or else the boxes of the label; the title says which, how many images have none, and how many heatmaps
+    are constant, as where attention is uniform or has no gradient.
 
-    Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction and SMM; and `scores.json`, with
-    dataset, split, kind of mask and scores.
+    Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction, SMM and whether the heatmap is
+    constant; and `scores.json`, with dataset, split, kind of mask and scores.
 
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster).
 
@@ -75,13 +77,15 @@ class ClassificationScores(Callback):
         if outputs is None:  # a process may have got no images
             return
         self.logits.append(outputs.float().cpu())
-        heatmaps = self.method(pl_module.vit, normalize(pl_module.vit, batch["image"]), batch["label"])
+        inputs = normalize(pl_module.vit, batch["image"])
+        heatmaps = self.method(pl_module.vit, inputs, batch["label"]).mean(1).cpu()
         columns = {
             "index": batch["index"].tolist(),
             "image": batch["name"],
             "label": batch["label"].tolist(),
             "predicted": outputs.argmax(1).tolist(),
-            "SMM": smm(heatmaps.mean(1).cpu(), masks).tolist(),
+            "SMM": smm(heatmaps, masks).tolist(),
+            "constant": constant_heatmaps(heatmaps).tolist(),
         }
         self.images += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -101,14 +105,16 @@ class ClassificationScores(Callback):
         if not trainer.is_global_zero:
             return
         facts = results.facts(data, "test", [True] * len(images))
-        without = int(images["SMM"].isna().sum())
+        without, constant = int(images["SMM"].isna().sum()), int(images["constant"].sum())
         title = f"{results.describe(facts)}; SMM of {spell(self.method)}, {self.kind}"
         title += f", {without} images without" if 0 < without < len(images) else ""
+        title += f", {constant} heatmaps constant (SMM 0)" if constant and without < len(images) else ""
         about = {
             **facts,
             "method": spell(self.method),
             "masks": self.kind,
             "without_mask": without,
+            "constant": constant,
             "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
             "tables": [],
         }

@@ -44,7 +44,8 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
     """Read the newest test of each row and seed under a folder.
 
     Returns:
-        What was scored, in words; and `row`, `seed` and a column for each score.
+        What was scored, in words; and `row`, `seed`, a column for each score, and `constant`, the share of heatmaps
+        that are constant.
 
     Raises:
         FileNotFoundError: if there is no test of a row.
@@ -60,13 +61,21 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
             continue
         scored.add(f"{results.describe(about)}; SMM of {about['method']}, {about['masks']}")
         if run["started"] >= newest.get((row, seed), ("", {}))[0]:
-            newest[row, seed] = run["started"], about["scores"]
+            constant = about["constant"] / about["images"]
+            newest[row, seed] = run["started"], {**about["scores"], "constant": constant}
     if not newest:
         raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
     if len(scored) > 1:
         raise InvalidValueError(f"rows under {folder} cannot be compared: {' / '.join(sorted(scored))}")
     lines = [{"row": row, "seed": seed, **scores} for (row, seed), (_, scores) in newest.items()]
     return scored.pop(), pd.DataFrame(lines)
+
+
+def constant_rows(runs: pd.DataFrame) -> str:
+    """A line about the rows with constant heatmaps, whose SMM is 0; empty if there is none."""
+    shares = runs.groupby("row", sort=False)["constant"].mean()
+    named = ", ".join(f"{row} {share:.0%}" for row, share in shares.items() if share > 0)
+    return f"\nconstant heatmaps, whose SMM is 0: {named}\n" if named else ""
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -134,12 +143,13 @@ def main(args: Sequence[str] | None = None) -> None:
         shown = table(title, scores)
         files = {
             "poster.csv": scores,
-            "poster.md": f"{title}\n\n{shown.markdown()}\n",
+            "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",
             "poster.png": figure(scores),
         }
         results.write(folder, files)
     console = Console()
     console.print(*shown.terminal(console.width), sep="\n")
+    console.print(constant_rows(runs), end="", soft_wrap=True, highlight=False)
     print("written:", *(str(folder / name) for name, content in files.items() if content is not None))
 
 

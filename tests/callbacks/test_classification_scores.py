@@ -123,6 +123,15 @@ def test_without_masks_the_rest_is_scored(make_trainer, tmp_path):
     assert [row["SMM"] for row in images] == ["", ""]
 
 
+def test_constant_heatmaps_are_counted(make_trainer, tmp_path, module, popout):
+    for block in module.vit.blocks:
+        block.attn.proj.weight.data.zero_()  # so that no attention has a gradient
+    _, about, images, table = score(make_trainer, tmp_path, module, popout)
+    assert (about["constant"], about["scores"]["SMM"]) == (60, 0)
+    assert "exact masks, 60 heatmaps constant (SMM 0)" in table
+    assert {row["constant"] for row in images} == {"True"}
+
+
 def test_the_method_must_suit_the_model(make_trainer, popout):
     module = ClassificationModule(10, vit={**SMALL, "residual": False})
     trainer = make_trainer(callbacks=[ClassificationScores("agcam")])

@@ -23,7 +23,7 @@ def make_test(tmp_path):
         (folder / "run.json").write_text(json.dumps(record))
         scores = dict.fromkeys(SCORES, value)
         (folder / "scores.json").write_text(
-            json.dumps({**ABOUT, "masks": "exact masks", "scores": scores, **about})
+            json.dumps({**ABOUT, "masks": "exact masks", "constant": 0, "scores": scores, **about})
         )
 
     return make
@@ -37,7 +37,7 @@ def lines(folder):
 def test_means_and_deviations_beside_the_poster(make_test, tmp_path, capsys):
     for seed, value in enumerate((0.1, 0.2, 0.6)):
         make_test("baseline", seed, value)
-    make_test("no-norm", 0, 0.5)
+    make_test("no-norm", 0, 0.5, constant=15)
     make_test("demo", 0, 0.9)
     main([str(tmp_path)])
     found = lines(tmp_path)
@@ -46,6 +46,7 @@ def test_means_and_deviations_beside_the_poster(make_test, tmp_path, capsys):
     assert [float(accuracy[key]) for key in ("mean", "sd", "seeds", "poster")] == [0.3, 0.264575, 3, 0.328]
     assert found["no-norm", "SMM"]["sd"] == ""
     assert float(found["no-norm", "SMM"]["poster"]) == 0.482
+    assert "constant heatmaps, whose SMM is 0: no-norm 25%" in (tmp_path / "poster.md").read_text()
     header, _, *rows = (tmp_path / "poster.md").read_text().strip().splitlines()[2:]
     assert "| accuracy ↑ | accuracy, poster ↑ |" in header
     assert "0.300 ±0.265 | **0.328**" in rows[0]
