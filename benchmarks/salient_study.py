@@ -34,27 +34,27 @@ from salvit.results.atomic import atomic_write
 from salvit.vit import ViT, load_vit, normalize, num_prefix_tokens
 
 READINGS: dict[str, dict[str, Any]] = {
-    "locations": {},
-    "locations, by value": {"order": "value"},
+    "locations": {"order": "weight"},
+    "locations, by value": {},
     "locations, merged": {"merge": True},
-    "distinct": {"select": "distinct"},
-    "distinct, weighted": {"select": "distinct", "heads": "weighted"},
+    "distinct": {"select": "distinct", "order": "weight"},
+    "distinct, weighted": {"select": "distinct", "heads": "weighted", "order": "weight"},
     "distinct, by position": {"select": "distinct", "order": "position"},
-    "distinct, by value": {"select": "distinct", "order": "value"},
-    "distinct, by value per head": {"select": "distinct", "order": "value", "heads": "each"},
-    "distinct, attended": {"select": "distinct", "attended": True},
+    "distinct, by value": {"select": "distinct"},
+    "distinct, by value per head": {"select": "distinct", "heads": "each"},
+    "distinct, attended": {"select": "distinct", "attended": True, "order": "weight"},
     "distinct, merged per head": {"select": "distinct", "heads": "each", "merge": True},
-    "components": {"select": "components"},
-    "non-negative distinct": {"select": "distinct", "nonnegative": True},
-    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True, "order": "value"},
+    "components": {"select": "components", "order": "weight"},
+    "non-negative distinct": {"select": "distinct", "nonnegative": True, "order": "weight"},
+    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True},
     "non-negative distinct, merged per head": {
         "select": "distinct",
         "nonnegative": True,
         "heads": "each",
         "merge": True,
     },
-    "non-negative components": {"select": "components", "nonnegative": True},
-    "non-negative components, by value": {"select": "components", "nonnegative": True, "order": "value"},
+    "non-negative components": {"select": "components", "nonnegative": True, "order": "weight"},
+    "non-negative components, by value": {"select": "components", "nonnegative": True},
 }
 _WIDE = "distinct, by value per head"  # k times as many maps as heads: of few modes of the last block only
 _WIDEST = 32

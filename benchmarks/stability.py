@@ -24,14 +24,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "float64": {},
 }
 READINGS: dict[str, dict[str, Any]] = {
-    "locations": {},
-    "locations, by value": {"order": "value"},
-    "distinct": {"select": "distinct"},
-    "distinct, by value": {"select": "distinct", "order": "value"},
-    "components": {"select": "components"},
-    "non-negative distinct": {"select": "distinct", "nonnegative": True},
-    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True, "order": "value"},
-    "non-negative components": {"select": "components", "nonnegative": True},
+    "locations": {"order": "weight"},
+    "locations, by value": {},
+    "distinct": {"select": "distinct", "order": "weight"},
+    "distinct, by value": {"select": "distinct"},
+    "components": {"select": "components", "order": "weight"},
+    "non-negative distinct": {"select": "distinct", "nonnegative": True, "order": "weight"},
+    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True},
+    "non-negative components": {"select": "components", "nonnegative": True, "order": "weight"},
 }
 
 

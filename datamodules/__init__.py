@@ -17,6 +17,7 @@ from datamodules.datasets.mit import MIT300DataModule, MIT1003DataModule
 from datamodules.datasets.osie import OSIEDataModule
 from datamodules.datasets.p3o3 import P3O3DataModule
 from datamodules.datasets.salicon import SaliconDataModule
+from datamodules.datasets.tiny_imagenet import TinyImageNetDataModule
 from datamodules.datasets.voc2012 import VOC2012DataModule
 from datamodules.popout import PopOutDataModule
 
@@ -38,6 +39,7 @@ __all__ = [
     "SaliconDataModule",
     "SaliencyDataModule",
     "SaliencyDataset",
+    "TinyImageNetDataModule",
     "VOC2012DataModule",
     "collate",
 ]

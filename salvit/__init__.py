@@ -30,16 +30,7 @@ _HOMES = {
 }
 _ROOMS = ("callbacks", "errors", "extractors", "metrics", "modules", "report", "results", "submission", "vit")
 
-__all__ = [
-    "METHODS",
-    "ClassificationModule",
-    "ExplanationModule",
-    "SaliencyModule",
-    "SalvitError",
-    "extract",
-    "load_saliency",
-    "load_vit",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -18,21 +18,10 @@ def make(*arguments: str) -> str:
 
 
 def test_help_lists_every_target():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"install", "demo", "test", "help"} <= set(targets)
     listed = make("help")
-    for target in (
-        "install",
-        "demo",
-        "test",
-        "test-slow",
-        "lint",
-        "backbone",
-        "osie",
-        "sweep-k",
-        "sweep-arch",
-        "clean",
-        "help",
-    ):
-        assert f"  make {target} " in listed
+    assert [target for target in targets if f"  make {target} " not in listed] == []
 
 
 def test_a_sweep_goes_on_where_it_stopped(tmp_path):

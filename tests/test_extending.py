@@ -22,16 +22,8 @@ CODE = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^salvit .*$", PAGE, re.MULTILINE)
 FILES = re.findall(r"^`(my_\w+)\.py`", PAGE, re.MULTILINE)
 LINES = {"my_method": 30, "my_score": 30, "my_fixations": 60}
-DISPLAYS = [
-    "--data.train_size",
-    "4",
-    "--data.val_size",
-    "2",
-    "--data.test_size",
-    "4",
-    "--data.num_workers",
-    "0",
-]
+SIZES = ["--data.train_size", "4", "--data.val_size", "2", "--data.test_size", "4"]
+DISPLAYS = [*SIZES, "--data.num_workers", "0"]
 SHORT = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
 ONE_EPOCH = [*SHORT, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
 
@@ -99,19 +91,16 @@ def test_a_method_is_fitted():
 def test_a_score_has_its_column():
     typed("my_score", [*DISPLAYS, *SHORT, "--model.extractors", "[raw_attention, random]"])
     table = pd.read_csv("runs/agcam/popout/version_0/scores.csv").set_index(["method", "score"])
-    assert set(table.index) == {
-        (method, score) for method in ("raw_attention", "random") for score in ("SMM", "pointing")
-    }
+    rows = {(method, score) for method in ("raw_attention", "random") for score in ("SMM", "pointing")}
+    assert set(table.index) == rows
     assert table.loc[("raw_attention", "pointing"), "images"] == 4
 
 
 def test_values_of_the_score():
     heatmap = torch.zeros(3, 2, 3)
-    heatmap[:, 1, 2] = 1
+    heatmap[:, 1, 2] = 1  # shown in rows 2 and 3, columns 4 and 5; the middle is [3, 5]
     mask = torch.zeros(4, 6)
-    mask[3, 5] = (
-        1  # the heatmap's lower right value is shown in rows 2 and 3, columns 4 and 5; the middle is [3, 5]
-    )
+    mask[3, 5] = 1
     metric = __import__("my_score").PointingGame()
     metric.update(heatmap, [mask, 1 - mask, None])
     assert metric.per_image().nan_to_num(-1).tolist() == [1, 0, -1]

@@ -13,6 +13,7 @@ import pytest
 from tests.datamodules.data.images import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "experiments/slurm/submit.sh"
 SIZES = ("--data.train_size", "4", "--data.val_size", "5", "--data.test_size", "5")
 DATA = ("--data", "PopOutDataModule", *SIZES)
 UNTRAINED = ("--untrained", "true")
@@ -27,45 +28,34 @@ def command(vit_file):
     return ("--model", "SaliencyModule", "--model.vit", vit_file())
 
 
-def free_port():
+def on_one_and_two_nodes(tmp_path, *arguments):
+    """Run a command as one process, and as two agents of torchrun; returns both folders."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        port = found.getsockname()[1]
+    address = ("--master-addr", "127.0.0.1", "--master-port", port)
+    agent = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *address)
+    nodes = ("--trainer.num_nodes", "2", "--trainer.strategy", "ddp")
+    run(tmp_path / "one", ["-m", "salvit", *arguments])
+    run(tmp_path / "two", *([*agent, "--node-rank", n, "-m", "salvit", *arguments, *nodes] for n in (0, 1)))
+    return tmp_path / "one", tmp_path / "two"
 
 
-def start(folder, *command):
-    folder.mkdir(exist_ok=True)
+def run(folder, *commands):
+    """Run commands at the same time in a folder."""
+    folder.mkdir()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
-    with (folder / f"{len(list(folder.iterdir()))}.log").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, *map(str, command)], cwd=folder, env=environment, stdout=log, stderr=log
-        )
-
-
-def wait(folder, processes):
+    with (folder / "log").open("w") as log:
+        options = {"cwd": folder, "env": environment, "stdout": log, "stderr": log}
+        processes = [
+            subprocess.Popen([sys.executable, *map(str, command)], **options) for command in commands
+        ]
     try:
         codes = [process.wait(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert not any(codes), "\n".join(path.read_text() for path in folder.glob("*.log"))
-
-
-def on_one_and_two_nodes(tmp_path, *arguments):
-    one, two = tmp_path / "one", tmp_path / "two"
-    wait(one, [start(one, "-m", "salvit", *arguments)])
-    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1")
-    agent = ("-m", "torch.distributed.run", *nodes)
-    port = free_port()
-    nodes = ("--trainer.num_nodes", "2", "--trainer.strategy", "ddp")
-    wait(
-        two,
-        [
-            start(two, *agent, "--master-port", port, "--node-rank", rank, "-m", "salvit", *arguments, *nodes)
-            for rank in (0, 1)
-        ],
-    )
-    return one, two
+    assert not any(codes), (folder / "log").read_text()
 
 
 def rows(folder, name):
@@ -102,19 +92,9 @@ def test_predict(command, tmp_path):
         write_image(tmp_path / f"images/{number}.jpg", (20 + number, 30), number)
     data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", *SMALL)
     writer = ("--trainer.callbacks", "salvit.callbacks.submission.SubmissionWriter")
-    options = (
-        *UNTRAINED,
-        *data,
-        *QUIET,
-        *writer,
-        "--trainer.callbacks.folder",
-        "s",
-        "--trainer.logger",
-        "false",
-    )
-    folders = on_one_and_two_nodes(tmp_path, "predict", *command, *options)
+    options = (*data, *QUIET, *writer, "--trainer.callbacks.folder", "s", "--trainer.logger", "false")
     logs = []
-    for folder in folders:
+    for folder in on_one_and_two_nodes(tmp_path, "predict", *command, *UNTRAINED, *options):
         with h5py.File(folder / "s/log_densities.h5") as file:
             logs.append({name: file[name][()] for name in file})
     one, two = logs
@@ -123,14 +103,13 @@ def test_predict(command, tmp_path):
 
 
 def test_the_slurm_script():
-    script = ROOT / "experiments/slurm/submit.sh"
-    assert os.access(script, os.X_OK)
-    subprocess.run(["bash", "-n", script], check=True)
-    bare = {"PATH": os.environ["PATH"]}
-    empty = subprocess.run(["bash", script], capture_output=True, text=True, env=bare)
-    assert (empty.returncode, "what to run is missing" in empty.stderr) == (2, True)
-    outside = subprocess.run(["bash", script, "test"], capture_output=True, text=True, env=bare)
-    assert (outside.returncode, "start it with sbatch" in outside.stderr) == (2, True)
+    assert os.access(SCRIPT, os.X_OK)
+    subprocess.run(["bash", "-n", SCRIPT], check=True)
+    for typed, said in (([], "what to run is missing"), (["test"], "start it with sbatch")):
+        done = subprocess.run(
+            ["bash", SCRIPT, *typed], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+        )
+        assert (done.returncode, said in done.stderr) == (2, True)
 
 
 def test_the_slurm_script_starts_a_process_per_gpu(tmp_path):
@@ -140,17 +119,8 @@ def test_the_slurm_script_starts_a_process_per_gpu(tmp_path):
         (tmp_path / path).write_text(f"#!/bin/sh\n{content}\n")
         (tmp_path / path).chmod(0o755)
     slurm = {"SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "3", "SLURM_NTASKS_PER_NODE": "8"}
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    environment = {**slurm, "PATH": path, "SALVIT_VENV": str(tmp_path)}
-    done = subprocess.run(
-        ["bash", ROOT / "experiments/slurm/submit.sh", "test", "--config", "a b.yaml"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
-    words = done.stdout.splitlines()
-    assert words[words.index("salvit") :] == [
-        "salvit", "test", "--config", "a b.yaml", "--trainer.num_nodes", "3", "--trainer.devices", "8",
-        "--trainer.strategy", "ddp",
-    ]  # fmt: skip
+    place = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SALVIT_VENV": str(tmp_path)}
+    command = ["bash", SCRIPT, "test", "--config", "a b.yaml"]
+    words = subprocess.check_output(command, text=True, env={**slurm, **place}).splitlines()
+    nodes = ["--trainer.num_nodes", "3", "--trainer.devices", "8", "--trainer.strategy", "ddp"]
+    assert words[words.index("salvit") :] == ["salvit", "test", "--config", "a b.yaml", *nodes]

@@ -27,8 +27,7 @@ def test_every_config_named_exists(name):
 
 
 @pytest.mark.parametrize(
-    "path",
-    sorted(set(re.findall(r"(?<![\w./])(?:salvit|datamodules|benchmarks|tests)/[\w/.-]*\w/?", TEXT))),
+    "path", sorted(set(re.findall(r"(?<![\w./])(?:salvit|datamodules|benchmarks|tests)/[\w/.-]*\w/?", TEXT)))
 )
 def test_every_file_of_the_code_named_exists(path):
     assert (ROOT / path).exists()

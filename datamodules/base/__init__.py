@@ -7,6 +7,7 @@ from datamodules.base.annotations import (
     read_mat_map,
     read_objects,
     read_picture_map,
+    read_table,
 )
 from datamodules.base.datamodule import PREDICT_ONLY, TEST_IS_VAL, SaliencyDataModule, Split, Splits
 from datamodules.base.dataset import (

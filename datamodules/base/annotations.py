@@ -1,11 +1,13 @@
-"""Readers of annotation files (MATLAB, binary maps, Pascal VOC's XML). Every error names the file."""
+"""Readers of annotation files (tables, MATLAB, binary maps, Pascal VOC's XML). Every error names the file."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
+import pandas as pd
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
@@ -13,10 +15,42 @@ from datamodules.base.dataset import CorruptFileError, Size
 from datamodules.base.images import read_bright
 from salvit.errors import InvalidValueError
 
+T = TypeVar("T")
 _REMEDY = "replace the file, or leave such images out with on_error='skip'."
 
 Objects = tuple[NDArray[np.float64], NDArray[np.int64], Size | None]
 """Boxes, the indices of their classes, and the size of the image."""
+
+
+def read_table(path: Path, separator: str, /, **columns: type) -> pd.DataFrame:
+    """Read a text file of lines without a header; the first column is the index, and has each value once.
+
+    Args:
+        path: the file.
+        separator: between the cells of a line.
+        **columns: names of the columns and the types of their values; further ones are ignored.
+
+    Raises:
+        CorruptFileError: if the file cannot be read or is no such table.
+    """
+    index, *_ = columns
+    try:
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            names=list(columns),
+            usecols=range(len(columns)),
+            dtype=columns,
+            keep_default_na=False,  # "nan" may be a name: it is a kind of bread
+            quoting=csv.QUOTE_NONE,
+        ).set_index(index)
+    except (ValueError, OSError) as error:
+        raise CorruptFileError(
+            f"{path}: expected lines of {', '.join(columns)} ({error}); {_REMEDY}"
+        ) from error
+    if table.index.has_duplicates:
+        raise CorruptFileError(f"{path}: has lines with the same {index}; {_REMEDY}")
+    return table
 
 
 def read_mat(path: Path, variable: str, simplify_cells: bool = False) -> dict[str, Any]:
@@ -69,10 +103,8 @@ def as_points(values: Any, path: Path) -> NDArray[np.float64]:
     return points
 
 
-def annotated_points(
-    annotations: Mapping[str, NDArray[np.float64]], stem: str, path: Path, size: Size
-) -> NDArray[np.float64]:
-    """Points [n, 2] of one image, or an error if the annotation file ``path`` does not mention it."""
+def annotation_of(annotations: Mapping[str, T], stem: str, path: Path, size: Size) -> T:
+    """What the annotation file ``path`` says of an image, or an error if it does not mention it."""
     if stem not in annotations:
         raise CorruptFileError(f"{path}: does not mention the image {stem}.")
     return annotations[stem]
@@ -140,10 +172,13 @@ def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
     try:
         objects = root.findall("object")
         boxes = [
-            [_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")] for item in objects
+            [float(_text(item, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax")]
+            for item in objects
         ]
         labels = [classes[_text(item, "name")] for item in objects]
-        size = (int(_number(root, "size/height", 0)), int(_number(root, "size/width", 0)))
+        height, width = (
+            int(float(root.findtext(f"size/{side}", "").strip() or 0)) for side in ("height", "width")
+        )
     except KeyError as error:
         raise CorruptFileError(
             f"{path}: unknown class {error}; expected one of {len(classes)} names."
@@ -151,7 +186,7 @@ def read_objects(path: Path, classes: Mapping[str, int], first: int) -> Objects:
     except (ValueError, OverflowError) as error:
         raise CorruptFileError(f"{path}: {error}.") from error
     edges = np.array(boxes, np.float64).reshape(-1, 4) - np.array([first, first, 0, 0])
-    return edges, np.array(labels, np.int64), size if min(size) > 0 else None
+    return edges, np.array(labels, np.int64), (height, width) if min(height, width) > 0 else None
 
 
 def _parse(path: Path) -> Element:
@@ -170,9 +205,3 @@ def _text(element: Element, name: str) -> str:
     if not text:
         raise InvalidValueError(f"<{element.tag}> has no <{name.replace('/', '><')}>")
     return text
-
-
-def _number(element: Element, name: str, default: float | None = None) -> float:
-    if default is not None and not (element.findtext(name) or "").strip():
-        return default
-    return float(_text(element, name))

@@ -8,8 +8,8 @@ otherwise Lightning would skip its loop and its collective calls, and the other 
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -17,7 +17,7 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datamodules.base.dataset import Batch, SaliencyDataset, Sample, Size, collate, collate_none
+from datamodules.base.dataset import SaliencyDataset, Sample, Size, collate, collate_none
 from datamodules.base.fixations import fixation_counts, mean_density
 from salvit.errors import InvalidValueError
 
@@ -164,22 +164,14 @@ class SaliencyDataModule(LightningDataModule, ABC):
         share = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
         return self._loader(dataset, sampler=share)
 
-    def _loader(
-        self,
-        dataset: SaliencyDataset,
-        shuffle: bool = False,
-        sampler: UnrepeatedDistributedSampler | None = None,
-        collate_fn: Callable[[Sequence[Sample]], Batch] = collate,
-    ) -> DataLoader[Sample]:
+    def _loader(self, dataset: SaliencyDataset, **options: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            shuffle=shuffle,
-            sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=collate_fn,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            **({"collate_fn": collate} | options),
         )
 
 

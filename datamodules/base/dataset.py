@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from salvit.cli.quiet import is_quiet
 from salvit.errors import InvalidValueError, SalvitError
 
 Sample: TypeAlias = dict[str, Any]
@@ -81,21 +82,17 @@ class SaliencyDataset(Dataset[Sample], ABC):
         return 0
 
 
-def _stack_if_equal(tensors: list[Tensor]) -> Tensor | list[Tensor]:
-    same = all(tensor.shape == tensors[0].shape for tensor in tensors)
-    return torch.stack(tensors) if same else tensors
-
-
-def _stack_if_all(tensors: list[Tensor | None]) -> Tensor | list[Tensor | None]:
+def _stack_if_equal(tensors: list[Tensor | None]) -> Tensor | list[Tensor | None]:
+    """Stack tensors if none is missing and all have the same shape."""
     present = [tensor for tensor in tensors if tensor is not None]
-    return torch.stack(present) if len(present) == len(tensors) else tensors
+    same = len(present) == len(tensors) and len({tensor.shape for tensor in present}) == 1
+    return torch.stack(present) if same else tensors
 
 
 _COLLATE: Mapping[str, Callable[[list[Any]], Any]] = {
     **dict.fromkeys(("image", "labels", "items"), torch.stack),
-    **dict.fromkeys(("density", "target", "distractors"), _stack_if_equal),
+    **dict.fromkeys(("density", "mask", "target", "distractors"), _stack_if_equal),
     **dict.fromkeys(("index", "label"), torch.tensor),
-    "mask": _stack_if_all,
 }
 """How values are collated; those of all other keys stay lists."""
 
@@ -140,11 +137,11 @@ def collate_none(samples: Sequence[Sample]) -> Batch:
 
 
 def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) -> Iterable[T]:
-    """Loop over items with a progress bar on stderr, shown by the first process after ``delay`` seconds.
+    """Loop over items with a progress bar on stderr, shown by the first process after ``delay`` seconds, not with `-q`.
 
     Example:
         >>> list(track("abc", "spelling", total=3))
         ['a', 'b', 'c']
     """
     is_first = getattr(rank_zero_only, "rank", 0) == 0
-    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first)
+    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first or is_quiet())

@@ -3,18 +3,15 @@
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from datamodules.base.annotations import annotated_points
+from datamodules.base.annotations import annotation_of
 from datamodules.base.datamodule import SaliencyDataModule, Split
-from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, track
+from datamodules.base.dataset import CorruptFileError, DatasetNotFoundError, Size, T, track
 from datamodules.base.stimuli import Stimulus, StimulusDataset
 from datamodules.base.view import Resize, center_crop, squash, warn_boxes
 from salvit.errors import InvalidValueError
@@ -33,12 +30,11 @@ class FilesDataModule(SaliencyDataModule):
 
     Args:
         root: folder of the dataset; by default the environment variable named by ``env``.
-        image_size: side, or (height, width), that images are squashed to (antialiased bilinear).
-        batch_size: images per batch and process.
-        num_workers: processes that load data; None: one per usable core, at most 8; 0: load in the main process.
         on_error: "raise" stops at a corrupt or missing file; "skip" reads each split once, leaves such images
             out, warns with their number and lists them in ``skipped``.
         hflip: mirror half of the training samples, chosen at random, with all their annotations.
+        **kwargs: as for :class:`datamodules.base.SaliencyDataModule`; images are squashed to ``image_size``
+            (antialiased bilinear).
 
     Attributes:
         skipped: the images left out so far, with the reasons.
@@ -59,13 +55,11 @@ class FilesDataModule(SaliencyDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        num_workers: int | None = None,
         on_error: Literal["raise", "skip"] = "raise",
         hflip: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers)
+        super().__init__(**kwargs)
         if on_error not in ("raise", "skip"):
             raise InvalidValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
         self.on_error = on_error
@@ -101,22 +95,44 @@ class FilesDataModule(SaliencyDataModule):
             f"{self.layout}\nObtain it from {self.obtain}"
         )
 
-    def stems(self, folder: Path, suffix: str) -> set[str]:
-        """Stems of the visible files in a folder that end in ``suffix``.
+    def stems(self, pattern: Path) -> set[str]:
+        """What ``*`` stands for in the names of the visible files of a pattern such as ``images/*.jpg``.
 
         Raises:
-            DatasetNotFoundError: if there are none.
+            DatasetNotFoundError: if there are no such files.
         """
-        found = {path.stem for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")}
-        if not found:
-            raise self.not_found(
-                folder / f"*{suffix}", "no such file" if folder.is_dir() else "no such folder"
-            )
-        return found
+        names = [path.name for path in pattern.parent.glob(pattern.name) if not path.name.startswith(".")]
+        if not names:
+            raise self.not_found(pattern, "no such file" if pattern.parent.is_dir() else "no such folder")
+        return {name.removesuffix(pattern.name[1:]) for name in names}
+
+    def matched(self, *patterns: Path, keep: Callable[[str], bool] = bool) -> dict[str, list[Path]]:
+        """Files of each image by stem, one for each pattern, such as ``images/*.jpg`` and ``maps/*.png``.
+
+        Stems for which ``keep`` is false are left out.
+
+        Raises:
+            DatasetNotFoundError: if a pattern has no files, or a stem lacks one and bad images are not skipped.
+        """
+        stems = sorted(filter(keep, set().union(*map(self.stems, patterns))))
+        files = {stem: [path.with_name(path.name.replace("*", stem)) for path in patterns] for stem in stems}
+        self.require(path for paths in files.values() for path in paths)
+        return files
 
     def locate(self, *places: str) -> Path | None:
         """The first of these paths under the root that exists, or None."""
         return next((self.root / place for place in places if (self.root / place).exists()), None)
+
+    def existing(self, *paths: Path) -> Path:
+        """The first of these paths that is a file.
+
+        Raises:
+            DatasetNotFoundError: if none is; names the first.
+        """
+        for path in paths:
+            if path.is_file():
+                return path
+        raise self.not_found(paths[0], "no such file")
 
     def require(self, paths: Iterable[Path]) -> None:
         """Check that files exist. With ``on_error="skip"`` reading each image finds the missing ones instead.
@@ -129,21 +145,20 @@ class FilesDataModule(SaliencyDataModule):
             raise self.not_found(missing[0], f"the first of {len(missing)} missing")
 
     def annotated(
-        self, folder: Path, annotations: Mapping[str, NDArray[np.float64]], path: Path
-    ) -> dict[str, Stimulus]:
-        """Stimuli by stem, for a folder of images whose fixations are all in one file, ``path``.
+        self, folder: Path, annotations: Mapping[str, T], path: Path
+    ) -> dict[str, tuple[Path, Callable[[Size], T]]]:
+        """Images of a folder by stem, each with a reader of its annotation; all of these are in one file, ``path``.
 
         Raises:
             DatasetNotFoundError: if an image or its annotation is missing and bad images are not skipped.
         """
-        stems = sorted(self.stems(folder, ".jpg") | annotations.keys())
+        stems = sorted(self.stems(folder / "*.jpg") | annotations.keys())
         self.require(folder / f"{stem}.jpg" for stem in stems)
         unmentioned = [stem for stem in stems if stem not in annotations]
         if unmentioned and self.on_error == "raise":
             raise self.not_found(f"{unmentioned[0]} in {path}", f"the first of {len(unmentioned)} missing")
         return {
-            stem: Stimulus(stem, folder / f"{stem}.jpg", partial(annotated_points, annotations, stem, path))
-            for stem in stems
+            stem: (folder / f"{stem}.jpg", partial(annotation_of, annotations, stem, path)) for stem in stems
         }
 
     def stimulus_dataset(
@@ -154,6 +169,8 @@ class FilesDataModule(SaliencyDataModule):
         classes: int | None = None,
     ) -> StimulusDataset:
         """Dataset of stimuli with this datamodule's options, without bad stimuli if ``on_error`` is "skip".
+
+        Boxes, if there are any, are read once; one warning counts the problems with them.
 
         Args:
             stimuli: the images of the split.
@@ -174,15 +191,16 @@ class FilesDataModule(SaliencyDataModule):
                     f"no image of the {split} split can be used; the first: {skipped[0].reason}"
                 )
             if skipped:
-                first = "\n".join(f"  {item.reason}" for item in skipped[:3])
-                more = f"\n  … and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-                total = len(skipped) + len(stimuli)
-                warnings.warn(
-                    f"left out {len(skipped)} of {total} images of the {split} split:\n{first}{more}",
-                    stacklevel=2,
+                title = (
+                    f"left out {len(skipped)} of {len(skipped) + len(stimuli)} images of the {split} split:"
                 )
+                more = [f"… and {len(skipped) - 3} more"] if len(skipped) > 3 else []
+                reasons = [item.reason for item in skipped[:3]]
+                warnings.warn("\n  ".join([title, *reasons, *more]), stacklevel=2)
             self.skipped += skipped
-        return make(stimuli, hflip=self.hflip and split == "train")
+        dataset = make(stimuli, hflip=self.hflip and split == "train")
+        warn_boxes(dataset.box_counts(), len(dataset), split)
+        return dataset
 
 
 class ExplanationDataModule(FilesDataModule):
@@ -218,32 +236,19 @@ class ExplanationDataModule(FilesDataModule):
     def class_names(self) -> Sequence[str]:
         """Readable names of the classes, in the order of their labels."""
 
-    def stimulus_dataset(
-        self,
-        stimuli: Sequence[Stimulus],
-        split: Split,
-        sigma: float | None = None,
-        classes: int | None = None,
-    ) -> StimulusDataset:
-        """As the base class; also reads all boxes once and gives one warning about problems with them."""
-        dataset = super().stimulus_dataset(stimuli, split, sigma, classes)
-        warn_boxes(dataset.box_counts(), len(dataset), split)
-        return dataset
-
 
 def _skip_bad(dataset: StimulusDataset, num_workers: int) -> tuple[list[Stimulus], list[Skipped]]:
     """Read every stimulus in ``num_workers`` threads; return the usable ones, and the others with the reason."""
 
-    def reason(index: int) -> str | None:
+    def checked(index: int) -> Stimulus | Skipped:
+        stimulus = dataset.stimuli[index]
         try:
             dataset.load(index)
         except CorruptFileError as error:
-            return str(error)
-        return None
+            return Skipped(stimulus.name, stimulus.image, str(error))
+        return stimulus
 
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
-        checks = pool.map(reason, range(len(dataset)))
-        reasons = list(track(checks, "checking files", len(dataset)))
-    pairs = list(zip(dataset.stimuli, reasons, strict=True))
-    bad = [Skipped(stimulus.name, stimulus.image, why) for stimulus, why in pairs if why is not None]
-    return [stimulus for stimulus, why in pairs if why is None], bad
+        found = list(track(pool.map(checked, range(len(dataset))), "checking files", len(dataset)))
+    good = [item for item in found if isinstance(item, Stimulus)]
+    return good, [item for item in found if isinstance(item, Skipped)]

@@ -80,12 +80,6 @@ def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:
     return functional.fixation_counts(fixations, [dataset.size(index) for index in indices], shape)
 
 
-def _resized(density: Tensor, shape: Size) -> Tensor:
-    if density.shape == shape:
-        return density
-    return resize_antialiased(density[None, None], shape)[0, 0]
-
-
 def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:
     """Mean density of all images with fixations: the center prior of a dataset.
 
@@ -99,9 +93,11 @@ def mean_density(dataset: SaliencyDataset, shape: Size) -> Tensor:
     """
     total = torch.zeros(shape, dtype=torch.float64)
     for index in track(range(len(dataset)), "averaging densities", len(dataset)):
-        density = _resized(dataset.density(index), shape).double()
+        density = dataset.density(index)
+        if density.shape != shape:
+            density = resize_antialiased(density[None, None], shape)[0, 0]
         if density.any():
-            total += density / density.sum()
+            total += density.double() / density.double().sum()
     if not total.any():
         raise InvalidValueError("no image of the dataset has a fixation: there is no mean density.")
     return (total / total.sum()).float()

@@ -4,8 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
-from typing import NoReturn
 
 from natsort import natsorted
 from PIL import Image, ImageFile
@@ -47,27 +47,20 @@ def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     Raises:
         PermissionError: if the folder, or one below it, cannot be read.
     """
-    found: list[Path] = []
-    if folder.is_dir():
-        suffixes, entered = picture_suffixes(), {os.path.realpath(folder)}
-        for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-            folders[:] = [name for name in sorted(folders) if recursive and _is_new(parent, name, entered)]
-            paths = [Path(parent, name) for name in names if not name.startswith(".")]
-            found += [path for path in paths if path.suffix.lower() in suffixes]
-    return natsorted((path for path in found if path.is_file() or path.is_symlink()), key=Path.as_posix)
-
-
-def _is_new(parent: str, name: str, entered: set[str]) -> bool:
-    """Whether a folder is visible and was not visited before: links can form cycles."""
-    place = os.path.realpath(Path(parent, name))
-    if name.startswith(".") or place in entered:
-        return False
-    entered.add(place)
-    return True
-
-
-def _raise(error: OSError) -> NoReturn:
-    raise error
+    found, suffixes = [], picture_suffixes()
+    waiting, entered = [folder] if folder.is_dir() else [], {folder.resolve()}
+    while waiting:
+        for entry in sorted(os.scandir(waiting.pop()), key=attrgetter("name")):
+            path = Path(entry)
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if recursive and path.resolve() not in entered:  # links can form cycles
+                    entered.add(path.resolve())
+                    waiting.append(path)
+            elif path.suffix.lower() in suffixes:
+                found.append(path)
+    return natsorted(found, key=Path.as_posix)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

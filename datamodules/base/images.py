@@ -1,6 +1,6 @@
 """Image files as RGB, density maps and masks, with the same rules for size and pixels in every format."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -173,18 +173,11 @@ def read_density(path: Path) -> Tensor:
     return torch.from_numpy((values / total if total > 0 else values).astype(np.float32))
 
 
-def read_mask(
-    path: Path, size: Size, shown: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
-) -> NDArray[np.bool_]:
-    """Read which pixels show an object, bool [H, W], from an 8-bit grey or palette image.
-
-    Args:
-        path: the image file.
-        size: (height, width) of the image that the mask belongs to.
-        shown: maps grey levels or palette indices to whether the pixel shows the object.
+def read_mask(path: Path, size: Size, value: int) -> NDArray[np.bool_]:
+    """Read which pixels have a grey level or palette index, bool [H, W], from an 8-bit grey or palette image.
 
     Raises:
-        CorruptFileError: if the file is missing, damaged, or of another kind or size.
+        CorruptFileError: if the file is missing, damaged, of another kind or not of ``size``.
     """
     with _opened(path) as image:
         if image.mode not in ("L", "LA", "P"):
@@ -192,7 +185,7 @@ def read_mask(
                 f"{path}: a mask must be an 8-bit grey or palette image, not mode {image.mode!r}."
             )
         values = np.asarray(image.getchannel(0))
-    return shown(_of_size(values, size, path))
+    return _of_size(values, size, path) == value
 
 
 def read_bright(path: Path, size: Size) -> NDArray[np.bool_]:

@@ -33,7 +33,7 @@ class Stimulus:
     Attributes:
         name: unique in the dataset, usually the file stem.
         image: the image file.
-        fixations: reads the fixations.
+        fixations: reads the fixations, where those of each observer are not known.
         density: file of the density map; without it the density is computed from the fixations.
         label: class index; None also where the annotation has it.
         annotation: reads label and boxes.
@@ -55,6 +55,7 @@ class Stimulus:
     observers: ObserverReader | None = None
 
 
+@dataclass(eq=False, repr=False)
 class StimulusDataset(SaliencyDataset):
     """Dataset of stimuli on disk. Fixations and native sizes stay in memory once read.
 
@@ -67,22 +68,15 @@ class StimulusDataset(SaliencyDataset):
         classes: number of classes; adds ``labels``, all classes in the image, to a sample.
     """
 
-    def __init__(
-        self,
-        stimuli: Sequence[Stimulus],
-        image_size: Size,
-        sigma: float | None = None,
-        hflip: bool = False,
-        resize: Resize = squash,
-        classes: int | None = None,
-    ) -> None:
-        self.stimuli = list(stimuli)
-        self.image_size = image_size
-        self.sigma = sigma
-        self.hflip = hflip
-        self.resize = resize
-        self.classes = classes
-        self.has_masks = any(stimulus.mask is not None for stimulus in stimuli)
+    stimuli: Sequence[Stimulus]
+    image_size: Size
+    sigma: float | None = None
+    hflip: bool = False
+    resize: Resize = squash
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        self.has_masks = any(stimulus.mask is not None for stimulus in self.stimuli)
         self._sizes: dict[int, Size] = {}
         self._fixations: dict[int, tuple[Tensor, int]] = {}
 
@@ -115,7 +109,7 @@ class StimulusDataset(SaliencyDataset):
         }
         if stimulus.label is not None:
             sample["label"] = stimulus.label
-        if stimulus.fixations is not None:
+        if stimulus.fixations or stimulus.observers:
             sample["fixations"] = self.fixations(index)
             sample["density"] = self.density(index)
         if stimulus.annotation is not None:
@@ -215,12 +209,13 @@ class StimulusDataset(SaliencyDataset):
 
     def _read_fixations(self, index: int) -> tuple[Tensor, int]:
         if index not in self._fixations:
-            reader = self.stimuli[index].fixations
-            if reader is None:
-                raise InvalidValueError(
-                    f"{self.stimuli[index].name} has no fixations: no saliency can be scored on it."
-                )
-            recorded = reader(self.size(index))
-            kept = inside(recorded, self.size(index))
+            stimulus, size = self.stimuli[index], self.size(index)
+            if stimulus.observers:
+                recorded = np.concatenate([np.empty((0, 2)), *stimulus.observers(size)])
+            elif stimulus.fixations:
+                recorded = stimulus.fixations(size)
+            else:
+                raise InvalidValueError(f"{stimulus.name} has no fixations: no saliency can be scored on it.")
+            kept = inside(recorded, size)
             self._fixations[index] = torch.from_numpy(kept.astype(np.float32)), len(recorded) - len(kept)
         return self._fixations[index]

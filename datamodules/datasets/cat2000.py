@@ -51,10 +51,9 @@ class CAT2000DataModule(FilesDataModule):
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train, val or predict (the test images)."""
         if split == "predict":
-            return self.stimulus_dataset(
-                [Stimulus(_name(path), path, category=path.parent.name) for path in self._test_images()],
-                split,
-            )
+            paths = self._test_images()
+            stimuli = [Stimulus(_name(path), path, category=path.parent.name) for path in paths]
+            return self.stimulus_dataset(stimuli, split)
         folders = sorted(path for path in (self.root / "trainSet/Stimuli").glob("[!.]*") if path.is_dir())
         if not folders:
             raise self.not_found(self.root / "trainSet/Stimuli/<Category>", "no such folder")
@@ -63,20 +62,17 @@ class CAT2000DataModule(FilesDataModule):
 
     def _of_category(self, category: str, split: Split) -> list[Stimulus]:
         train_set = self.root / "trainSet"
-        images, maps, points = (
-            train_set / kind / category for kind in ("Stimuli", "FIXATIONMAPS", "FIXATIONLOCS")
+        found = self.matched(
+            train_set / f"Stimuli/{category}/*.jpg",
+            train_set / f"FIXATIONMAPS/{category}/*.jpg",
+            train_set / f"FIXATIONLOCS/{category}/*.mat",
+            keep=str.isdigit,  # leaves out an allFixData.mat beside them
         )
-        found = self.stems(images, ".jpg") | self.stems(maps, ".jpg") | self.stems(points, ".mat")
-        stems = {stem for stem in found if stem.isdigit()}  # not an allFixData.mat beside them
-        files = {
-            stem: (images / f"{stem}.jpg", maps / f"{stem}.jpg", points / f"{stem}.mat") for stem in stems
-        }
-        self.require(path for stem in sorted(stems) for path in files[stem])
-        train, val = divided((f"{category}/{stem}" for stem in stems), self.split_seed, TRAIN_SHARE)
-        chosen = [files[Path(name).name] for name in (train if split == "train" else val)]
+        files = {f"{category}/{stem}": paths for stem, paths in found.items()}
+        train, val = divided(files, self.split_seed, TRAIN_SHARE)
         return [
             Stimulus(_name(image), image, partial(read_mat_map, "fixLocs", mat), density, category=category)
-            for image, density, mat in chosen
+            for image, density, mat in (files[name] for name in (train if split == "train" else val))
         ]
 
     def _test_images(self) -> list[Path]:

@@ -1,12 +1,11 @@
 """Caltech-UCSD Birds-200-2011 (Wah et al. 2011)."""
 
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from datamodules.base import (
     Annotation,
@@ -17,8 +16,16 @@ from datamodules.base import (
     Split,
     Splits,
     Stimulus,
-    read_mask,
+    read_bright,
+    read_table,
 )
+
+_TABLES: dict[str, dict[str, type]] = {
+    "image_class_labels": {"label": int},
+    "bounding_boxes": dict.fromkeys(("x", "y", "width", "height"), float),
+    "train_test_split": {"is_train": int},
+}
+"""Columns of the tables that have a row for each image."""
 
 
 class CUB200DataModule(ExplanationDataModule):
@@ -49,67 +56,38 @@ class CUB200DataModule(ExplanationDataModule):
     @property
     def class_names(self) -> list[str]:
         """Names of the species, in the order of their labels."""
-        folders = self._table("classes").values()
+        folders = self._table("classes", name=str)["name"]
         return [name.partition(".")[2].replace("_", " ") for name in folders]
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or test."""
-        classes, images = len(self._table("classes")), self._table("images")
-        labels, boxes, train = (
-            self._numbers(name, images, columns)
-            for name, columns in (("image_class_labels", 1), ("bounding_boxes", 4), ("train_test_split", 1))
-        )
-        if not np.isin(labels, np.arange(1, classes + 1)).all():
+        images, classes = self._table("images", name=str), len(self.class_names)
+        for name, columns in _TABLES.items():
+            table = self._table(name, **columns)
+            if set(table.index) != set(images.index):
+                raise CorruptFileError(
+                    f"{self.folder / name}.txt: has {len(table)} rows, for {table.index.isin(images.index).sum()} of "
+                    f"the {len(images)} images; expected one for each, as in images.txt."
+                )
+            images = images.join(table)
+        if not images["label"].between(1, classes).all():
             raise CorruptFileError(f"{self.folder}/image_class_labels.txt: labels must be 1 to {classes}.")
-        boxes[:, 2:] += boxes[:, :2]
-        chosen = [
-            Stimulus(
-                Path(name).stem,
-                self.folder / "images" / name,
-                annotation=partial(Annotation, int(label[0]) - 1, box[None], label.astype(np.int64) - 1),
-                mask=self._mask(name),
-            )
-            for name, label, box, in_train in zip(images.values(), labels, boxes, train[:, 0], strict=True)
-            if bool(in_train) == (split == "train")
-        ]
-        self.require(stimulus.image for stimulus in chosen)
-        return self.stimulus_dataset(chosen, split)
+        chosen = images[images["is_train"] == (split == "train")]
+        stimuli = [self._stimulus(row.name, row.label - 1, row) for row in chosen.itertuples()]
+        self.require(stimulus.image for stimulus in stimuli)
+        return self.stimulus_dataset(stimuli, split)
+
+    def _stimulus(self, name: str, label: int, box: Any) -> Stimulus:
+        edges = np.array([[box.x, box.y, box.x + box.width, box.y + box.height]])
+        annotation = partial(Annotation, label, edges, np.array([label]))
+        return Stimulus(
+            Path(name).stem, self.folder / "images" / name, annotation=annotation, mask=self._mask(name)
+        )
 
     def _mask(self, name: str) -> MaskReader | None:
         png = f"segmentations/{Path(name).with_suffix('.png')}"
         path = self.locate(png, f"CUB_200_2011/{png}")
-        return None if path is None else partial(_read_agreement, path)
+        return None if path is None else partial(read_bright, path)
 
-    def _table(self, name: str) -> dict[str, str]:
-        """Values of a table by number, in order."""
-        path = self.folder / f"{name}.txt"
-        if not path.is_file():
-            raise self.not_found(path, "no such file")
-        try:
-            rows = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines()]
-            table = {number: value.strip() for number, value in rows}
-        except (ValueError, OSError) as error:
-            raise CorruptFileError(f"{path}: expected lines of a number and a value ({error}).") from error
-        if len(table) < len(rows):
-            raise CorruptFileError(f"{path}: {len(rows) - len(table)} numbers occur twice.")
-        return table
-
-    def _numbers(self, name: str, images: Collection[str], columns: int) -> NDArray[np.float64]:
-        """Numbers of every image, float64 [n, columns], in the order of ``images``."""
-        path, table = self.folder / f"{name}.txt", self._table(name)
-        if table.keys() != set(images):
-            raise CorruptFileError(
-                f"{path}: has {len(table)} rows, for {len(table.keys() & set(images))} of the {len(images)} images; "
-                "expected one for each, as in images.txt."
-            )
-        try:
-            rows = [[float(word) for word in table[image].split()] for image in images]
-            return np.array(rows, np.float64).reshape(len(rows), columns)
-        except ValueError as error:
-            raise CorruptFileError(
-                f"{path}: expected {columns + 1} numbers in each row ({error})."
-            ) from error
-
-
-def _read_agreement(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    return read_mask(path, size, lambda values: values > 127)
+    def _table(self, file: str, /, **columns: type) -> pd.DataFrame:
+        return read_table(self.existing(self.folder / f"{file}.txt"), " ", number=int, **columns)

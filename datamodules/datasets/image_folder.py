@@ -1,7 +1,7 @@
 """Folders of images: any folder to predict on, and a folder per class to train a ViT on."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from datamodules.base import (
     PREDICT_ONLY,
@@ -20,11 +20,8 @@ class ImageFolderDataModule(FilesDataModule):
 
     Args:
         root: the folder; by default the environment variable ``SALVIT_IMAGE_FOLDER_ROOT``.
-        image_size: side, or (height, width), that images are squashed to (antialiased bilinear).
-        batch_size: images per batch and process.
-        num_workers: processes that load data; None: one per usable core, at most 8; 0: load in the main process.
-        on_error: "raise" stops at an unreadable file; "skip" leaves such files out and counts them.
         recursive: include subfolders; hidden files and folders are left out.
+        **kwargs: as for :class:`datamodules.base.FilesDataModule`.
     """
 
     env = "SALVIT_IMAGE_FOLDER_ROOT"
@@ -32,16 +29,8 @@ class ImageFolderDataModule(FilesDataModule):
     layout = "  pictures of any format that Pillow reads (.jpg, .png, .tif, .webp, …), in subfolders too if recursive"
     obtain = "wherever you have images"
 
-    def __init__(
-        self,
-        root: str | Path | None = None,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        num_workers: int | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
-        recursive: bool = True,
-    ) -> None:
-        super().__init__(root, image_size, batch_size, num_workers, on_error)
+    def __init__(self, root: str | Path | None = None, recursive: bool = True, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.recursive = recursive
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
@@ -77,8 +66,7 @@ class ClassFolderDataModule(FilesDataModule):
         Raises:
             DatasetNotFoundError: if `train` has no folders.
         """
-        folders = self.root.glob("train/*")
-        names = sorted(path.name for path in folders if path.is_dir() and not path.name.startswith("."))
+        names = sorted(path.name for path in self.root.glob("train/[!.]*") if path.is_dir())
         if not names:
             raise self.not_found(self.root / "train/<class>", "no such folder")
         return names

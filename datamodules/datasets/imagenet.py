@@ -90,38 +90,33 @@ class ImageNetValDataModule(ExplanationDataModule):
         solution = _read_solution(csv) if csv else {}
         if boxes:
             self.require(boxes / f"{stem}.xml" for stem in images)
-        sources = {stem: path.parent for stem, path in images.items() if path.parent != folder}
-        wnids = {stem: source.name for stem, source in sources.items()}
-        flat = {stem: path for stem, path in images.items() if stem not in wnids}
-        if flat and csv:
-            sources |= dict.fromkeys(flat, csv)
-            wnids |= {stem: "".join(solution.get(stem, "").split()[:1]) for stem in flat}
-        elif flat:
-            sources |= dict.fromkeys(flat, self.root / _DATA)
-            wnids |= self._from_devkit(flat)
-        return {
-            stem: partial(
-                _read_annotation,
-                wnids[stem],
-                sources[stem],
-                boxes and boxes / f"{stem}.xml",
-                solution.get(stem, ""),
-            )
-            for stem in images
-        }
+        flat = {stem: path for stem, path in images.items() if path.parent == folder}
+        kit = self._from_devkit(flat) if flat and not csv else {}
+
+        def reader(stem: str, path: Path) -> AnnotationReader:
+            objects = solution.get(stem, "")
+            if stem not in flat:
+                wnid, source = path.parent.name, path.parent
+            elif csv:
+                wnid, source = objects.strip().partition(" ")[0], csv
+            else:
+                wnid, source = kit[stem], self.root / _DATA
+            return partial(_read_annotation, wnid, source, boxes and boxes / f"{stem}.xml", objects)
+
+        return {stem: reader(stem, path) for stem, path in images.items()}
 
     def _from_devkit(self, images: dict[str, Path]) -> dict[str, str]:
         """Wnids of images by the number at the end of their names, the line in the ground truth."""
         data = self.root / _DATA
-        for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt"):
-            if not (data / name).is_file():
-                raise self.not_found(data / name, "nor a folder per class or LOC_val_solution.csv")
-        truth = _read_ground_truth(data)
+        files = [
+            self.existing(data / name) for name in ("meta.mat", "ILSVRC2012_validation_ground_truth.txt")
+        ]
+        truth = _read_ground_truth(*files)
         numbers = {stem: int(re.sub(r".*?(\d*)$", r"\1", stem) or 0) for stem in images}
         for stem, number in numbers.items():
             if not 1 <= number <= len(truth):
                 raise CorruptFileError(
-                    f"{data / 'ILSVRC2012_validation_ground_truth.txt'}: has {len(truth)} lines, none of them "
+                    f"{files[1]}: has {len(truth)} lines, none of them "
                     f"for {images[stem]}; expected one for each image, in the order of their numbers."
                 )
         return {stem: truth[number - 1] for stem, number in numbers.items()}
@@ -154,9 +149,8 @@ def _read_solution(path: Path) -> dict[str, str]:
         ) from error
 
 
-def _read_ground_truth(folder: Path) -> list[str]:
-    """Wnids of the validation images in order; ``meta.mat`` maps the class numbers, which are not sorted by wnid."""
-    meta, truth = folder / "meta.mat", folder / "ILSVRC2012_validation_ground_truth.txt"
+def _read_ground_truth(meta: Path, truth: Path) -> list[str]:
+    """Wnids of the validation images in order; ``meta`` maps the class numbers, which are not sorted by wnid."""
     synsets = read_mat(meta, "synsets", simplify_cells=True)["synsets"]
     try:
         wnids = {int(synset["ILSVRC2012_ID"]): str(synset["WNID"]) for synset in np.ravel(synsets)}

@@ -44,22 +44,14 @@ class MIT1003DataModule(FilesDataModule):
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val."""
-        images, maps = self.root / "ALLSTIMULI", self.root / "ALLFIXATIONMAPS"
-        stems = self.stems(images, ".jpeg")
-        for ending in ("_fixMap", "_fixPts"):  # one more picture ends in fixPts without the underscore
-            stems |= {stem.removesuffix(ending) for stem in self.stems(maps, f"{ending}.jpg")}
-        self.require(path for stem in sorted(stems) for path in self._files(stem))
-        train, val = divided(stems, self.split_seed, TRAIN_SHARE)
-        files = [self._files(stem) for stem in (train if split == "train" else val)]
+        maps = self.root / "ALLFIXATIONMAPS"  # one more picture there ends in fixPts without the underscore
+        files = self.matched(self.root / "ALLSTIMULI/*.jpeg", maps / "*_fixMap.jpg", maps / "*_fixPts.jpg")
+        train, val = divided(files, self.split_seed, TRAIN_SHARE)
         stimuli = [
             Stimulus(image.stem, image, partial(read_picture_map, points), density)
-            for image, density, points in files
+            for image, density, points in (files[stem] for stem in (train if split == "train" else val))
         ]
         return self.stimulus_dataset(stimuli, split)
-
-    def _files(self, stem: str) -> tuple[Path, Path, Path]:
-        maps = self.root / "ALLFIXATIONMAPS"
-        return self.root / f"ALLSTIMULI/{stem}.jpeg", maps / f"{stem}_fixMap.jpg", maps / f"{stem}_fixPts.jpg"
 
 
 class MIT300DataModule(FilesDataModule):

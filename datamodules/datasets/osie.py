@@ -1,8 +1,6 @@
 """OSIE (Xu et al. 2014, "Predicting human gaze beyond pixels", Journal of Vision 14(1):28)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ from datamodules.base import (
     CorruptFileError,
     FilesDataModule,
     SaliencyDataset,
-    Size,
     Split,
+    Stimulus,
     as_points,
     divided,
     read_mat,
@@ -52,23 +50,13 @@ class OSIEDataModule(FilesDataModule):
 
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val."""
-        path = self.root / "data/eye/fixations.mat"
-        if not path.is_file():
-            raise self.not_found(path, "no such file")
+        path = self.existing(self.root / "data/eye/fixations.mat")
         subjects = read_osie(path)
-        annotations = {stem: np.concatenate([np.empty((0, 2)), *points]) for stem, points in subjects.items()}
-        stimuli = self.annotated(self.root / "data/stimuli", annotations, path)
-        train, _ = divided(annotations, self.split_seed, TRAIN_SHARE)
-        names = train if split == "train" else sorted(stimuli.keys() - set(train))
-        known = [
-            replace(stimuli[name], observers=partial(_observers, subjects.get(name, []))) for name in names
-        ]
-        return self.stimulus_dataset(known, split, self.sigma)
-
-
-def _observers(points: list[NDArray[np.float64]], size: Size) -> list[NDArray[np.float64]]:
-    """Fixations of each observer; reading them does not need the image's size."""
-    return points
+        images = self.annotated(self.root / "data/stimuli", subjects, path)
+        train, _ = divided(subjects, self.split_seed, TRAIN_SHARE)
+        names = train if split == "train" else sorted(images.keys() - set(train))
+        stimuli = [Stimulus(name, images[name][0], observers=images[name][1]) for name in names]
+        return self.stimulus_dataset(stimuli, split, self.sigma)
 
 
 def _elements(cell: Any) -> list[Any]:

@@ -116,13 +116,12 @@ def read_features(path: Path) -> dict[str, list[str]]:
         raise CorruptFileError(f"{path}: cannot read it ({type(error).__name__}: {error}).") from error
     header, *rows = [_cells(line) for line in lines] or [[]]
     names = [name.lower().replace("color", "colour") for name in header]
-    columns = {place: name for place, name in enumerate(names) if name in _FEATURES}
-    if not columns:
+    if not set(names) & set(_FEATURES):
         raise CorruptFileError(
             f"{path}: expected a table whose first line names the image and columns of "
             f"{', '.join(_FEATURES)}, but it begins {lines[:1]}."
         )
-    return {Path(row[0]).stem: _odd(row, columns, path) for row in rows}
+    return {Path(row[0]).stem: _odd(dict(zip(names, row, strict=False)), row[0], path) for row in rows}
 
 
 def _cells(line: str) -> list[str]:
@@ -131,9 +130,9 @@ def _cells(line: str) -> list[str]:
     return [cell.strip().strip("\"'") for cell in cells]
 
 
-def _odd(row: list[str], columns: dict[int, str], path: Path) -> list[str]:
-    values = {name: row[place].lower() if place < len(row) else "" for place, name in columns.items()}
+def _odd(row: dict[str, str], image: str, path: Path) -> list[str]:
+    values = {name: value.lower() for name, value in row.items() if name in _FEATURES}
     for name, value in values.items():
         if value not in _YES | _NO:
-            raise CorruptFileError(f"{path}: expected 0 or 1 for {name} of {row[0]}, not {value!r}.")
+            raise CorruptFileError(f"{path}: expected 0 or 1 for {name} of {image}, not {value!r}.")
     return [name for name, value in values.items() if value in _YES]

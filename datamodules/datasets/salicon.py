@@ -81,28 +81,18 @@ class SaliconDataModule(FilesDataModule):
         images, maps, gaze = (self.root / kind / split for kind in ("images", "maps", "fixations"))
         if not gaze.is_dir() and (self.root / split).is_dir():
             gaze = self.root / split
-        stems = sorted(self.stems(images, ".jpg") | self.stems(maps, ".png") | self.stems(gaze, ".mat"))
-        files = [(images / f"{stem}.jpg", maps / f"{stem}.png", gaze / f"{stem}.mat") for stem in stems]
-        self.require(path for triple in files for path in triple)
+        files = self.matched(images / "*.jpg", maps / "*.png", gaze / "*.mat")
         return [
-            Stimulus(image.stem, image, partial(read_gaze, mat), png, observers=partial(read_observers, mat))
-            for image, png, mat in files
+            Stimulus(stem, image, density=png, observers=partial(read_observers, mat))
+            for stem, (image, png, mat) in files.items()
         ]
 
     def _with_annotations(self, split: Split) -> list[Stimulus]:
         """The 2015 release: one JSON file per split."""
         name = f"fixations_{split}2014.json"
-        path = next(
-            (path for path in (self.root / "annotations" / name, self.root / name) if path.is_file()), None
-        )
-        if path is None:
-            raise self.not_found(self.root / "annotations" / name, "no such file")
-        return list(self.annotated(self.root / "images" / split, read_annotations(path), path).values())
-
-
-def read_gaze(path: Path, size: Size) -> NDArray[np.float64]:
-    """Fixations of all observers of an image: :func:`read_observers` joined, float64 [n, 2]."""
-    return np.concatenate([np.empty((0, 2)), *read_observers(path, size)])
+        path = self.existing(self.root / "annotations" / name, self.root / name)
+        images = self.annotated(self.root / "images" / split, read_annotations(path), path)
+        return [Stimulus(stem, image, fixations) for stem, (image, fixations) in images.items()]
 
 
 def read_observers(path: Path, size: Size) -> list[NDArray[np.float64]]:

@@ -63,9 +63,7 @@ class VOC2012DataModule(ExplanationDataModule):
     def make_dataset(self, split: Split) -> SaliencyDataset:
         """Build the dataset of train or val."""
         folder = self.locate("VOCdevkit/VOC2012", "VOC2012") or self.root
-        names = folder / f"ImageSets/Main/{split}.txt"
-        if not names.is_file():
-            raise self.not_found(names, "no such file")
+        names = self.existing(folder / f"ImageSets/Main/{split}.txt")
         stems = names.read_text().split()
         for kind, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
             self.require(folder / kind / f"{stem}.{suffix}" for stem in stems)
@@ -103,5 +101,4 @@ def _read_annotation(path: Path) -> Annotation:
 
 def _read_class_mask(path: Path, read: AnnotationReader, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels of the label's class: palette index 1 + class; 0 is background, 255 the void border."""
-    index = read().label + 1
-    return read_mask(path, size, lambda values: values == index)
+    return read_mask(path, size, read().label + 1)

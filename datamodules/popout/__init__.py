@@ -1,9 +1,12 @@
 """PopOut: generated displays with one odd item. Nothing is stored or downloaded."""
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.ops import masks_to_boxes
 
 from datamodules.base import SaliencyDataModule, SaliencyDataset, Sample, Size, Split
 from datamodules.popout.observer import draw_fixations, observer_density
@@ -17,6 +20,7 @@ _STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2, "predict": 2}
 _OBSERVERS, _FIXATIONS_EACH = 15, 4
 
 
+@dataclass(eq=False)
 class PopOutDataset(SaliencyDataset):
     """Displays of 4 to 12 shapes on a textured ground; one is odd in colour, orientation, size or shape.
 
@@ -37,11 +41,10 @@ class PopOutDataset(SaliencyDataset):
         (torch.Size([3, 64, 64]), 'arrow', 60)
     """
 
-    def __init__(self, length: int, seed: int, split: Split, image_size: Size) -> None:
-        self.length = length
-        self.seed = seed
-        self.split = split
-        self.image_size = image_size
+    length: int
+    seed: int
+    split: Split
+    image_size: Size
 
     def __len__(self) -> int:
         """Number of displays."""
@@ -57,6 +60,7 @@ class PopOutDataset(SaliencyDataset):
         images, masks, items = render(scenes)
         density = observer_density(scenes)
         fixations = draw_fixations(density, scenes.draws)
+        boxes = masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1])  # from pixels to edges
         return [
             {
                 "image": images[row],
@@ -69,7 +73,7 @@ class PopOutDataset(SaliencyDataset):
                 "singleton": SINGLETONS[scenes.singleton[row]],
                 "mask": masks[row],
                 "items": items[row],
-                "boxes": _bounding_box(masks[row])[None],
+                "boxes": boxes[row, None],
                 "box_labels": torch.tensor([int(scenes.shape[row, 0])]),
             }
             for row, index in enumerate(indices)
@@ -108,13 +112,6 @@ def _statistics(displays: PopOutDataset, index: int) -> tuple[Tensor, Tensor]:
     return density[0], draw_fixations(density, scenes.draws)[0]
 
 
-def _bounding_box(mask: Tensor) -> Tensor:
-    """(x0, y0, x1, y1) of a mask, x1 and y1 exclusive: float32 [4]."""
-    rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    return torch.stack(edges).float()
-
-
 class PopOutDataModule(SaliencyDataModule):
     """Generated pop-out displays, the default dataset.
 
@@ -124,8 +121,7 @@ class PopOutDataModule(SaliencyDataModule):
         test_size: displays in the test split, which is also the predict split.
         seed: seed of the dataset.
         image_size: side, or (height, width), in pixels, at least 32; displays scale with the shorter side.
-        batch_size: images per batch and process.
-        num_workers: processes that render; None: one per usable core, at most 8; 0: render in the main process.
+        **kwargs: as for :class:`datamodules.base.SaliencyDataModule`.
 
     Raises:
         ValueError: if the images are too small.
@@ -143,10 +139,9 @@ class PopOutDataModule(SaliencyDataModule):
         test_size: int = 512,
         seed: int = 0,
         image_size: int | tuple[int, int] = 64,
-        batch_size: int = 32,
-        num_workers: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(image_size=image_size, batch_size=batch_size, num_workers=num_workers)
+        super().__init__(image_size, **kwargs)
         if min(self.image_size) < 32:
             raise InvalidValueError(
                 f"image_size {image_size}: items of a display need at least 32 pixels a side."

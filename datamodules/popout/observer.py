@@ -24,14 +24,8 @@ def observer_density(scenes: Scenes) -> Tensor:
     x, y = torch.from_numpy(scenes.centre).unbind(-1)
     items = _gaussians(weight, y, x, sigma, sigma, scenes.size)
     one = torch.ones(1, 1)
-    bias = _gaussians(
-        CENTRE * one,
-        one * (height - 1) / 2,
-        one * (width - 1) / 2,
-        one * height / 4,
-        one * width / 4,
-        scenes.size,
-    )
+    y, x = one * (height - 1) / 2, one * (width - 1) / 2
+    bias = _gaussians(CENTRE * one, y, x, one * height / 4, one * width / 4, scenes.size)
     density = items + bias + ANYWHERE / (height * width)
     return density / density.sum(dim=(1, 2), keepdim=True)
 

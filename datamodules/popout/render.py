@@ -67,11 +67,8 @@ class _Windows:
 
     def local(self) -> tuple[Tensor, Tensor]:
         """Coordinates [N, w, w] relative to the items' centres, in radii."""
-        scale = self.radius[:, None, None]
-        return (
-            (self.x - self.centre[:, 0, None, None]) / scale,
-            (self.y - self.centre[:, 1, None, None]) / scale,
-        )
+        (x, y), scale = self.centre[:, :, None, None].unbind(1), self.radius[:, None, None]
+        return (self.x - x) / scale, (self.y - y) / scale
 
     def scatter(self, values: Tensor) -> Tensor:
         """Add [N, C, w, w] into [B, C, H, W]; what lies outside the image is dropped."""
@@ -88,12 +85,11 @@ def _paint(scenes: Scenes, window: _Windows) -> tuple[Tensor, Tensor]:
     """Coverage [N, w, w] in [0, 1] and colour [N, 3, w, w] of the items."""
     present = torch.from_numpy(scenes.present)
     u, v = window.local()
-    alpha = _coverage(
-        torch.from_numpy(scenes.shape)[present],
-        *_rotate(u, v, torch.from_numpy(scenes.tilt)[present]),
-        window,
+    shape, tilt, stripes = (
+        torch.from_numpy(values)[present] for values in (scenes.shape, scenes.tilt, scenes.stripes)
     )
-    across, _ = _rotate(u, v, torch.from_numpy(scenes.stripes)[present])
+    alpha = _coverage(shape, *_rotate(u, v, tilt), window)
+    across, _ = _rotate(u, v, stripes)
     depth = torch.from_numpy(scenes.stripe_depth)[window.display][:, None, None]
     shade = 1 - 0.5 * depth * (1 + torch.sin(across * 2.2 * math.pi))
     ink = torch.from_numpy(scenes.colour)[present][:, :, None, None]
@@ -119,27 +115,6 @@ def _coverage(shape: Tensor, u: Tensor, v: Tensor, window: _Windows) -> Tensor:
 # reaches further than a radius to any side, so that items never touch.
 
 
-def _disc(u: Tensor, v: Tensor) -> Tensor:
-    return torch.hypot(u, v) - 0.9
-
-
-def _ring(u: Tensor, v: Tensor) -> Tensor:
-    return (torch.hypot(u, v) - 0.7).abs() - 0.22
-
-
-def _square(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(u.abs(), v.abs()) - 0.78
-
-
-def _triangle(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(v - 0.55, 0.87 * u.abs() - 0.5 * v - 0.46)
-
-
-def _cross(u: Tensor, v: Tensor) -> Tensor:
-    a, b = u.abs(), v.abs()
-    return torch.minimum(torch.maximum(a - 0.95, b - 0.3), torch.maximum(a - 0.3, b - 0.95))
-
-
 def _star(u: Tensor, v: Tensor) -> Tensor:
     sector = 2 * math.pi / 5
     angle = torch.remainder(torch.atan2(u, -v) + sector / 2, sector) - sector / 2
@@ -154,29 +129,25 @@ def _heart(u: Tensor, v: Tensor) -> Tensor:
     return torch.minimum(lobes, wedge)
 
 
-def _crescent(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(u, v) - 0.95, 0.72 - torch.hypot(u - 0.5, v))
-
-
-def _hourglass(u: Tensor, v: Tensor) -> Tensor:
-    return torch.maximum(v.abs() - 0.75, 0.75 * (u.abs() - 0.9 * v.abs() - 0.05))
-
-
 def _arrow(u: Tensor, v: Tensor) -> Tensor:
     head = torch.maximum(-u + 0.05, 0.75 * (v.abs() + u - 0.95))
-    shaft = torch.maximum(u.abs() - 0.9, v.abs() - 0.25)
+    shaft = _box(u, v, 0.9, 0.25)
     return torch.minimum(head, torch.maximum(shaft, u - 0.4))
 
 
+def _box(u: Tensor, v: Tensor, width: float, height: float) -> Tensor:
+    return torch.maximum(u.abs() - width, v.abs() - height)
+
+
 OUTLINES: dict[str, Outline] = {
-    "disc": _disc,
-    "ring": _ring,
-    "square": _square,
-    "triangle": _triangle,
-    "cross": _cross,
+    "disc": lambda u, v: torch.hypot(u, v) - 0.9,
+    "ring": lambda u, v: (torch.hypot(u, v) - 0.7).abs() - 0.22,
+    "square": lambda u, v: _box(u, v, 0.78, 0.78),
+    "triangle": lambda u, v: torch.maximum(v - 0.55, 0.87 * u.abs() - 0.5 * v - 0.46),
+    "cross": lambda u, v: torch.minimum(_box(u, v, 0.95, 0.3), _box(u, v, 0.3, 0.95)),
     "star": _star,
     "heart": _heart,
-    "crescent": _crescent,
-    "hourglass": _hourglass,
+    "crescent": lambda u, v: torch.maximum(torch.hypot(u, v) - 0.95, 0.72 - torch.hypot(u - 0.5, v)),
+    "hourglass": lambda u, v: torch.maximum(v.abs() - 0.75, 0.75 * (u.abs() - 0.9 * v.abs() - 0.05)),
     "arrow": _arrow,
 }

@@ -15,43 +15,24 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Scenes:
-    """A batch of displays, structure of arrays; item 0 of every display is the target.
+    """A batch of B displays with room for M items; item 0 of every display is the target."""
 
-    Attributes:
-        size: (H, W) of the images in pixels.
-        count: [B] number of items, 4 … 12.
-        shape: [B, M] index into `SHAPES`.
-        centre: [B, M, 2] (x, y) of the items in pixels.
-        radius: [B, M] in pixels.
-        tilt: [B, M] rotation of the outline, radians.
-        stripes: [B, M] orientation of the stripes inside, radians.
-        stripe_depth: [B] contrast of the stripes, 0 (plain) … 1.
-        colour: [B, M, 3] RGB in [0, 1].
-        singleton: [B] index into `SINGLETONS`: the dimension in which the target is odd.
-        ground: [B, 3] mean background colour.
-        mixing: [B, 3, 3] how white noise becomes the background's correlated colours.
-        slope: [B] exponent of the background's amplitude spectrum.
-        grain: [B, 2] orientation (radians) and strength (0 … 1) of the background's anisotropy.
-        noise: [B, 3, H, W] white noise from which the background is filtered.
-        draws: [B, F] uniform numbers in [0, 1) from which the fixations are drawn.
-    """
-
-    size: tuple[int, int]
-    count: NDArray[np.int64]
-    shape: NDArray[np.int64]
-    centre: Array
-    radius: Array
-    tilt: Array
-    stripes: Array
-    stripe_depth: Array
-    colour: Array
-    singleton: NDArray[np.int64]
-    ground: Array
-    mixing: Array
-    slope: Array
-    grain: Array
-    noise: Array
-    draws: Array
+    size: tuple[int, int]  # (H, W) of the images in pixels
+    count: NDArray[np.int64]  # [B] number of items, 4 … 12
+    shape: NDArray[np.int64]  # [B, M] index into `SHAPES`
+    centre: Array  # [B, M, 2] (x, y) of the items in pixels
+    radius: Array  # [B, M] in pixels
+    tilt: Array  # [B, M] rotation of the outline, radians
+    stripes: Array  # [B, M] orientation of the stripes inside, radians
+    stripe_depth: Array  # [B] contrast of the stripes, 0 (plain) … 1
+    colour: Array  # [B, M, 3] RGB in [0, 1]
+    singleton: NDArray[np.int64]  # [B] index into `SINGLETONS`: the dimension in which the target is odd
+    ground: Array  # [B, 3] mean background colour
+    mixing: Array  # [B, 3, 3] how white noise becomes the background's correlated colours
+    slope: Array  # [B] exponent of the background's amplitude spectrum
+    grain: Array  # [B, 2] orientation (radians) and strength (0 … 1) of the background's anisotropy
+    noise: Array  # [B, 3, H, W] white noise from which the background is filtered
+    draws: Array  # [B, F] uniform numbers in [0, 1) from which the fixations are drawn
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -69,46 +50,39 @@ def draw_scenes(seed: int, stream: int, indices: list[int], size: tuple[int, int
         size: (H, W) in pixels.
         fixations: number of fixations per image.
     """
-    batch = len(indices)
-    scenes = Scenes(
-        size=size,
-        count=np.zeros(batch, np.int64),
-        shape=np.zeros((batch, MAX_ITEMS), np.int64),
-        centre=np.zeros((batch, MAX_ITEMS, 2), np.float32),
-        radius=np.ones((batch, MAX_ITEMS), np.float32),
-        tilt=np.zeros((batch, MAX_ITEMS), np.float32),
-        stripes=np.zeros((batch, MAX_ITEMS), np.float32),
-        stripe_depth=np.zeros(batch, np.float32),
-        colour=np.zeros((batch, MAX_ITEMS, 3), np.float32),
-        singleton=np.zeros(batch, np.int64),
-        ground=np.zeros((batch, 3), np.float32),
-        mixing=np.zeros((batch, 3, 3), np.float32),
-        slope=np.zeros(batch, np.float32),
-        grain=np.zeros((batch, 2), np.float32),
-        noise=np.zeros((batch, 3, *size), np.float32),
-        draws=np.zeros((batch, fixations), np.float32),
-    )
-    for row, index in enumerate(indices):
+    displays = []
+    for index in indices:
         rng = np.random.default_rng([seed, stream, index])
-        _draw_items(rng, scenes, row)
-        _draw_background(rng, scenes, row)
-        scenes.draws[row] = rng.random(fixations, dtype=np.float32)
-    return scenes
+        drawn = _items(rng, size) | _background(rng, size)
+        displays.append({**drawn, "draws": rng.random(fixations, dtype=np.float32)})
+    return Scenes(size, **{key: np.stack([display[key] for display in displays]) for key in displays[0]})
 
 
-def _draw_items(rng: np.random.Generator, scenes: Scenes, row: int) -> None:
+def _items(rng: np.random.Generator, size: tuple[int, int]) -> dict[str, NDArray]:
     count = int(rng.integers(4, MAX_ITEMS + 1))
-    singleton = SINGLETONS[rng.integers(len(SINGLETONS))]
-    unit = min(scenes.size) / UNIT
-    scenes.count[row] = count
-    scenes.singleton[row] = SINGLETONS.index(singleton)
-    scenes.shape[row, :count] = _shapes(rng, count, odd=singleton == "shape")
-    scenes.tilt[row, :count] = np.clip(rng.normal(0, 0.1, count), -0.35, 0.35)
-    scenes.stripes[row, :count] = _stripes(rng, count, odd=singleton == "orientation")
-    scenes.stripe_depth[row] = rng.uniform(0.6, 1) if singleton == "orientation" else rng.choice([0, 0.5])
-    scenes.radius[row, :count] = unit * _radii(rng, count, odd=singleton == "size")
-    scenes.centre[row, :count] = _centres(rng, scenes.size, scenes.radius[row, :count])
-    scenes.ground[row], scenes.colour[row, :count] = _colours(rng, count, odd=singleton == "colour")
+    singleton = int(rng.integers(len(SINGLETONS)))
+    odd = SINGLETONS[singleton]
+    shape = _shapes(rng, count, odd == "shape")
+    tilt = np.clip(rng.normal(0, 0.1, count), -0.35, 0.35)
+    stripes = _stripes(rng, count, odd == "orientation")
+    depth = rng.uniform(0.6, 1) if odd == "orientation" else rng.choice([0, 0.5])
+    radius = min(size) / UNIT * _radii(rng, count, odd == "size")
+    centre = _centres(rng, size, radius)
+    ground, colour = _colours(rng, count, odd == "colour")
+    slots = {"centre": centre, "radius": radius, "tilt": tilt, "stripes": stripes, "colour": colour}
+    return {
+        "count": np.array(count),
+        "singleton": np.array(singleton),
+        "stripe_depth": np.array(depth, np.float32),
+        "ground": ground,
+        "shape": _padded(shape),
+        **{key: _padded(values.astype(np.float32)) for key, values in slots.items()},
+    }
+
+
+def _padded(values: NDArray) -> NDArray:
+    """Fill the slots of items that are not there with zeros."""
+    return np.concatenate([values, np.zeros((MAX_ITEMS - len(values), *values.shape[1:]), values.dtype)])
 
 
 def _shapes(rng: np.random.Generator, count: int, odd: bool) -> NDArray[np.int64]:
@@ -169,10 +143,12 @@ def _from_hue(hue: NDArray[np.float64], saturation: float, light: float) -> Arra
     return (light - amplitude * np.clip(np.minimum(k - 3, 9 - k), -1, 1)).astype(np.float32)
 
 
-def _draw_background(rng: np.random.Generator, scenes: Scenes, row: int) -> None:
+def _background(rng: np.random.Generator, size: tuple[int, int]) -> dict[str, Array]:
     grey = rng.uniform(0.5, 1.0)
     mixing = grey * np.full((3, 3), 1 / np.sqrt(3)) + (1 - grey) * rng.normal(0, 0.6, (3, 3))
-    scenes.mixing[row] = rng.uniform(0.03, 0.1) * mixing
-    scenes.slope[row] = rng.uniform(0.4, 1.6)
-    scenes.grain[row] = rng.uniform(0, np.pi), rng.uniform(0, 1) * rng.integers(2)
-    scenes.noise[row] = rng.standard_normal(scenes.noise.shape[1:], dtype=np.float32)
+    return {
+        "mixing": (rng.uniform(0.03, 0.1) * mixing).astype(np.float32),
+        "slope": np.array(rng.uniform(0.4, 1.6), np.float32),
+        "grain": np.array([rng.uniform(0, np.pi), rng.uniform(0, 1) * rng.integers(2)], np.float32),
+        "noise": rng.standard_normal((3, *size), dtype=np.float32),
+    }

@@ -73,32 +73,33 @@ class ExplanationPictures(Callback):
 
     def _methods_row(self, module: ExplanationModule, batch: Batch, index: int, names: Classes) -> list[Cell]:
         image = batch["image"][index]
-        inputs = normalize(module.vit, image[None])
-        target, correct = module.classes(
-            {k: v[index][None] for k, v in batch.items() if k == "label"}, inputs
-        )
+        label = {"label": batch["label"][index][None]} if "label" in batch else {}
+        target, correct = module.classes(label, normalize(module.vit, image[None]))
         said = "" if target is None else names.describe(int(target))
         note = said if bool(correct) else f"{said}, misclassified"
-        cells = [Cell(framed(image, _boxes(batch, index)), batch["name"][index], note)]
-        for method in module.methods:
-            cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
-        return cells
+        boxes = batch["boxes"][index] if "boxes" in batch else torch.empty(0, 4)
+        first = Cell(framed(image, boxes), batch["name"][index], note)
+        return [first, *_overlays(module, list(module.methods), image, target)]
 
     def _class_rows(
         self, module: ExplanationModule, batch: Batch, index: int, names: Classes
     ) -> list[list[Cell]]:
-        image = batch["image"][index]
-        inputs = normalize(module.vit, image[None])
+        image, boxes, labels = (batch[key][index] for key in ("image", "boxes", "box_labels"))
         methods = [name for name, extractor in module.methods.items() if extractor.class_specific]
         rows = []
-        for label in batch["box_labels"][index].unique().tolist():
-            boxes = batch["boxes"][index][batch["box_labels"][index] == label]
-            cells = [Cell(framed(image, boxes), batch["name"][index], names.describe(label))]
-            target = torch.tensor([label], device=inputs.device)
-            for method in methods:
-                cells.append(Cell(_overlay(image, module.heatmaps(method, inputs, target)[0]), method, ""))
-            rows.append(cells)
+        for label in labels.unique().tolist():
+            first = Cell(framed(image, boxes[labels == label]), batch["name"][index], names.describe(label))
+            target = torch.tensor([label], device=image.device)
+            rows.append([first, *_overlays(module, methods, image, target)])
         return rows
+
+
+def _overlays(
+    module: ExplanationModule, methods: list[str], image: Tensor, target: Tensor | None
+) -> list[Cell]:
+    inputs = normalize(module.vit, image[None])
+    heatmaps = {method: module.heatmaps(method, inputs, target)[0] for method in methods}
+    return [Cell(_overlay(image, heatmap), method, "") for method, heatmap in heatmaps.items()]
 
 
 def several_classes(batch: Batch) -> list[int]:
@@ -127,16 +128,10 @@ def framed(image: Tensor, boxes: Tensor) -> Image.Image:
 def _overlay(image: Tensor, heatmap: Tensor) -> Image.Image:
     """What speaks for the class: of signed heatmaps the positive part."""
     size = (round(image.shape[-2] * _SIDE / image.shape[-1]), _SIDE)
-    positive = (
-        heatmap.float().cpu().clamp(min=0) if heatmap.min() < 0 < heatmap.max() else heatmap.float().cpu()
-    )
+    shown = heatmap.float().cpu()
+    positive = shown.clamp(min=0) if shown.min() < 0 < shown.max() else shown
     full = F.interpolate(robust(positive)[None, None], size, mode="bilinear", align_corners=False)[0, 0]
     return thumbnail(overlay(image.cpu(), full))
-
-
-def _boxes(batch: Batch, index: int) -> Tensor:
-    boxes: Tensor = batch["boxes"][index] if "boxes" in batch else torch.empty(0, 4)
-    return boxes
 
 
 def _classes(module: ExplanationModule, trainer: Trainer) -> Classes:

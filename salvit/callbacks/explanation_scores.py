@@ -162,15 +162,12 @@ def remarks(about: pd.DataFrame, counted: list[bool], module: ExplanationModule)
 
 
 def changed_options(data: SaliencyDataModule) -> dict[str, Any]:
-    """Options of a datamodule that are not the default ones."""
-    defaults = {name: parameter.default for one in type(data).__mro__ for name, parameter in _parameters(one)}
-    own = {name: parameter.default for name, parameter in _parameters(type(data))}
-    known = {**defaults, **own, "image_size": data.hparams.get("image_size")}  # said with the model
+    """Options of a datamodule that are not the default ones; of the image size it is said with the model."""
+    known = {"image_size": data.hparams.get("image_size")}
+    for one in type(data).__mro__[:-1]:
+        for name, parameter in inspect.signature(one).parameters.items():
+            known.setdefault(name, parameter.default)
     return {name: value for name, value in data.hparams.items() if value != known.get(name, value)}
-
-
-def _parameters(one: type) -> list[tuple[str, inspect.Parameter]]:
-    return list(inspect.signature(one).parameters.items()) if one is not object else []
 
 
 def _curves(module: ExplanationModule) -> pd.DataFrame:

@@ -32,7 +32,7 @@ class Pictures(Callback):
         outputs: Any,
         batch: Batch,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw the first validation batch."""
         if batch_idx == 0 and not trainer.sanity_checking:
@@ -45,7 +45,7 @@ class Pictures(Callback):
         outputs: Any,
         batch: Batch,
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw the first test batch."""
         if batch_idx == 0:
@@ -57,15 +57,10 @@ class Pictures(Callback):
             return
         count = min(self.count, len(pred))
         maps = list(at_native_size(pred[:count], batch["size"][:count]))
-        rows = [
-            [
-                photo(batch["image"][i]).resize((maps[i].shape[1], maps[i].shape[0])),
-                heat(batch["density"][i]),
-                heat(maps[i]),
-                overlay(batch["image"][i], maps[i]),
-            ]
-            for i in range(count)
-        ]
+        rows = []
+        for image, density, saliency in zip(batch["image"][:count], batch["density"], maps, strict=False):
+            shown = photo(image).resize((saliency.shape[1], saliency.shape[0]))
+            rows.append([shown, heat(density), heat(saliency), overlay(image, saliency)])
         picture = panel(rows, LABELS)
         write(folder, {f"pictures/{split}.png": picture})
         for logger in trainer.loggers:

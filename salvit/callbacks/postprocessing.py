@@ -62,16 +62,9 @@ class FitPostProcessing(Callback):
         self.file = Path(file)
         self.score = score
         # The map as it is comes first: of equal ones it is chosen.
-        self.tried = [
-            PostProcessing(),
-            *grid(
-                blur=list(blur),
-                equalize=list(equalize),
-                power=list(power),
-                center_weight=list(center_weight),
-                center_sigma=list(center_sigma),
-            ),
-        ]
+        sigmas, weights = list(center_sigma), list(center_weight)
+        options: dict[str, Any] = {"blur": list(blur), "equalize": list(equalize), "power": list(power)}
+        self.tried = [PostProcessing(), *grid(**options, center_weight=weights, center_sigma=sigmas)]
         if len(self.tried) == 1:
             raise InvalidValueError(
                 "nothing to try: blur, equalize, power, center_weight and center_sigma each need a value"
@@ -88,11 +81,10 @@ class FitPostProcessing(Callback):
         """Score every post-processing on every image of a batch."""
         images = zip(at_native_size(outputs, batch["size"]), looked_at(batch), strict=True)
         for row, (saliency, counts) in enumerate(images):
-            densities = (process(saliency)[None] for process in self.tried)
-            scores = [
-                float(_SCORES[self.score](one, batch, row)) if counts else math.nan for one in densities
-            ]
-            self.scores.append(scores)
+            score = _SCORES[self.score]
+            densities = [process(saliency)[None] for process in self.tried] if counts else []
+            scores = [float(score(density, batch, row)) for density in densities]
+            self.scores.append(scores or [math.nan] * len(self.tried))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the best, and write it."""

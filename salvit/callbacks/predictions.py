@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from salvit.callbacks.outputs import claim, output_folder, predicted_dataset, require_finite
@@ -19,7 +18,7 @@ Kind = Literal["npy", "png", "overlay"]
 _ENDINGS: dict[Kind, str] = {"npy": ".npy", "png": ".png", "overlay": "_overlay.png"}
 
 
-class PredictionWriter(BasePredictionWriter):
+class PredictionWriter(Callback):
     """Writes each prediction as soon as its batch is done: an interrupt loses one batch at most.
 
     For an image `name`: `name.npy`, float32 [H0, W0] at native size, to compute scores from; `name.png`, 8-bit
@@ -36,7 +35,6 @@ class PredictionWriter(BasePredictionWriter):
     """
 
     def __init__(self, folder: str | None = None, kinds: Sequence[Kind] = ("npy", "png", "overlay")) -> None:
-        super().__init__(write_interval="batch")
         unknown = set(kinds) - _ENDINGS.keys()
         if unknown or not kinds:
             raise InvalidValueError(f'kinds must be of "npy", "png" and "overlay"; got {list(kinds)}')
@@ -55,22 +53,15 @@ class PredictionWriter(BasePredictionWriter):
         names = [] if dataset is None else [dataset.name(index) for index in range(len(dataset))]
         claim(self.folder, [(self._path(name, kind), name) for name in names for kind in self.kinds], dataset)
 
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Any,
-        batch_indices: Sequence[int] | None,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int,
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Write the predictions of a batch.
 
         Raises:
             ValueError: at the first map that is not finite.
         """
-        for name, image, saliency in zip(batch["name"], batch["image"], prediction, strict=True):
+        for name, image, saliency in zip(batch["name"], batch["image"], outputs, strict=True):
             require_finite(name, saliency)
             for kind in self.kinds:
                 with atomic_write(self._path(name, kind)) as file:

@@ -51,7 +51,7 @@ class Provenance(Callback):
             "name": self.name,
             "model": getattr(pl_module, "model_name", type(pl_module).__name__),
             "checkpoint": None if self.checkpoint is None else str(self.checkpoint.resolve()),
-            "checkpoint_sha256": None if self.checkpoint is None else _sha256(self.checkpoint),
+            "checkpoint_sha256": None if self.checkpoint is None else file_hash(self.checkpoint),
             "untrained": self.untrained,
             "started": datetime.now().isoformat(timespec="seconds"),
             "seconds": None,
@@ -73,6 +73,7 @@ class Provenance(Callback):
         write(folder, {"run.json": self.record})
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file: 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,14 +1,11 @@
 """Writing what a benchmark takes, and checking it before saying that it is done."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.base import Size
@@ -28,7 +25,7 @@ from salvit.vit import weights_hash
 Picture = Literal["png", "jpg"]
 
 
-class SubmissionWriter(BasePredictionWriter):
+class SubmissionWriter(Callback):
     """Writes the submission of a benchmark: densities, pictures and log densities at native size.
 
     Below `folder`, each with the stimulus' name and another ending, in folders apart as benchmarks take one kind:
@@ -61,7 +58,6 @@ class SubmissionWriter(BasePredictionWriter):
         postprocessing: str | None = None,
         hdf5: bool = True,
     ) -> None:
-        super().__init__(write_interval="batch")
         if picture not in ("png", "jpg"):
             raise InvalidValueError(f'picture is {picture!r}; expected "png" or "jpg"')
         if hdf5:
@@ -84,8 +80,7 @@ class SubmissionWriter(BasePredictionWriter):
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         self.stimuli = stimuli_of(data.dataset("predict"))
-        if skipped := getattr(data, "skipped", []):
-            names = ", ".join(item.name for item in skipped)
+        if names := ", ".join(item.name for item in getattr(data, "skipped", [])):
             raise InvalidValueError(
                 f"a submission needs every image, and {names} cannot be read: replace them"
             )
@@ -97,15 +92,8 @@ class SubmissionWriter(BasePredictionWriter):
             for path in last:
                 path.unlink(missing_ok=True)
 
-    def write_on_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        prediction: Any,
-        batch_indices: Sequence[int] | None,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int,
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Write the densities and pictures of a batch.
 
@@ -113,7 +101,7 @@ class SubmissionWriter(BasePredictionWriter):
             ValueError: at the first map that is not finite.
         """
         names = list(self.stimuli)
-        for index, saliency in zip(batch["index"].tolist(), prediction, strict=True):
+        for index, saliency in zip(batch["index"].tolist(), outputs, strict=True):
             self._write(names[index], saliency)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -141,10 +129,8 @@ class SubmissionWriter(BasePredictionWriter):
         with atomic_write(values) as file:
             np.save(file, density.float().numpy())
         with atomic_write(picture) as file:
-            if self.picture == "png":
-                grey(density).save(file, format="PNG")
-            else:
-                grey(density).save(file, format="JPEG", quality=100)
+            kind = {"png": "PNG", "jpg": "JPEG"}[self.picture]
+            grey(density).save(file, format=kind, quality=100)  # PNG has no quality
 
     def _finish(self, checkpoint: str | None, module: LightningModule) -> str | None:
         """Check and complete the submission; returns what is wrong with it."""
@@ -153,16 +139,12 @@ class SubmissionWriter(BasePredictionWriter):
                 check_submission(self.folder / folder, self.stimuli)
             if self.hdf5:
                 logs = self.folder / "log_densities.h5"
-                write_hdf5(logs, self._densities())
+                write_hdf5(logs, ((name, np.load(self._files(name)[0])) for name in self.stimuli))
                 check_submission(logs, self.stimuli)
             write(self.folder, {"submission.json": self._record(checkpoint, module)})
         except (OSError, ValueError) as error:
             return str(error)
         return None
-
-    def _densities(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for name in self.stimuli:
-            yield name, np.load(self._files(name)[0])
 
     def _record(self, checkpoint: str | None, module: LightningModule) -> dict[str, Any]:
         return {

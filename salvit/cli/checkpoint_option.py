@@ -11,8 +11,9 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from salvit.errors import InvalidValueError
-from salvit.modules import ClassificationModule, SaliencyModule
+from salvit.modules import SaliencyModule
 from salvit.modules.checkpoint import Description, Which, find_checkpoint, read_checkpoint
+from salvit.modules.trained import TrainedModule
 
 Options = Mapping[str, Any]
 
@@ -140,7 +141,7 @@ def _experiment(checkpoint: Path, runs: Path) -> str:
 
 def _needs_fit(options: Options) -> bool:
     kind = locate(options["model"]["class_path"])
-    return isinstance(kind, type) and issubclass(kind, SaliencyModule | ClassificationModule)
+    return isinstance(kind, type) and issubclass(kind, TrainedModule)
 
 
 def _without_checkpoint(command: str, folder: Path) -> str:

@@ -28,8 +28,9 @@ from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError
-from salvit.modules import ClassificationModule, ExplanationModule, SaliencyModule
+from salvit.modules import ExplanationModule, SaliencyModule
 from salvit.modules.checkpoint import check_same_model, read_checkpoint
+from salvit.modules.trained import TrainedModule
 from salvit.vit import ViT, patch_grid
 
 DEFAULT_PROJECT = "salvit"
@@ -88,7 +89,7 @@ class SalvitCLI(LightningCLI):
             if isinstance(self.datamodule, SaliencyDataModule):
                 self.datamodule.setup(self.subcommand)
                 self._check_model_on_data(self.datamodule)
-            if isinstance(self.model, SaliencyModule | ClassificationModule):
+            if isinstance(self.model, TrainedModule):
                 if self.checkpoint is not None:
                     check_same_model(self.stored, self.model.description)
                 self.model.untrained = self._options()["untrained"]
@@ -124,12 +125,9 @@ class SalvitCLI(LightningCLI):
                 f"--trainer.precision {trainer.precision}: maps and scores need weights in single precision; use one "
                 f"of {', '.join(PRECISIONS)}"
             )
-        if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > (
-            cores := os.cpu_count() or 1
-        ):
-            raise InvalidValueError(
-                f"--trainer.devices {trainer.num_devices}: this machine has {cores} cores"
-            )
+        devices, cores = trainer.num_devices, os.cpu_count() or 1
+        if trainer.strategy.root_device.type == "cpu" and devices > cores:
+            raise InvalidValueError(f"--trainer.devices {devices}: this machine has {cores} cores")
         return trainer
 
     def after_instantiate_classes(self) -> None:
@@ -177,10 +175,8 @@ class SalvitCLI(LightningCLI):
             return [CSVLogger(runs, name, version=0)]
         version = claim_version(Path(runs) / name)
         loggers: list[Logger] = [CSVLogger(runs, name, version)]
-        if isinstance(others, Logger):
-            return [*loggers, others]
-        if isinstance(others, Sequence):
-            return [*loggers, *others]
+        if isinstance(others, Logger | Sequence):
+            return [*loggers, *([others] if isinstance(others, Logger) else others)]
         if others is not False and (project := options["wandb"]):
             project = DEFAULT_PROJECT if project is True else project
             if (logger := wandb_logger(project, runs, name, version)) is not None:

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -28,14 +28,18 @@ def exit_status(error: BaseException) -> int:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Exit with status 130 and one line after Ctrl-C."""
+def interruptible(done: Callable[[], str] = str) -> Iterator[None]:
+    """Exit with status 130 and one line after Ctrl-C.
+
+    Args:
+        done: what to add to the line.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as error:
         if exit_status(error) != INTERRUPTED or getattr(error, "code", None) == INTERRUPTED:
             raise
-        print(_MESSAGE, file=sys.stderr)
+        print(f"{_MESSAGE}{done()}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
 
 

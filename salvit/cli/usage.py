@@ -40,8 +40,9 @@ options:
   --model CLASS         SaliencyModule, ClassificationModule, ExplanationModule, or module.Class of yours
   --model.OPTION VALUE  an option of the model; `salvit {name} --model.help CLASS` lists them
   --data CLASS          PopOutDataModule, SaliconDataModule, OSIEDataModule, CAT2000DataModule, MIT1003DataModule,
-                        ImageNetValDataModule, VOC2012DataModule, CUB200DataModule, ClassFolderDataModule; to predict
-                        also MIT300DataModule, P3O3DataModule, ImageFolderDataModule; or module.Class of yours
+                        ImageNetValDataModule, VOC2012DataModule, CUB200DataModule, TinyImageNetDataModule,
+                        ClassFolderDataModule; to predict also MIT300DataModule, P3O3DataModule,
+                        ImageFolderDataModule; or module.Class of yours
   --data.OPTION VALUE   an option of the data; `salvit {name} --data.help CLASS` lists them
   --ckpt_path FILE      the checkpoint to {checkpoint}
   --name NAME           of the experiment, may hold /; default: the config's name, or the config file's without .yaml

@@ -4,8 +4,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from salvit.cli.interrupt import INTERRUPTED, exit_status, importing
+from salvit.cli.interrupt import importing, interruptible
 from salvit.explain.parser import parse
 
 
@@ -35,27 +36,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     options = parse(arguments)
-    done = "no map is done yet"
-    try:
+    runs: list[Any] = []
+
+    def done() -> str:
+        if any(run.rows() for run in runs):
+            return f"; what is done is in {options.out}, and the same command goes on from there"
+        return "; no map is done yet"
+
+    with interruptible(done):
         with importing():  # heavy, and not needed for help
             from salvit.cli.failure import one_clear_error, plain_warnings
             from salvit.explain.run import Run
-
         with plain_warnings():
             with one_clear_error(status=2):
-                run = Run(options)
-            try:
-                with one_clear_error():
-                    failures = run.explain()
-            finally:
-                if run.rows():
-                    done = f"what is done is in {options.out}, and the same command goes on from there"
-    except (KeyboardInterrupt, SystemExit) as error:
-        if exit_status(error) != INTERRUPTED:
-            raise
-        print(f"\nsalvit: interrupted; {done}", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    if failures:
-        message = f"{len(failures)} of {len(run.inputs)} images cannot be explained, the others are done:"
-        print("\n  ".join([f"salvit: error: {message}", *failures]), file=sys.stderr)
-        raise SystemExit(1)
+                runs.append(Run(options))
+            with one_clear_error():
+                runs[0].explain()

@@ -1,22 +1,19 @@
 """The images to explain, and in which batches: a batch is some images and the one map that each of them gets."""
 
-import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import IterableDataset
 
 from datamodules.base import CorruptFileError, Size, list_images, read_image, to_tensor, unique_names
+from salvit.callbacks.provenance import file_hash
 from salvit.errors import MissingFileError
 from salvit.extractors import Extractor
 from salvit.extractors.spelling import file_name
 from salvit.results.atomic import output_path
-from salvit.results.source import code_of
-from salvit.vit import ViT
 
 LONGEST_SIDE = 1024
 """Of an overlay, in pixels; a larger image is shown smaller."""
@@ -43,7 +40,8 @@ def find_inputs(given: Sequence[Path]) -> list[Input]:
     """
     found: dict[str, tuple[Path, Path]] = {}  # by real path: the image, and the path that names it
     for path in given:
-        for image, name in _images_of(path):
+        for image in _images_of(path):
+            name = image.relative_to(path) if path.is_dir() else Path(image.name)
             found.setdefault(os.path.realpath(image), (image, Path(printable(name))))
     try:
         names = unique_names([name for _, name in found.values()])
@@ -55,25 +53,22 @@ def find_inputs(given: Sequence[Path]) -> list[Input]:
     return [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
 
 
-def _images_of(path: Path) -> list[tuple[Path, Path]]:
-    """Each image of a file or folder, with the path that names it."""
+def _images_of(path: Path) -> list[Path]:
+    if not path.exists():
+        raise MissingFileError(f"no image or folder {path}")
     if not path.is_dir():
-        if not path.exists():
-            raise MissingFileError(f"no image or folder {path}")
-        return [(path, Path(path.name))]
+        return [path]
     found = list_images(path, recursive=True)
     images = [image for image in found if not _is_result(image)]
     if not images:
         but = ", but what salvit explain has written" if found else ""
         raise MissingFileError(f"no image in the folder {path}, nor below it{but}")
-    return [(image, image.relative_to(path)) for image in images]
+    return images
 
 
 def _is_result(image: Path) -> bool:
-    return any(
-        folder.name in (GRIDS, MAPS) and (folder.parent / RECORD).is_file()
-        for folder in Path(os.path.realpath(image)).parents
-    )
+    folders = Path(os.path.realpath(image)).parents
+    return any(one.name in (GRIDS, MAPS) and (one.parent / RECORD).is_file() for one in folders)
 
 
 def printable(path: Path | str) -> str:
@@ -109,15 +104,6 @@ class Step(NamedTuple):
         return file_name(self.method) + ("" if self.target is None else f"_{self.target}")
 
 
-def make_steps(vit: ViT, methods: Mapping[str, Extractor], targets: Sequence[int]) -> list[Step]:
-    """The maps that every image gets: one for each target by a method that explains a class."""
-    return [
-        Step(name, extractor, target, extractor.forward_passes(vit), code_of(extractor))
-        for name, extractor in methods.items()
-        for target in (targets if targets and extractor.class_specific else [None])
-    ]
-
-
 class Photo(NamedTuple):
     """An image that was read.
 
@@ -146,7 +132,7 @@ class Batch(NamedTuple):
     images: int
 
 
-class Batches(Dataset[Batch]):
+class Batches(IterableDataset[Batch]):
     """The missing maps: a few images at a time, one method and class after the other.
 
     Args:
@@ -159,25 +145,19 @@ class Batches(Dataset[Batch]):
     """
 
     def __init__(self, missing: Mapping[Input, Sequence[Step]], size: Size, batch_size: int) -> None:
+        self.missing = {one: steps for one, steps in missing.items() if steps}
         self.size = size
+        self.batch_size = batch_size
         self.failures: dict[Input, str] = {}
-        # An image is kept until all its maps are made.
-        self._photo = lru_cache(batch_size)(self._read)
-        self._batches: list[tuple[Step, list[Input]]] = []
-        for group in _parts([one for one in missing if missing[one]], batch_size):
-            for step in dict.fromkeys(step for one in group for step in missing[one]):
-                inputs = [one for one in group if step in missing[one]]
-                parts = _parts(inputs, 1 if step.passes > 1 else batch_size)
-                self._batches += [(step, part) for part in parts]
 
-    def __len__(self) -> int:
-        """Number of batches."""
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        """A batch, without the images that cannot be read."""
-        step, inputs = self._batches[index]
-        return Batch(step, [photo for one in inputs if (photo := self._photo(one))], len(inputs))
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches, without the images that cannot be read."""
+        for group in _parts(list(self.missing), self.batch_size):
+            photos = {one: self._read(one) for one in group}  # kept until all their maps are made
+            for step in dict.fromkeys(step for one in group for step in self.missing[one]):
+                inputs = [one for one in group if step in self.missing[one]]
+                for part in _parts(inputs, 1 if step.passes > 1 else self.batch_size):
+                    yield Batch(step, [photo for one in part if (photo := photos[one])], len(part))
 
     def _read(self, source: Input) -> Photo | None:
         try:
@@ -205,13 +185,7 @@ def read_photo(source: Input, size: Size) -> Photo:
     native = (image.height, image.width)
     shrink = min(1.0, LONGEST_SIDE / max(native))
     shown = to_tensor(image, (max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink))))
-    return Photo(source.name, source.path, native, to_tensor(image, size), shown, file_hash(source.path))
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file: 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Photo(*source, native, to_tensor(image, size), shown, file_hash(source.path))
 
 
 def _parts(inputs: list[Input], size: int) -> list[list[Input]]:

@@ -37,21 +37,18 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
     """
     for name in without:
         if name not in METHODS:
-            raise InvalidValueError(
-                f'--without: no method "{name}"{closest_method(name)}\nMethods: {", ".join(METHODS)}'
-            )
+            close, known = closest_method(name), ", ".join(METHODS)
+            raise InvalidValueError(f'--without: no method "{name}"{close}\nMethods: {known}')
+    typed_without = f"--without {' '.join(without)}"
     if without and ALL not in typed:
-        raise InvalidValueError(
-            f"--without {' '.join(without)} leaves out methods of --method all, which was not typed"
-        )
+        raise InvalidValueError(f"{typed_without} leaves out methods of --method all, which was not typed")
     # A method that is typed with options is not also taken with the default ones.
     elsewhere = {*without, *(text.partition(":")[0] for text in typed if ":" in text)}
     every = [name for name in METHODS if name not in elsewhere]
     named = [name for text in typed or [DEFAULT] for name in (every if text == ALL else [text])]
     if not named:
-        raise InvalidValueError(f"--without {' '.join(without)} leaves no method")
-    extractors = [_parse(text) for text in named]
-    return {spell(extractor): extractor for extractor in extractors}
+        raise InvalidValueError(f"{typed_without} leaves no method")
+    return {spell(extractor): extractor for extractor in map(_parse, named)}
 
 
 def choose_methods(

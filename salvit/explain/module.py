@@ -33,15 +33,13 @@ class ExplainModule(LightningModule):
 
     Args:
         vit: the model.
-        size: (height, width) of its input.
         classes: its classes.
         targets: the classes to explain; none for each image's predicted one.
     """
 
-    def __init__(self, vit: ViT, size: tuple[int, int], classes: Classes, targets: Sequence[int]) -> None:
+    def __init__(self, vit: ViT, classes: Classes, targets: Sequence[int]) -> None:
         super().__init__()
         self.vit = vit
-        self.size = size
         self.classes = classes
         self.targets = list(targets)
         self._known: dict[str, dict[int, float]] = {}  # see _probabilities
@@ -58,21 +56,19 @@ class ExplainModule(LightningModule):
             return []
         images = normalize(self.vit, torch.stack([photo.pixels for photo in photos]))
         known = self._probabilities(images, [photo.name for photo in photos])
-        classes: list[int | None] = [None] * len(photos)
+        explained: list[int | None] = [None] * len(photos)
+        target = None
         if step.extractor.class_specific:
-            classes = [next(iter(one)) if step.target is None else step.target for one in known]
-        target = torch.tensor(classes, device=images.device) if step.extractor.class_specific else None
+            explained = [next(iter(one)) if step.target is None else step.target for one in known]
+            target = torch.tensor(explained, device=images.device)
         with _enough_memory(step.method, len(photos)):
             maps = step.extractor(self.vit, images, target).float().mean(dim=1).cpu()
-        return [
-            Explanation(
-                photo,
-                saliency,
-                self._about("predicted", "probability", next(iter(one), None), one)
-                | self._about("target", "target_probability", index, one),
-            )
-            for photo, saliency, one, index in zip(photos, maps, known, classes, strict=True)
+        about = [
+            self._columns("predicted", "probability", next(iter(one), None), one)
+            | self._columns("target", "target_probability", index, one)
+            for one, index in zip(known, explained, strict=True)
         ]
+        return [Explanation(*parts) for parts in zip(photos, maps, about, strict=True)]
 
     def _probabilities(self, images: Tensor, names: Sequence[str]) -> list[dict[int, float]]:
         """Probabilities by class of each image: of the predicted class first, then of the targets."""
@@ -88,16 +84,13 @@ class ExplainModule(LightningModule):
                 self._known[name] = {index: float(row[index]) for index in shown}
         return [self._known[name] for name in names]
 
-    def _about(
+    def _columns(
         self, key: str, probability: str, index: int | None, known: dict[int, float]
     ) -> dict[str, str]:
-        if index is None:
-            return {key: "", f"{key}_name": "", probability: ""}
-        return {
-            key: str(index),
-            f"{key}_name": self.classes.name(index),
-            probability: str(round(known[index], 6)),
-        }
+        values = ("", "", "")
+        if index is not None:
+            values = (str(index), self.classes.name(index), str(round(known[index], 6)))
+        return dict(zip((key, f"{key}_name", probability), values, strict=True))
 
 
 @contextmanager

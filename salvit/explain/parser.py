@@ -73,39 +73,35 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         >>> options.method, options.image_size
         (['agcam', 'rollout:rows=all'], (224, 224))
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     for name in ("method", "without", "target"):
         setattr(options, name, list(dict.fromkeys(getattr(options, name))))
+    if sides := options.image_size:
+        if len(sides) > 2:
+            parser.error(f"--image-size takes a side, or a height and a width; got {len(sides)} numbers")
+        options.image_size = (sides[0], sides[-1])
     options.command = ["salvit", "explain", *arguments]
     return options
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="salvit explain",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-    def add(*names: str, **options: Any) -> None:
-        parser.add_argument(*names, **options)
-
-    def several(name: str, metavar: str, about: str) -> None:
-        add(name, nargs="+", action="extend", default=[], type=_text, metavar=metavar, help=about)
-
+    parser = _Parser("salvit explain", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _text}
     add("images", nargs="+", type=_path, metavar="IMAGE", help="image files, and folders with all below them")
-    several("--method", "METHOD", "one or more, or all; default: agcam")
-    several("--without", "METHOD", "what --method all is to leave out, by name")
-    several("--target", "CLASS", "class index, name or WordNet ID; default: each image's predicted class")
+    add("--method", **several, metavar="METHOD", help="one or more, or all; default: agcam")
+    add("--without", **several, metavar="METHOD", help="what --method all is to leave out, by name")
+    about = "class index, name or WordNet ID; default: each image's predicted class"
+    add("--target", **several, metavar="CLASS", help=about)
     about = f"timm name or weights file; default: {DEFAULT_MODEL}, which knows ten shapes"
     add("--model", type=_text, default=DEFAULT_MODEL, help=about)
     about = """local weights of the timm model, for use without a network; images are normalised as of the model's name,
         so give its tag (.dino, .mae)"""
     add("--weights", type=_path, metavar="FILE", help=about)
     about = "side, or height and width, that images are squashed to; default: the model's"
-    add("--image-size", nargs="+", type=_positive, action=_Size, metavar="N", help=about)
+    add("--image-size", nargs="+", type=_positive, metavar="N", help=about)
     about = "auto (a GPU if there is one), cpu, cuda or cuda:N; default: auto"
     add("--device", type=_text, default="auto", help=about)
     add("--batch-size", type=_positive, default=8, metavar="N", help="images at a time; default: 8")
@@ -113,13 +109,6 @@ def _parser() -> argparse.ArgumentParser:
     add("-q", "--quiet", action="store_true", help="no progress and no remarks")
     add("--list-methods", nargs=0, action=_ListMethods, help="list the methods with their options, and exit")
     return parser
-
-
-class _Size(argparse.Action):
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        if len(values) > 2:
-            parser.error(f"{option_string} takes a side, or a height and a width; got {len(values)} numbers")
-        setattr(namespace, self.dest, (values[0], values[-1]))
 
 
 class _ListMethods(argparse.Action):

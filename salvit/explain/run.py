@@ -20,20 +20,10 @@ from torch.utils.data import DataLoader
 
 from datamodules.base import CorruptFileError
 from salvit import __version__
+from salvit.callbacks.provenance import file_hash
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
-from salvit.explain.data import (
-    MAPS,
-    RECORD,
-    Batches,
-    Input,
-    Step,
-    file_hash,
-    find_inputs,
-    make_steps,
-    printable,
-    read_photo,
-)
+from salvit.explain.data import MAPS, RECORD, Batches, Input, Step, find_inputs, printable, read_photo
 from salvit.explain.methods import choose_methods, named_methods
 from salvit.explain.module import ExplainModule
 from salvit.explain.parser import DEFAULT_MODEL
@@ -41,7 +31,7 @@ from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_cla
 from salvit.extractors.choice import left_out
 from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
-from salvit.results.source import package_hash
+from salvit.results.source import code_of, package_hash
 from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid
 from salvit.vit.classes import classes_of
 
@@ -75,18 +65,22 @@ class Run:
         methods, self.refused = choose_methods(named, vit, size, not options.method)
         if targets and not any(method.class_specific for method in methods.values()):
             raise InvalidValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
-        self.steps = make_steps(vit, methods, targets)
+        self.steps = [
+            Step(name, extractor, target, extractor.forward_passes(vit), code_of(extractor))
+            for name, extractor in methods.items()
+            for target in (targets if targets and extractor.class_specific else [None])
+        ]
         weights = f" with the weights {options.weights}" if options.weights else ""
         model = f"{printable(options.model + weights)}, input {size[0]}×{size[1]}"
         self.title = f"{model}: {', '.join(methods)}"
-        self.module = ExplainModule(vit, size, classes, targets)
+        self.module = ExplainModule(vit, classes, targets)
+        self.size = size
         make_folder(options.out)
         about = describe_vit(vit)
         made_by = json.dumps([__version__, package_hash(), size, about], sort_keys=True).encode()
         common = {"model": model, "settings": hashlib.sha256(made_by).hexdigest()}
         self.writer = ExplanationWriter(options.out, self.steps, common)
-        _require_same_settings(self.writer, common, self.steps)
-        _require_same_images(self.writer, self.inputs)
+        _require_same(self.writer, common, self.steps, self.inputs)
         record = {
             "command": printable(shlex.join(options.command)),
             "model": model,
@@ -104,11 +98,15 @@ class Run:
         """The rows of the maps that this command asks for and that are there, image by image."""
         return [row for name, _ in self.inputs for row in self.writer.rows(name)]
 
-    def explain(self) -> list[str]:
-        """Compute and write the missing maps, and print what there is; returns why images cannot be read."""
+    def explain(self) -> None:
+        """Compute and write the missing maps, and print what there is.
+
+        Raises:
+            CorruptFileError: at the end, if some images could not be read.
+        """
         missing = {one: self.writer.missing(one.name) for one in self.inputs}
         total = sum(map(len, missing.values()))
-        batches = Batches(missing, self.module.size, self.options.batch_size)
+        batches = Batches(missing, self.size, self.options.batch_size)
         console = Console(stderr=True, quiet=is_quiet(), highlight=False, markup=False, soft_wrap=True)
         for line in self._remarks(total):
             console.print(line)
@@ -118,7 +116,7 @@ class Run:
                     self._predict(batches)
                 for one in self.inputs:  # a grid is also missing where all maps were there before
                     if not self.writer.missing(one.name) and not self.writer.has_grid(one.name):
-                        self.writer.write_grid(read_photo(one, self.module.size))
+                        self.writer.write_grid(read_photo(one, self.size))
         finally:
             write_table(self.options.out)
         failures = list(batches.failures.values())
@@ -126,7 +124,11 @@ class Run:
             raise CorruptFileError("\n".join(["none of the images can be explained:", *failures]))
         Console().print(_summary(rows, self.title))
         print(f"maps and pictures are in {self.options.out}; explain.csv lists them")
-        return failures
+        if failures:
+            message = (
+                f"{len(failures)} of {len(self.inputs)} images cannot be explained, the others are done:"
+            )
+            raise CorruptFileError("\n  ".join([message, *failures]))
 
     def _remarks(self, missing: int) -> list[str]:
         options, there = self.options, len(self.rows())
@@ -141,9 +143,7 @@ class Run:
         if there:
             lines.append(f"{there} of {there + missing} maps are in {options.out} already")
         slow = {step.method: step.passes for step in self.steps if missing and step.passes > 1}
-        return lines + [
-            f"{name} takes {passes} forward passes per image and class" for name, passes in slow.items()
-        ]
+        return [*lines, *(f"{name} takes {n} forward passes per image and class" for name, n in slow.items())]
 
     def _predict(self, batches: Batches) -> None:
         device = next(self.module.parameters()).device
@@ -171,13 +171,10 @@ def _load(options: argparse.Namespace) -> ViT:
     except ValueError as error:
         if options.weights is None or options.model != DEFAULT_MODEL:
             raise
-        raise InvalidValueError(
-            f"{error} (the model is {DEFAULT_MODEL} unless --model names another)"
-        ) from error
-    if in_channels(vit) != 3:
-        raise InvalidValueError(
-            f"{printable(options.model)} takes images of {in_channels(vit)} channels, not RGB"
-        )
+        model = f"(the model is {DEFAULT_MODEL} unless --model names another)"
+        raise InvalidValueError(f"{error} {model}") from error
+    if (channels := in_channels(vit)) != 3:
+        raise InvalidValueError(f"{printable(options.model)} takes images of {channels} channels, not RGB")
     return vit
 
 
@@ -192,8 +189,10 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _require_same_settings(writer: ExplanationWriter, common: Row, steps: Sequence[Step]) -> None:
-    """Raise if maps of the folder were made by another model, at another size or by other code."""
+def _require_same(
+    writer: ExplanationWriter, common: Row, steps: Sequence[Step], inputs: Sequence[Input]
+) -> None:
+    """Raise if the folder has maps by another model or other code, or of another image by the same name."""
     code = {step.method: step.code for step in steps}
     for row in writer.known.values():
         what = ""
@@ -205,13 +204,9 @@ def _require_same_settings(writer: ExplanationWriter, common: Row, steps: Sequen
             raise InvalidValueError(
                 f"{writer.folder} has maps {what}: take another --out, or delete that folder"
             )
-
-
-def _require_same_images(writer: ExplanationWriter, inputs: Sequence[Input]) -> None:
-    """Raise if the folder has maps of another image by the name of one that is to be explained."""
     known = {row["name"]: row for row in writer.known.values()}
     for name, path in inputs:
-        row = known.get(name)
+        row = known.get(name, {})
         if row and path.is_file() and file_hash(path) != row["image_sha256"]:
             raise InvalidValueError(
                 f"{writer.folder} has maps of another image than {path} by the name {name} (of {row['image']}, or as "

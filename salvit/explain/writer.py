@@ -45,21 +45,20 @@ _ABOUT = "salvit"
 
 def make_folder(folder: Path) -> None:
     """Make the folder of results; OSError if that is not possible."""
-    for one in (folder, folder / GRIDS, folder / MAPS):
-        try:
+    try:
+        for one in (folder, folder / GRIDS, folder / MAPS):
             one.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            within = "" if one == folder else f"{one} in "
-            reason = f"cannot make the folder {within}--out {folder}: {error.strerror}"
-            raise CannotWriteError(reason) from error
+    except OSError as error:
+        within = "" if one == folder else f"{one} in "
+        raise CannotWriteError(f"cannot make the folder {within}--out {folder}: {error.strerror}") from error
 
 
 def read_rows(folder: Path) -> dict[str, Row]:
     """The rows of all maps in a folder of results, by file name without suffix."""
     rows: dict[str, Row] = {}
     for path in sorted((folder / MAPS).glob("*/*.png")):
-        row, file = _read_about(path), path.with_suffix(".npy")
-        if isinstance(row, dict) and file.is_file():
+        row = _read_about(path)
+        if isinstance(row, dict) and path.with_suffix(".npy").is_file():
             rows[row["map"].removesuffix(".npy")] = row
     return rows
 
@@ -108,11 +107,10 @@ class ExplanationWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Batch, *args: Any, **_: Any
     ) -> None:
         """Show which map is being made: one may take minutes."""
-        step = batch.step
         assert isinstance(pl_module, ExplainModule)
-        of_class = "" if step.target is None else f" of {pl_module.classes.describe(step.target)}"
-        passes = f" ({step.passes} forward passes)" if step.passes > 1 else ""
-        text = f"{step.method}{of_class}{passes}"
+        method, target, passes = batch.step.method, batch.step.target, batch.step.passes
+        text = method if target is None else f"{method} of {pl_module.classes.describe(target)}"
+        text += f" ({passes} forward passes)" if passes > 1 else ""
         self._progress.update(self._progress.task_ids[0], description=text, refresh=True)
 
     def on_predict_batch_end(
@@ -137,8 +135,8 @@ class ExplanationWriter(Callback):
         """
         rows = self.rows(image.name)
         overlays = [_read(self.folder / row["overlay"]) for row in rows]
-        cells = layout(image.name, photo(image.shown), rows, overlays)
-        _write_picture(self._grid(image.name), grid(cells), rows)
+        picture = grid(layout(image.name, photo(image.shown), rows, overlays))
+        _write_picture(self._grid(image.name), picture, rows)
 
     def _grid(self, name: str) -> Path:
         return self.folder / GRIDS / f"{name}.png"
@@ -182,17 +180,12 @@ def layout(
     """
     predicted = shown_class(rows[0], "predicted", "probability")
     first = Cell(thumbnail(image), name, f"predicted: {predicted}" if predicted else "")
-    cells = [
-        Cell(
-            thumbnail(picture),
-            row["method"],
-            shown_class(row, "target", "target_probability") or "not class-specific",
-        )
-        for row, picture in zip(rows, overlays, strict=True)
-    ]
+    cells: list[Cell] = []
     of_class: dict[str, list[Cell]] = {}
-    for row, cell in zip(rows, cells, strict=True):
-        of_class.setdefault(row["target"], []).append(cell)
+    for row, picture in zip(rows, overlays, strict=True):
+        note = shown_class(row, "target", "target_probability") or "not class-specific"
+        cells.append(Cell(thumbnail(picture), row["method"], note))
+        of_class.setdefault(row["target"], []).append(cells[-1])
     common = of_class.pop("", [])
     if len(of_class) <= 1:
         return reflow([first, *cells])

@@ -1,7 +1,6 @@
 """Attention as the model computed it."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,8 +8,8 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.recording import read_attention
-from salvit.extractors.rows import Rows, check_rows, rows_of
-from salvit.vit import ViT, block_indices, num_heads
+from salvit.extractors.rows import Blocks, Rows, blocks_of, check_blocks, check_rows, rows_of
+from salvit.vit import ViT, num_heads
 
 
 @register_method("raw_attention")
@@ -29,42 +28,33 @@ class RawAttention(Extractor):
         per_head: one map per head instead of their mean.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> RawAttention(per_head=True)(vit, torch.rand(4, 3, 32, 48)).shape
         torch.Size([4, 3, 2, 3])
     """
 
-    def __init__(
-        self, block: int | list[int] | Literal["all"] = -1, rows: Rows = "auto", per_head: bool = False
-    ) -> None:
+    def __init__(self, block: Blocks = -1, rows: Rows = "auto", per_head: bool = False) -> None:
         check_rows(rows)
-        if isinstance(block, str) and block != "all":
-            raise InvalidValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
-        if isinstance(block, list) and not block:
-            raise InvalidValueError("block is an empty list; name at least one block")
+        check_blocks(block)
         self.block = block
         self.rows = rows
         self.per_head = per_head
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of blocks, or of all their heads if `per_head`."""
-        return sum(num_heads(vit, block) if self.per_head else 1 for block in self._blocks(vit))
-
-    def _blocks(self, vit: ViT) -> list[int]:
-        if self.block == "all":
-            return list(range(len(vit.blocks)))
-        return block_indices(vit, [self.block] if isinstance(self.block, int) else self.block)
+        return sum(num_heads(vit, block) if self.per_head else 1 for block in blocks_of(vit, self.block))
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        rows = rows_of(vit, self.rows)
-        class_row = rows == slice(0, 1)
-        attention = read_attention(vit, images, self._blocks(vit), rows="class" if class_row else "all")
-        received = [block[:, :, rows].mean(2) for block in attention]
-        if not self.per_head:
-            received = [block.mean(1, keepdim=True) for block in received]
-        return patches_to_grid(vit, images, torch.cat(received, dim=1))
+        found = [block.mean(2) for block in _to_patches(vit, images, blocks_of(vit, self.block), self.rows)]
+        return torch.cat(found if self.per_head else [one.mean(1, keepdim=True) for one in found], dim=1)
+
+
+def _to_patches(vit: ViT, images: Tensor, blocks: list[int], rows: Rows) -> list[Tensor]:
+    """Attention of the rows that are read to the patches, by block: [B, heads, rows, h, w]."""
+    read = rows_of(vit, rows)
+    attention = read_attention(vit, images, blocks, rows="class" if read == slice(0, 1) else "all")
+    return [patches_to_grid(vit, images, block[:, :, read]) for block in attention]
 
 
 @register_method("unsupervised_map")
@@ -103,11 +93,8 @@ class UnsupervisedMap(Extractor):
         self.rows = rows
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        rows = rows_of(vit, self.rows)
-        [attention] = read_attention(
-            vit, images, [self.block], rows="class" if rows == slice(0, 1) else "all"
-        )
-        grid = patches_to_grid(vit, images, attention[:, :, rows].mean(dim=(1, 2))[:, None])
+        [attention] = _to_patches(vit, images, [self.block], self.rows)
+        grid = attention.mean(dim=(1, 2))[:, None]
         fixations = heaviest(grid.flatten(1), self.mass).view_as(grid)
         density = smooth(fixations.to(grid.dtype), self.sigma)
         return density / density.sum(dim=(2, 3), keepdim=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_model, check_target, not_finite
 from salvit.options import HasOptions
-from salvit.vit import ViT, num_prefix_tokens, patch_grid
+from salvit.vit import ViT, num_heads, num_prefix_tokens, patch_grid
 
 
 class Extractor(HasOptions, ABC):
@@ -81,21 +81,9 @@ class Extractor(HasOptions, ABC):
         with torch.inference_mode(False), torch.no_grad():
             explained = _normal(classes) if self.class_specific and classes is not None else None
             maps = self._maps(vit, _normal(images), explained)
-        self._require_maps(vit, images, maps)
-        return maps.to(torch.promote_types(maps.dtype, torch.float32))
-
-    def check(self, vit: ViT) -> None:
-        """Raise, before anything is computed, the error of a call if the model does not support the method."""
-        check_model(self, vit)
-
-    def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
-        """Raise ValueError, before anything is computed, if a patch grid (rows, columns) is too small."""
-
-    def _require_maps(self, vit: ViT, images: Tensor, maps: Tensor) -> None:
-        """Raise unless the maps are what `num_channels` promises, and finite."""
-        promised = (len(images), self.num_channels(vit))
-        if not isinstance(maps, Tensor) or maps.ndim != 4 or maps.shape[:2] != promised:
-            found = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        promised = [len(images), self.num_channels(vit)]
+        found = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        if not isinstance(maps, Tensor) or maps.ndim != 4 or found[:2] != promised:
             raise InvalidValueError(
                 f"{self!r} must give maps [B, K, h, w] with K = num_channels(vit), here [{promised[0]}, "
                 f"{promised[1]}, h, w]; it gave {found}"
@@ -105,10 +93,18 @@ class Extractor(HasOptions, ABC):
                 f"{self!r} gives NaN or infinity for images {wrong} of the batch: weights are damaged, or "
                 "activations overflow the model's dtype"
             )
+        return maps.to(torch.promote_types(maps.dtype, torch.float32))
+
+    def check(self, vit: ViT) -> None:
+        """Raise, before anything is computed, the error of a call if the model does not support the method."""
+        check_model(self, vit)
+
+    def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
+        """Raise ValueError, before anything is computed, if a patch grid (rows, columns) is too small."""
 
     def num_channels(self, vit: ViT) -> int:
-        """Return K, the number of maps per image that the method gives for this model, 1 by default."""
-        return 1
+        """Return K, the number of maps per image: 1, or one per head of the last block with the option `per_head`."""
+        return num_heads(vit) if getattr(self, "per_head", False) else 1
 
     def forward_passes(self, vit: ViT) -> int:
         """Return how many forward passes an image takes: 1, or more where the method alters images."""
@@ -161,11 +157,6 @@ def register_method(name: str) -> Callable[[Method], Method]:
 
     Raises:
         ValueError: if the name has another form, or belongs to another class.
-
-    Example:
-        >>> from salvit.extractors import Rollout
-        >>> METHODS["rollout"] is Rollout
-        True
     """
     if not name.isidentifier():
         raise InvalidValueError(f'a method name has letters, digits and underscores only; got "{name}"')

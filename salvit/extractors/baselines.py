@@ -37,17 +37,14 @@ class RandomMap(Extractor):
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         height, width = patch_grid(vit, images)
         dtype = torch.promote_types(images.dtype, torch.float32)
-        # Of float32 whatever torch's default is, and of zeros of one sign.
-        maps = [
-            torch.rand(1, height, width, generator=self._generator(image), dtype=torch.float32, device="cpu")
-            for image in images.float() + 0.0
-        ]
+        generator, maps = torch.Generator(), []
+        for image in images.detach().float().cpu() + 0.0:  # so that zeros have one sign
+            content = image.contiguous().numpy().tobytes()
+            digest = hashlib.blake2b(content, digest_size=7, key=str(self.seed).encode()).digest()
+            generator.manual_seed(int.from_bytes(digest, "big"))
+            # Of float32 whatever torch's default is.
+            maps.append(torch.rand(1, height, width, generator=generator, dtype=torch.float32, device="cpu"))
         return torch.stack(maps).to(images.device, dtype)
-
-    def _generator(self, image: Tensor) -> torch.Generator:
-        content = image.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-        digest = hashlib.blake2b(content, digest_size=7, key=str(self.seed).encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 @register_method("center_prior")
@@ -79,14 +76,11 @@ class CenterPrior(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         dtype = torch.promote_types(images.dtype, torch.float32)
-        rows, columns = (
+        profiles = []
+        for size in patch_grid(vit, images):
+            centres = (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
+            squares = (centres.to(images.device, dtype) - 0.5) ** 2
             # Not exp over its sum, which for a narrow Gaussian between two patches is 0/0.
-            (-((_centres(size).to(images.device, dtype) - 0.5) ** 2) / (2 * self.sigma**2)).softmax(dim=0)
-            for size in patch_grid(vit, images)
-        )
-        density = torch.outer(rows, columns)
-        return density.expand(len(images), 1, -1, -1).clone()
-
-
-def _centres(size: int) -> Tensor:
-    return (torch.arange(size, dtype=torch.float64, device="cpu") + 0.5) / size
+            profiles.append((-squares / (2 * self.sigma**2)).softmax(dim=0))
+        rows, columns = profiles
+        return torch.outer(rows, columns).expand(len(images), 1, -1, -1).clone()

@@ -48,9 +48,8 @@ class TokenGradCAM(Extractor):
     """Grad-CAM whose channels are the features F [N, D] of the tokens that enter one block's attention.
 
     The map is max(Σ_d w_d F_d, 0) over the patches, w_d the mean over the patches of ∂y/∂F_d, y the target
-    logit. F is what the block's first normalisation gives (the block's input where there is none before the
-    attention, or attention and MLP are one module); of
-    attentions side by side, the features of each count.
+    logit. F is what the block's first normalisation gives (the block's input where there is none before the attention,
+    or attention and MLP are one module); of attentions side by side, the features of each count.
 
     Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2, on the layer that the pytorch-grad-cam
     package names for ViTs, `blocks[-1].norm1`.

@@ -1,10 +1,11 @@
 """Methods that follow the gradient of the target logit to the attention or to the pixels."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
@@ -73,9 +74,13 @@ class AttentionTimesGradient(Extractor):
         self.per_head = per_head
         self.rows: Rows = rows
 
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads of the last block if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
+    def _positive(
+        self, vit: ViT, images: Tensor, target: Tensor | None, blocks: Sequence[int]
+    ) -> Iterator[Tensor]:
+        """max(∂y/∂A ⊙ A, 0) of each block, [B, heads, N, N], one at a time to save memory."""
+        found = attention_gradients(vit, images, target, blocks)
+        for attention, gradient in zip(found.attention, found.gradients, strict=True):
+            yield (attention * gradient).clamp(min=0)
 
 
 @register_method("attention_gradient")
@@ -119,12 +124,8 @@ class AttentionGradient(AttentionTimesGradient):
         return block_indices(vit, range(len(vit.blocks)) if isinstance(self.block, str) else [self.block])
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        recorded = attention_gradients(vit, images, target, self._blocks(vit))
-        factors = [
-            select_row(vit, (attention * gradient).clamp(min=0), self.rows)
-            for attention, gradient in zip(recorded.attention, recorded.gradients, strict=True)
-        ]
-        row = torch.stack(factors).mean(dim=0)
+        factors = self._positive(vit, images, target, self._blocks(vit))
+        row = torch.stack([select_row(vit, factor, self.rows) for factor in factors]).mean(dim=0)
         row = row if self.per_head else row.sum(dim=1, keepdim=True)
         return patches_to_grid(vit, images, row)
 
@@ -152,11 +153,7 @@ class GenericAttention(AttentionTimesGradient):
     """
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        recorded = attention_gradients(vit, images, target, range(len(vit.blocks)))
-        *lower, last = [
-            (a * gradient).clamp(min=0)
-            for a, gradient in zip(recorded.attention, recorded.gradients, strict=True)
-        ]
+        *lower, last = self._positive(vit, images, target, range(len(vit.blocks)))
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)
@@ -183,11 +180,17 @@ class InputGradient(Extractor):
     requires = frozenset()
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        return _input_gradient(vit, images, target).abs().amax(dim=1, keepdim=True)
+        with differentiable():
+            pixels = outside_graph(images).requires_grad_()
+            [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
+        return self._reduce(images, gradient)
+
+    def _reduce(self, images: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.abs().amax(dim=1, keepdim=True)
 
 
 @register_method("input_x_gradient")
-class InputXGradient(Extractor):
+class InputXGradient(InputGradient):
     """Σ over channels of x ⊙ ∂y/∂x for each pixel x of the normalised image, y the target logit: [B, 1, H, W].
 
     Source: Shrikumar et al., "Not Just a Black Box", 2016, the gradient × input of section 3.
@@ -199,19 +202,8 @@ class InputXGradient(Extractor):
         torch.Size([4, 1, 32, 48])
     """
 
-    class_specific = True
-    requires = frozenset()
-
-    def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        return (images * _input_gradient(vit, images, target)).sum(dim=1, keepdim=True)
-
-
-def _input_gradient(vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-    """Return the gradient of the target logits with respect to the images, [B, 3, H, W]."""
-    with differentiable():
-        pixels = outside_graph(images).requires_grad_()
-        [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
-    return gradient
+    def _reduce(self, images: Tensor, gradient: Tensor) -> Tensor:
+        return (images * gradient).sum(dim=1, keepdim=True)
 
 
 @register_method("legrad")
@@ -237,24 +229,17 @@ class LeGrad(Extractor):
     requires = frozenset({"attention", "gradients"})
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        def hold_input(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (args[0].detach(), *args[1:])
-
         with differentiable(), ExitStack() as stack:
             for block in vit.blocks:
-                stack.enter_context(block.register_forward_pre_hook(hold_input))
+                hold_input = block.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:]))
+                stack.enter_context(hold_input)
             outputs = stack.enter_context(outputs_of(vit.blocks))
             recording = stack.enter_context(record(vit, gradients=True))
             logits = vit(outside_graph(images))
             classes = logits.argmax(dim=-1) if target is None else target
-            scores = [target_logits(_classify(vit, output), classes) for output in outputs.values()]
+            # Whatever the model pools (class token, mean, attention), equal tokens pool to that token.
+            means = [vit.norm(one.mean(dim=1, keepdim=True)).expand_as(one) for one in outputs.values()]
+            scores = [target_logits(vit.forward_head(mean), classes) for mean in means]
             gradients = recording.gradients(torch.stack(scores).sum(), recording.attention)
         row = torch.stack([gradient.clamp(min=0).mean(dim=(1, 2)) for gradient in gradients]).sum(dim=0)
         return patches_to_grid(vit, images, row[:, None])
-
-
-def _classify(vit: ViT, tokens: Tensor) -> Tensor:
-    # Whatever the model pools (class token, mean, attention), equal tokens pool to that token.
-    mean = vit.norm(tokens.mean(dim=1, keepdim=True)).expand_as(tokens)
-    logits: Tensor = vit.forward_head(mean)
-    return logits

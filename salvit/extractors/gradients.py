@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from salvit.extractors.recording import Recording, inputs_of, outputs_of, record
+from salvit.extractors.recording import inputs_of, outputs_of, record
 from salvit.vit import ViT, attention_modules, fused_attention
 
 
@@ -133,7 +133,12 @@ def _replayed(vit: ViT, images: Tensor, target: Tensor | None) -> AttentionGradi
         row, tokens = entering[vit.blocks[0]][:, :1], leaving[vit.blocks[-1]]
         try:
             for block in blocks:
-                row = _replay_block(vit, row, recording, block)
+                modules: list[Any] = attention_modules(vit, block)
+                with torch.autocast(images.device.type, enabled=False):
+                    values = recording.values[block]
+                    mixed = (attention[block] @ values.to(attention[block].dtype)).to(values.dtype)
+                with _Answer(modules, mixed.split([module.num_heads for module in modules], dim=1)):
+                    row = vit.blocks[block](row)
         except (RuntimeError, ValueError, IndexError, StopIteration):  # a block that cannot take one token
             return None
         error, size = (row - tokens[:, :1]).abs().max(), tokens[:, :1].abs().max()
@@ -143,18 +148,6 @@ def _replayed(vit: ViT, images: Tensor, target: Tensor | None) -> AttentionGradi
         gradients = torch.autograd.grad(target_logits(logits, target), attention)
     scores = [recording.scores[block] for block in blocks]
     return AttentionGradients([block.detach() for block in attention], scores, list(gradients))
-
-
-def _replay_block(vit: ViT, tokens: Tensor, recording: Recording, block: int) -> Tensor:
-    """Send the class token [B, 1, D] through a block, given the attention and the values of all tokens."""
-    modules: list[Any] = attention_modules(vit, block)
-    values = recording.values[block]
-    with torch.autocast(values.device.type, enabled=False):
-        attention = recording.attention[block]
-        mixed = (attention @ values.to(attention.dtype)).to(values.dtype)
-    with _Answer(modules, mixed.split([module.num_heads for module in modules], dim=1)):
-        output: Tensor = vit.blocks[block](tokens)
-    return output
 
 
 class _Answer(TorchFunctionMode):

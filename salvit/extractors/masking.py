@@ -40,12 +40,7 @@ class RISE(Extractor):
     requires = frozenset({"two_classes"})
 
     def __init__(
-        self,
-        masks: int = 4000,
-        cells: int = 7,
-        probability: float = 0.5,
-        batch_size: int = 64,
-        seed: int = 0,
+        self, masks: int = 4000, cells: int = 7, probability: float = 0.5, batch_size: int = 64, seed: int = 0
     ) -> None:
         if min(masks, cells, batch_size) < 1:
             raise InvalidValueError(
@@ -81,33 +76,18 @@ class RISE(Extractor):
     def _draw(self, count: int, size: torch.Size, generator: torch.Generator) -> Tensor:
         """The next masks, [count, 1, H, W]; on the CPU, so that they are the same on every device."""
         height, width = size
-        cell_height, cell_width = -(-height // self.cells), -(-width // self.cells)
-        grids, corners = [], []
+        cell = [-(-side // self.cells) for side in size]
+        enlarged = [(self.cells + 1) * side for side in cell]
+        shape, masks = (1, 1, self.cells, self.cells), []
         for _ in range(count):
-            grids.append(
-                torch.rand(1, self.cells, self.cells, generator=generator, dtype=torch.float64, device="cpu")
-            )
-            corners.append(
-                [
-                    int(torch.randint(cell, (), generator=generator, device="cpu"))
-                    for cell in (cell_height, cell_width)
-                ]
-            )
-        enlarged = F.interpolate(
-            (torch.stack(grids) < self.probability).double(),
-            size=((self.cells + 1) * cell_height, (self.cells + 1) * cell_width),
-            mode="bilinear",
-            align_corners=False,
-        )
-        shifted = [
-            mask[:, top : top + height, left : left + width]
-            for mask, (top, left) in zip(enlarged, corners, strict=True)
-        ]
-        return torch.stack(shifted)
+            grid = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
+            mask = F.interpolate((grid < self.probability).double(), enlarged, mode="bilinear")
+            top, left = (int(torch.randint(side, (), generator=generator, device="cpu")) for side in cell)
+            masks.append(mask[0, :, top : top + height, left : left + width])
+        return torch.stack(masks)
 
 
-_ROUNDING = 64
-"""In units of the last digit: features that differ by less are those of equal patches."""
+_ROUNDING = 64  # in units of the last digit: features that differ by less are those of equal patches
 
 
 @register_method("scorecam")
@@ -176,12 +156,11 @@ class ScoreCAM(Extractor):
 
 def _masks(features: Tensor, image: Tensor) -> Tensor:
     """[C, 1, H, W] in [0, 1] from features [C, h, w], promoted to float32 at least."""
-    enlarged = F.interpolate(features[:, None], image.shape[-2:], mode="bilinear", align_corners=False)
+    enlarged = F.interpolate(features[:, None], image.shape[-2:], mode="bilinear")
     low, high = enlarged.amin((2, 3), keepdim=True), enlarged.amax((2, 3), keepdim=True)
     # Enlarging what is the same everywhere gives rounding, which would be stretched too.
     least, most = features.amin((1, 2)), features.amax((1, 2))
-    varies = most - least > _ROUNDING * torch.finfo(features.dtype).eps * torch.maximum(
-        most.abs(), least.abs()
-    )
+    rounding = _ROUNDING * torch.finfo(features.dtype).eps * torch.maximum(most.abs(), least.abs())
+    varies = most - least > rounding
     stretched = (enlarged - low) / (high - low).clamp(min=torch.finfo(enlarged.dtype).tiny)
     return stretched * varies[:, None, None, None]

@@ -8,6 +8,7 @@ others keep the fused kernel. Models built without fused attention call softmax,
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -25,6 +26,10 @@ from salvit.vit import (
     require_frozen_vit,
 )
 
+_Maps = TypeVar("_Maps")
+_FUSED = F.scaled_dot_product_attention
+_SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
+
 
 @contextmanager
 def inputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
@@ -38,13 +43,10 @@ def inputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]
         tensor([[0., 0.]])
     """
     inputs: dict[nn.Module, Tensor] = {}
-
-    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-        inputs[module] = args[0]
-
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(module.register_forward_pre_hook(keep))
+            hook = module.register_forward_pre_hook(lambda module, args: inputs.update({module: args[0]}))
+            stack.enter_context(hook)
         yield inputs
 
 
@@ -52,21 +54,11 @@ def inputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]
 def outputs_of(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
     """Yield a dict that keeps the output of each module's latest call, as part of the graph where there is one."""
     outputs: dict[nn.Module, Tensor] = {}
-
-    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
-        outputs[module] = output
-
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(module.register_forward_hook(keep))
+            hook = module.register_forward_hook(lambda module, args, output: outputs.update({module: output}))
+            stack.enter_context(hook)
         yield outputs
-
-
-_FUSED = F.scaled_dot_product_attention
-_SOFTMAX = frozenset({torch.softmax, torch.Tensor.softmax, F.softmax, torch.special.softmax})
-
-
-_Maps = TypeVar("_Maps")
 
 
 class BlockMaps(dict[int, _Maps]):
@@ -88,8 +80,7 @@ class Recording:
 
     Attributes:
         attention: after the softmax, [B, heads, N, N] (or [B, heads, 1, N] with `rows="class"`), rows summing to 1;
-        float32,
-            or float64 for a float64 model, also under autocast.
+            float32, or float64 for a float64 model, also under autocast.
         scores: scaled scores before the softmax, with bias and mask; same shape and dtype. Empty unless asked for.
         values: [B, heads, N, head width], in the model's dtype. Empty unless asked for.
     """
@@ -159,7 +150,6 @@ def record(
             differential or not timm's; if gradients are asked for with `rows="class"`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> with record(vit, blocks=[-1]) as recording:
@@ -203,7 +193,6 @@ def read_attention(
     Prefix tokens come first, then the patches in row-major order. Arguments, dtypes and errors are those of `record`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> [attention] = read_attention(vit, torch.rand(1, 3, 32, 32), [-1], rows="class")
@@ -241,36 +230,28 @@ class _AttentionMode(TorchFunctionMode):
         for count, module in enumerate(modules, start=1):
             # A block in which MLP and attention are one module reads its input for the residual stream as well.
             cut_off = self.residual_only and module is not whole
-            yield module.register_forward_pre_hook(self._enter(block, count == 1, cut_off))
-            yield module.register_forward_hook(self._leave(block, count, count == len(modules)))
+            yield module.register_forward_pre_hook(partial(self._enter, block, count == 1, cut_off))
+            yield module.register_forward_hook(partial(self._leave, block, count, count == len(modules)))
 
-    def _enter(self, block: int, first: bool, cut_off: bool) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> Any:
-            self.block = block
-            if first:
-                self.maps, self.scores, self.values = [], [], []
-            if not cut_off:
-                return None
-            return tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args)
+    def _enter(self, block: int, first: bool, cut_off: bool, module: nn.Module, args: tuple[Any, ...]) -> Any:
+        self.block = block
+        if first:
+            self.maps, self.scores, self.values = [], [], []
+        return tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args) if cut_off else None
 
-        return hook
-
-    def _leave(self, block: int, count: int, last: bool) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            self.block = None
-            if len(self.maps) != count or self.maps[-1].shape[1] != module.num_heads:
-                raise InvalidValueError(
-                    f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
-                    f"{[attention.shape[1] for attention in self.maps]} heads; {count} of {module.num_heads} heads "
-                    "were expected: compiled or custom attention cannot be recorded"
-                )
-            if last:
-                self._finish(block)
-
-        return hook
+    def _leave(self, block: int, count: int, last: bool, module: nn.Module, args: Any, output: Any) -> None:
+        self.block = None
+        if len(self.maps) != count or self.maps[-1].shape[1] != module.num_heads:
+            raise InvalidValueError(
+                f"block {block} of {self.model} computed {len(self.maps)} attention maps of "
+                f"{[attention.shape[1] for attention in self.maps]} heads; {count} of {module.num_heads} heads "
+                "were expected: compiled or custom attention cannot be recorded"
+            )
+        if last:
+            self._finish(block)
 
     def _finish(self, block: int) -> None:
-        """Keep what the block's attentions left behind; what was kept of them one by one is let go."""
+        """Move the maps of the block's attentions, put together, to the recording."""
         maps, self.maps = self.maps, []
         if self.scores:
             self.recording.scores[block] = _side_by_side(self.scores)
@@ -287,11 +268,7 @@ class _AttentionMode(TorchFunctionMode):
             raise _Complete
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Answer attention calls of a recorded block; pass everything else on."""
         kwargs = kwargs or {}
@@ -300,15 +277,11 @@ class _AttentionMode(TorchFunctionMode):
         if func is _FUSED:
             return self._answer_fused(*args, **kwargs)
         output = func(*args, **kwargs)
+        if func in _SOFTMAX and self.rows == slice(None):
+            return self._keep(args[0], output).to(output.dtype)
         if func in _SOFTMAX:
-            return self._keep_softmax(args[0], output)
+            self._keep(args[0][..., self.rows, :], output[..., self.rows, :])
         return output
-
-    def _keep_softmax(self, scores: Tensor, attention: Tensor) -> Tensor:
-        if self.rows != slice(None):
-            self._keep(scores[..., self.rows, :], attention[..., self.rows, :])
-            return attention
-        return self._keep(scores, attention).to(attention.dtype)
 
     def _answer_fused(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if self.residual_only:

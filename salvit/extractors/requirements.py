@@ -1,7 +1,7 @@
 """What a method needs of a model and of its input, all checked before anything is computed."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from timm.layers import PatchEmbed
@@ -39,8 +39,17 @@ def check_model(extractor: Any, vit: ViT) -> None:
         if not isinstance(blocks, str):
             for block in block_indices(vit, blocks if isinstance(blocks, list) else [blocks]):
                 require_attention(vit, block, repr(extractor))
-    if getattr(extractor, "rows", None) == "class":
-        _class_row(vit, repr(extractor), read=extractor.class_specific)
+    if getattr(extractor, "rows", None) != "class":
+        return
+    if not has_class_token(vit):
+        raise InvalidValueError(
+            f'{extractor!r} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
+        )
+    if extractor.class_specific and not reads_class_token(vit):
+        raise InvalidValueError(
+            f"{extractor!r} follows the class token's row, and this {type(vit).__name__} does not classify from its "
+            f'class token (global_pool="{vit.global_pool}"): use rows="auto"'
+        )
 
 
 def _classifier(vit: ViT, what: str) -> None:
@@ -63,18 +72,6 @@ def _two_classes(vit: ViT, what: str) -> None:
         )
 
 
-def _class_row(vit: ViT, what: str, read: bool) -> None:
-    if not has_class_token(vit):
-        raise InvalidValueError(
-            f'{what} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
-        )
-    if read and not reads_class_token(vit):
-        raise InvalidValueError(
-            f"{what} follows the class token's row, and this {type(vit).__name__} does not classify from its class "
-            f'token (global_pool="{vit.global_pool}"): use rows="auto"'
-        )
-
-
 def _gradients(vit: ViT, what: str) -> None:
     if getattr(vit, "grad_checkpointing", False):
         raise InvalidValueError(
@@ -85,11 +82,19 @@ def _gradients(vit: ViT, what: str) -> None:
 
 def _additions(vit: ViT, what: str) -> None:
     for index, block in enumerate(vit.blocks):
-        if problem := _no_sum_over_tokens(block):
-            raise InvalidValueError(
-                f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
-                f"block {index} of this {type(vit).__name__} has {problem}"
-            )
+        attention: Any = getattr(block, "attn", None)
+        if type(block) not in (Block, BlockWithoutResidual, beit.Block, EvaBlock, RelPosBlock):
+            problem = f"another form, {type(block).__name__}"
+        elif getattr(attention, "gate", None) is not None:
+            problem = "a gate behind its attention"
+        elif type(getattr(attention, "norm", None)) not in (nn.Identity, type(None)):
+            problem = "a normalisation behind its attention"
+        else:
+            continue
+        raise InvalidValueError(
+            f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
+            f"block {index} of this {type(vit).__name__} has {problem}"
+        )
 
 
 def _residual(vit: ViT, what: str) -> None:
@@ -98,18 +103,6 @@ def _residual(vit: ViT, what: str) -> None:
             f"{what} follows the gradient along the residual stream, and this {type(vit).__name__} has no residual "
             "connections"
         )
-
-
-def _no_sum_over_tokens(block: nn.Module) -> str:
-    """What keeps a block's attention from being a sum over tokens, or nothing."""
-    if type(block) not in (Block, BlockWithoutResidual, beit.Block, EvaBlock, RelPosBlock):
-        return f"another form, {type(block).__name__}"
-    attention: Any = block.attn
-    if getattr(attention, "gate", None) is not None:
-        return "a gate behind its attention"
-    if type(getattr(attention, "norm", None)) not in (nn.Identity, type(None)):
-        return "a normalisation behind its attention"
-    return ""
 
 
 def _float_weights(vit: ViT, what: str) -> None:
@@ -162,10 +155,6 @@ def check_images(vit: ViT, images: Tensor) -> None:
         raise InvalidValueError(
             f"images are on {images.device}, the model on {weight.device}: move one with .to(device)"
         )
-    if images.is_meta:
-        raise InvalidValueError(
-            "model and images are on the meta device, where nothing is computed: move them and the model"
-        )
     if images.dtype != weight.dtype and not torch.is_autocast_enabled(images.device.type):
         raise InvalidValueError(
             f"images are {images.dtype}, the model {weight.dtype}: convert one, or use autocast"
@@ -206,7 +195,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
         raise InvalidValueError(
             f"target must be a class index or a [B] tensor of integers; got {classes.dtype}"
         )
-    if classes.ndim > 1 or (classes.ndim == 1 and len(classes) != len(images)):
+    if classes.shape not in ((), (len(images),)):
         raise InvalidValueError(
             f"target must be one class or one per image, [{len(images)}]; got {list(classes.shape)}"
         )
@@ -216,6 +205,12 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
         raise InvalidValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
     # Only now, so that what comes from the host is checked without waiting for a GPU.
     return classes.to(images.device)
+
+
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise ValueError unless the value of an option is one of those of a `Literal`."""
+    if value not in get_args(choices):
+        raise InvalidValueError(f"{name} must be one of {', '.join(get_args(choices))}; got {value!r}")
 
 
 def check_seed(seed: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.recording import inputs_of, record
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.vit import ViT, block_indices, fused_attention, has_residual, num_heads
+from salvit.vit import ViT, block_indices, fused_attention, has_residual
 
 
 def added(block: nn.Module, values: Tensor) -> Tensor:
@@ -44,7 +44,6 @@ class Rollout(Extractor):
         rows: see `salvit.extractors.rows.Rows`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> Rollout()(vit, torch.rand(4, 3, 32, 48)).shape
@@ -56,10 +55,6 @@ class Rollout(Extractor):
         self.start_layer = start_layer
         self.per_head = per_head
         self.rows = rows
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         [start] = block_indices(vit, [self.start_layer])
@@ -103,7 +98,6 @@ class NormRollout(Extractor):
         rows: see `salvit.extractors.rows.Rows`.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> NormRollout()(vit, torch.rand(4, 3, 32, 48)).shape
@@ -119,28 +113,23 @@ class NormRollout(Extractor):
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         [start] = block_indices(vit, [self.start_layer])
-        shares = _shares(vit, images, range(start, len(vit.blocks)))
-        row = select_row(vit, shares.pop(), self.rows)[:, None]
-        while shares:
-            row = carry(row, shares.pop())
+        blocks = range(start, len(vit.blocks))
+
+        def reduce(index: int, attention: Tensor) -> Tensor:
+            block = vit.blocks[index]
+            lengths = _lengths(block, attention, recording.values.pop(index), entering.pop(block))
+            return lengths / lengths.sum(dim=-1, keepdim=True)
+
+        with (
+            fused_attention(vit),
+            inputs_of(vit.blocks[start:]) as entering,
+            record(vit, blocks, values=True, reduce=reduce, stop=True) as recording,
+        ):
+            vit(images)
+        row = select_row(vit, recording.attention.pop(blocks[-1]), self.rows)[:, None]
+        for index in reversed(blocks[:-1]):
+            row = carry(row, recording.attention.pop(index))
         return patches_to_grid(vit, images, row)
-
-
-def _shares(vit: ViT, images: Tensor, blocks: range) -> list[Tensor]:
-    """C [B, N, N] of each block."""
-
-    def reduce(index: int, attention: Tensor) -> Tensor:
-        block = vit.blocks[index]
-        lengths = _lengths(block, attention, recording.values.pop(index), entering.pop(block))
-        return lengths / lengths.sum(dim=-1, keepdim=True)
-
-    with (
-        fused_attention(vit),
-        inputs_of(vit.blocks[index] for index in blocks) as entering,
-        record(vit, blocks, values=True, reduce=reduce, stop=True) as recording,
-    ):
-        vit(images)
-    return [recording.attention[block] for block in blocks]
 
 
 def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tensor) -> Tensor:
@@ -153,8 +142,7 @@ def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tens
         gram = parts @ parts.transpose(-2, -1)
         by_key = attention.permute(0, 3, 2, 1)
         squared = ((by_key @ gram) * by_key).sum(dim=-1).transpose(1, 2)
-        # Rounding may leave a zero length a little below zero.
-        lengths = squared.clamp(min=0).sqrt()
+        lengths = squared.clamp(min=0).sqrt()  # rounding may leave zero a little below zero
         if not has_residual(block):
             return lengths
         to_itself = attention.diagonal(dim1=-2, dim2=-1).transpose(1, 2)[:, :, None]

@@ -1,4 +1,4 @@
-"""Rows of a square map [N, N], and what becomes of them in the blocks below."""
+"""The options `rows` and `block`: which rows of which blocks' attention a map is made of."""
 
 from typing import Literal
 
@@ -6,17 +6,35 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.vit import ViT, num_prefix_tokens, tokens_read
+from salvit.extractors.requirements import check_choice
+from salvit.vit import ViT, block_indices, num_prefix_tokens, tokens_read
 
 Rows = Literal["auto", "class", "all"]
 """Whose row of the attention a map is: "auto" for the tokens that the classifier reads (the class token, or the mean
 over those that it averages or attends over), "class" for the class token, "all" for the mean over the patches."""
 
+Blocks = int | list[int] | Literal["all"]
+"""Block indices, negative ones counting from the last: one, several, or all of them."""
+
 
 def check_rows(rows: str) -> None:
     """Raise ValueError unless `rows` is one of `Rows`."""
-    if rows not in ("auto", "class", "all"):
-        raise InvalidValueError(f'rows must be "auto", "class" or "all"; got {rows!r}')
+    check_choice("rows", rows, Rows)
+
+
+def check_blocks(block: Blocks) -> None:
+    """Raise ValueError unless `block` is one of `Blocks`."""
+    if isinstance(block, str) and block != "all":
+        raise InvalidValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
+    if isinstance(block, list) and not block:
+        raise InvalidValueError("block is an empty list; name at least one block")
+
+
+def blocks_of(vit: ViT, block: Blocks) -> list[int]:
+    """Return the blocks that an option asks for, counted from the first."""
+    if isinstance(block, str):
+        return list(range(len(vit.blocks)))
+    return block_indices(vit, [block] if isinstance(block, int) else block)
 
 
 def rows_of(vit: ViT, rows: Rows) -> slice:

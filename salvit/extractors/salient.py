@@ -1,7 +1,7 @@
 """Salient Attention: the attention of the locations that a tensor decomposition finds informative."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.cp import CPDecomposition, cp_als
 from salvit.extractors.recording import read_attention
-from salvit.extractors.requirements import check_seed
-from salvit.vit import ViT, block_indices, num_heads, num_prefix_tokens
+from salvit.extractors.requirements import check_choice, check_seed
+from salvit.extractors.rows import Blocks, blocks_of, check_blocks
+from salvit.vit import ViT, num_heads, num_prefix_tokens
 
 Select = Literal["locations", "distinct", "components"]
 Heads = Literal["mean", "weighted", "each"]
@@ -52,9 +53,10 @@ class SalientAttention(Extractor):
             apart, as for the source's other methods ("the number of heads").
         merge: whether the k maps become one, their mean (one per head where heads stay apart): "a class independent
             relevancy map". A decoder then has few channels, each with the same meaning in every image.
-        order: of the k maps. "weight" is the source's, the heaviest first; in "position" they follow their patches from
-            the top left; in "value" each patch has its k values sorted, the largest first, so that the order of
-            modes does not matter.
+        order: of the k maps, which the source leaves open; no effect with `merge`. In "value" each patch has its k
+            values sorted, the largest first, so that a channel means the same in every image: decoders learn most from
+            this order (docs/results.md). In "weight" the map of the heaviest mode comes first, in "position" that of
+            the position nearest to the top left.
         attended: whether modes may only take positions that receive at least as much attention as the median patch,
             which leaves out most ground: "highly likely salient locations".
         nonnegative: whether the decomposition is non-negative, as attention is, so that modes are parts of it and
@@ -73,7 +75,6 @@ class SalientAttention(Extractor):
             positions in the attention than asked for.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> SalientAttention(k=4)(vit, torch.rand(2, 3, 32, 48)).shape
@@ -89,22 +90,19 @@ class SalientAttention(Extractor):
         select: Select = "locations",
         heads: Heads = "mean",
         merge: bool = False,
-        order: Order = "weight",
+        order: Order = "value",
         attended: bool = False,
         nonnegative: bool = False,
-        block: int | list[int] | Literal["all"] = -1,
+        block: Blocks = -1,
         init: Literal["svd", "random"] = "svd",
         seed: int = 0,
         max_iter: int = 100,
         tol: float = 3e-4,
     ) -> None:
-        _check_choice("select", select, get_args(Select))
-        _check_choice("heads", heads, get_args(Heads))
-        _check_choice("order", order, get_args(Order))
-        if isinstance(block, str) and block != "all":
-            raise InvalidValueError(f'block must be an index, a list of indices, or "all"; got {block!r}')
-        if isinstance(block, list) and not block:
-            raise InvalidValueError("block is an empty list; name at least one block")
+        check_choice("select", select, Select)
+        check_choice("heads", heads, Heads)
+        check_choice("order", order, Order)
+        check_blocks(block)
         if not 1 <= k <= (k if rank is None else rank):
             raise InvalidValueError(
                 f"k must be between 1 and the rank of the decomposition; got k={k}, rank={rank}"
@@ -113,8 +111,6 @@ class SalientAttention(Extractor):
             raise InvalidValueError(
                 'select="components" retrieves no attention map: leave out heads and attended, or take "locations"'
             )
-        if merge and order != "weight":
-            raise InvalidValueError(f"merge makes one map, which has no order: leave out order={order!r}")
         check_seed(seed)
         self.k = k
         self.rank = rank
@@ -136,17 +132,9 @@ class SalientAttention(Extractor):
         return f"{type(self).__name__}({options})"
 
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
-        """Raise if the attention over a patch grid has fewer modes or positions than asked for.
-
-        Args:
-            vit: the model.
-            grid: patches (rows, columns).
-
-        Raises:
-            ValueError: if it is too small.
-        """
+        """Raise ValueError if attention over a grid (rows, columns) has fewer modes or positions than asked for."""
         rows, columns = grid
-        heads = min(num_heads(vit, block) for block in self._blocks(vit))
+        heads = min(num_heads(vit, block) for block in blocks_of(vit, self.block))
         most = math.prod(sorted((heads, rows * columns, rows, columns))[:-1])
         if (asked := self.rank or self.k) > most:
             raise InvalidValueError(
@@ -162,44 +150,19 @@ class SalientAttention(Extractor):
 
     def num_channels(self, vit: ViT) -> int:
         """Return the number of blocks times that of modes, or 1 if `merge`, times that of heads if they stay apart."""
-        modes = 1 if self.merge else self.k
-        return sum(modes * (num_heads(vit, i) if self.heads == "each" else 1) for i in self._blocks(vit))
-
-    def _blocks(self, vit: ViT) -> list[int]:
-        if self.block == "all":
-            return list(range(len(vit.blocks)))
-        return block_indices(vit, [self.block] if isinstance(self.block, int) else self.block)
+        modes, blocks = 1 if self.merge else self.k, blocks_of(vit, self.block)
+        return sum(modes * (num_heads(vit, block) if self.heads == "each" else 1) for block in blocks)
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        prefix = num_prefix_tokens(vit)
-        attention = read_attention(vit, images, self._blocks(vit))
-        return torch.cat(
-            [self.of_attention(patches_to_grid(vit, images, block[:, :, prefix:])) for block in attention],
-            dim=1,
-        )
-
-    def of_attention(self, attention: Tensor) -> Tensor:
-        """The maps of one block's attention.
-
-        Args:
-            attention: [B, heads, hw, h, w], from every patch to every patch.
-
-        Returns:
-            [B, K, h, w].
-        """
-        fit = cp_als(
-            attention,
-            self.k if self.rank is None else self.rank,
-            nonnegative=self.nonnegative,
-            init=self.init,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            seed=self.seed,
-        )
-        return self.of_fit(attention, fit)
+        prefix, rank, maps = num_prefix_tokens(vit), self.k if self.rank is None else self.rank, []
+        fitting = {name: getattr(self, name) for name in ("nonnegative", "init", "max_iter", "tol", "seed")}
+        for block in read_attention(vit, images, blocks_of(vit, self.block)):
+            attention = patches_to_grid(vit, images, block[:, :, prefix:])
+            maps.append(self.of_fit(attention, cp_als(attention, rank, **fitting)))
+        return torch.cat(maps, dim=1)
 
     def of_fit(self, attention: Tensor, fit: CPDecomposition) -> Tensor:
-        """The maps of one block's attention that has been decomposed.
+        """Return the maps of one block's attention that has been decomposed.
 
         Args:
             attention: [B, heads, hw, h, w], from every patch to every patch.
@@ -208,11 +171,8 @@ class SalientAttention(Extractor):
         Returns:
             [B, K, h, w].
         """
-        weights, (heads, _, rows, columns) = (
-            fit.weights[:, : self.k],
-            (f[:, :, : self.k] for f in fit.factors),
-        )
-        positions = self.positions(attention, fit)
+        weights, positions = fit.weights[:, : self.k], self.positions(attention, fit)
+        heads, _, rows, columns = (factor[:, :, : self.k] for factor in fit.factors)
         if self.select == "components":
             maps = torch.einsum("bk,bhk,bwk->bkhw", weights, rows, columns)[:, :, None]
         else:
@@ -226,14 +186,9 @@ class SalientAttention(Extractor):
         return maps.flatten(1, 2)
 
     def positions(self, attention: Tensor, fit: CPDecomposition) -> Tensor:
-        """The patch that each mode stands for, the heaviest mode first.
+        """Return the patch that each mode stands for, the heaviest mode first: [B, k] int64, counted row by row.
 
-        Args:
-            attention: [B, heads, hw, h, w], from every patch to every patch.
-            fit: its decomposition into at least k terms.
-
-        Returns:
-            [B, k] int64, patches counted row by row.
+        Arguments are those of `of_fit`.
         """
         strength = fit.factors[1][:, :, : self.k].abs()
         if self.attended:
@@ -249,11 +204,6 @@ class SalientAttention(Extractor):
             strength = strength.scatter(1, position[:, :, None].expand(-1, -1, self.k), -2)
             found.append(position)
         return torch.cat(found, dim=1)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InvalidValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def _taken(tensor: Tensor, indices: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from salvit.extractors.base import METHODS, Extractor
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
 
-
 if TYPE_CHECKING:
     Spelling = str
 else:
@@ -31,9 +30,8 @@ def parse_method(method: str | Extractor, **options: Any) -> Extractor:
 
     Args:
         method: `name` or `name:option=value,option=value`; commas within brackets belong to a value. The name is a key
-        of
-            `METHODS`, or the import path of the user's class, `my_package.MyExtractor`. An extractor is returned as it
-            is.
+            of `METHODS`, or the import path of the user's class, `my_package.MyExtractor`. An extractor is returned
+            unchanged.
         **options: further options, as Python values.
 
     Raises:
@@ -79,8 +77,11 @@ def spell(extractor: Extractor) -> str:
     kind = type(extractor)
     names = {method: name for name, method in METHODS.items()}
     name = names.get(kind, f"{kind.__module__}.{kind.__qualname__}")
-    changed = ",".join(f"{option}={_text(value)}" for option, value in extractor.changed_options().items())
-    return f"{name}:{changed}" if changed else name
+    changed = [
+        f"{option}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+        for option, value in extractor.changed_options().items()
+    ]
+    return f"{name}:{','.join(changed)}" if changed else name
 
 
 def file_name(spelling: str) -> str:
@@ -94,12 +95,12 @@ def file_name(spelling: str) -> str:
 
 
 def closest_method(name: str) -> str:
-    """A question that names the method whose name is most like one that does not exist; "" if none is."""
+    """Return '; did you mean "…"?' with the method whose name is most like the given one, or "" if none is."""
     return _hint(name, METHODS)
 
 
 def _find(name: str) -> type[Extractor]:
-    """The class of a method by name, or the user's by module and class."""
+    """The class of a method by its name, or by its import path."""
     if name in METHODS:
         return METHODS[name]
     if not re.fullmatch(r"\w+(\.\w+)+", name):
@@ -125,17 +126,13 @@ def _hint(name: str, known: Any) -> str:
 
 
 def _option(method: str, part: str) -> tuple[str, str]:
-    option, equals, value = (piece.strip() for piece in part.partition("="))
-    if not (option and equals and value):
+    option, _, value = (piece.strip() for piece in part.partition("="))
+    if not (option and value):
         raise InvalidValueError(
             f"{method} should be NAME:OPTION=VALUE,OPTION=VALUE, and {part!r} is no OPTION=VALUE; several methods "
             "are separated by spaces"
         )
     return option, value
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _checked(kind: type[Extractor], option: str, value: object) -> Any:
@@ -164,7 +161,7 @@ def _expected(annotation: Any) -> str:
     return _KINDS.get(annotation, str(annotation))
 
 
-def _readable(text: object) -> str:
+def _readable(text: Any) -> str:
     """The text, if it is a method."""
     if not isinstance(text, str):
         raise InvalidValueError("a method is text, such as rollout:rows=all")

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from salvit.extractors.base import patches_to_grid, register_method
 from salvit.extractors.gradient import AttentionTimesGradient
@@ -56,17 +56,14 @@ class TokenTM(AttentionTimesGradient):
         return patches_to_grid(vit, images, row * lengths[:, None])
 
 
-def _read(vit: ViT) -> list[nn.Module]:
-    """Modules whose inputs are the tokens before each block, between its halves, and at the end."""
-    return [*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm]
-
-
 def _transformations(
     vit: ViT, images: Tensor, target: Tensor | None
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """‖e‖ [B, N] of the first block, and per block (∂y/∂A)⁺ ⊙ A diag w [B, H, N, N] and the MLP's w [B, 1, N]."""
     blocks = range(len(vit.blocks))
-    with differentiable(), fused_attention(vit), inputs_of(_read(vit)) as inputs:
+    # The residual stream: before each block, between its halves, and at the end.
+    read = (*vit.blocks, *(block.norm2 for block in vit.blocks), vit.norm)
+    with differentiable(), fused_attention(vit), inputs_of(read) as inputs:
         with record(vit, blocks, gradients=True, values=True) as recording:
             logits = vit(outside_graph(images))
         gradients = recording.gradients(target_logits(logits, target), blocks)

@@ -1,14 +1,13 @@
 """Metrics of saliency maps and of explanations: torchmetrics classes over `salvit.metrics.functional`.
 
-A profile says which of these metrics a saliency result is made of, and by which definitions; see `saliency_metrics`.
+A profile chooses the metrics of a saliency table and their definitions; see `saliency_metrics`.
 """
 
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
 from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
 from salvit.metrics.functional.fixations import OtherImages
-from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing
-from salvit.metrics.popout import PopOut
+from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing, PopOut
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
 
@@ -48,7 +47,7 @@ __all__ = [
 
 
 def default_scores() -> list[ImageMetric]:
-    """The scores of explanations by default, as far as the dataset has what they need.
+    """The default scores of explanations; a dataset is scored by those whose data it has.
 
     Example:
         >>> [type(score).__name__ for score in default_scores()]

@@ -10,8 +10,7 @@ from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import AreaUnderCurve, concatenated
 from salvit.metrics.functional.auc import float32_order
-from salvit.metrics.functional.fixations import OtherImages, Size, check_pool, fixation_indices
-from salvit.metrics.functional.maps import check_maps
+from salvit.metrics.functional.fixations import OtherImages, check_pool, maps_and_indices
 
 if TYPE_CHECKING:
     from datamodules.base import SaliencyDataModule
@@ -31,16 +30,13 @@ class AUC(AreaUnderCurve):
     """
 
     columns = {"AUC": "↑"}
-
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.auc(pred, fixations))
+    function = staticmethod(functional.auc)
 
 
 class AUCBorji(AreaUnderCurve):
-    """AUC-Borji: the mean over images of `functional.auc_borji`, which says what the options are.
+    """AUC-Borji: the mean over images of `functional.auc_borji`, which explains the options.
 
-    `update` takes what that of `AUC` takes. Images with fewer than two fixated pixels are skipped.
+    `update` takes the arguments of `AUC`. Images with fewer than two fixated pixels are skipped.
 
     Example:
         >>> metric = AUCBorji()
@@ -50,6 +46,7 @@ class AUCBorji(AreaUnderCurve):
     """
 
     columns = {"AUC-Borji": "↑"}
+    function = staticmethod(functional.auc_borji)
 
     def __init__(self, splits: int = 100, step: float = 0.1, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -57,15 +54,11 @@ class AUCBorji(AreaUnderCurve):
         self.step = step
         self.seed = seed
 
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.auc_borji(pred, fixations, self.splits, self.step, self.seed))
-
 
 class AUCJudd(AreaUnderCurve):
-    """AUC-Judd: the mean over images of `functional.auc_judd`, which says what the options are.
+    """AUC-Judd: the mean over images of `functional.auc_judd`, which explains the options.
 
-    `update` takes what that of `AUC` takes. Images without fixations are skipped.
+    `update` takes the arguments of `AUC`. Images without fixations are skipped.
 
     Example:
         >>> metric = AUCJudd()
@@ -75,26 +68,22 @@ class AUCJudd(AreaUnderCurve):
     """
 
     columns = {"AUC-Judd": "↑"}
+    function = staticmethod(functional.auc_judd)
 
     def __init__(self, jitter: bool = True, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.jitter = jitter
         self.seed = seed
 
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.auc_judd(pred, fixations, self.jitter, self.seed))
-
 
 class ShuffledAUC(AreaUnderCurve):
     """Exact shuffled AUC: the mean over images of `functional.shuffled_auc`.
 
-    `update` takes what that of `AUC` takes. Images without fixations, or without any fixation on other images, are
-    skipped.
+    `update` takes the arguments of `AUC`. Images without fixations, or where no other image has any, are skipped.
 
-    Give the pool where you can: each batch is then scored at once and only scores are kept. Without it every
-    prediction is kept until `compute`, in float32 on the device of the metric (1.2 MB for 480×640;
-    `compute_on_cpu=True` keeps them in host memory), and all of them go to every process in a sync.
+    With a pool, each batch is scored at once and only scores are kept. Without one, every prediction is kept until
+    `compute`, in float32 on the device of the metric (1.2 MB for 480×640; `compute_on_cpu=True` keeps them in host
+    memory), and a sync sends all of them to every process.
 
     Args:
         pool: [H, W] count map of the fixations of all images, those scored included (`functional.fixation_counts`);
@@ -141,47 +130,40 @@ class ShuffledAUC(AreaUnderCurve):
         else:
             self.record(functional.shuffled_auc(pred, fixations, self.pool, own))
 
+    def _keep(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
+        maps, _ = maps_and_indices(pred, fixations)
+        for image, points in zip(maps, fixations, strict=True):
+            shape = torch.tensor([*image.shape, len(points)])
+            kept = (self.maps, float32_order(image)), (self.points, points.flatten()), (self.shapes, shape)
+            for state, values in kept:
+                # A copy: the caller may reuse its tensors before the scores are computed.
+                state.append(values.detach().clone().to(self.dtype).to(self.device))
+
     def rows(self) -> Tensor:
         """See `ImageMetric`."""
-        return super().rows() if self.pool is not None else self._kept_scores()[:, None]
-
-    def _keep(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        maps = check_maps(pred, "pred")
-        fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
-        for image, points in zip(maps, fixations, strict=True):
-            self._append(self.maps, float32_order(image))
-            self._append(self.points, points.flatten())
-            self._append(self.shapes, torch.tensor([*image.shape, len(points)]))
-
-    def _append(self, state: list[Tensor], values: Tensor) -> None:
-        # A copy: the caller may reuse its tensors before the scores are computed.
-        state.append(values.detach().clone().to(self.dtype).to(self.device))
-
-    def _kept_scores(self) -> Tensor:
-        maps, fixations, sizes = self._kept()
-        scores = torch.empty(len(maps), dtype=self.dtype)
+        if self.pool is not None:
+            return super().rows()
+        shapes = concatenated(self.shapes).long().reshape(-1, 3).tolist()
+        sizes = [(height, width) for height, width, _ in shapes]
+        fixations = concatenated(self.points).reshape(-1, 2).split([n for _, _, n in shapes])
+        maps: Sequence[Tensor] = self.maps
+        if isinstance(maps, Tensor):  # after a sync
+            maps = maps.split([height * width for height, width in sizes])
+        scores = torch.empty(len(maps), 1, dtype=self.dtype)
         for size in set(sizes):
             pool = functional.fixation_counts(fixations, sizes, size)
             for image in (i for i, other in enumerate(sizes) if other == size):
-                score = functional.shuffled_auc(maps[image].reshape(1, *size), [fixations[image]], pool)
-                scores[image] = score[0]
+                scores[image] = functional.shuffled_auc(
+                    maps[image].reshape(1, *size), [fixations[image]], pool
+                )
         return scores.to(self.device)
-
-    def _kept(self) -> tuple[Sequence[Tensor], Sequence[Tensor], list[Size]]:
-        """The kept images: maps, flattened, fixations [n, 2], and sizes."""
-        shapes = concatenated(self.shapes).long().reshape(-1, 3).tolist()
-        sizes = [(height, width) for height, width, _ in shapes]
-        points = concatenated(self.points).reshape(-1, 2).split([n for _, _, n in shapes])
-        if isinstance(self.maps, Tensor):  # after a sync
-            return self.maps.split([height * width for height, width in sizes]), points, sizes
-        return self.maps, points, sizes
 
 
 class SampledShuffledAUC(AreaUnderCurve):
     """Shuffled AUC of the MIT benchmark: the mean over images of `functional.sampled_shuffled_auc`.
 
-    `update` takes what that of `AUC` takes, `pred` at the native size of the images. Images without fixations, or
-    without any fixation on other images, are skipped.
+    `update` takes the arguments of `AUC`, with `pred` at the native size of the images. Images without fixations, or
+    where no other image has any, are skipped.
 
     Args:
         others: the fixations of all images, those scored included.
@@ -218,5 +200,4 @@ class SampledShuffledAUC(AreaUnderCurve):
 
     def update(self, pred: Tensor, fixations: Sequence[Tensor], own: Sequence[Tensor] | None = None) -> None:
         """Score a batch; for `own` see `sampled_shuffled_auc`."""
-        options = (self.images, self.splits, self.step, self.seed, own)
-        self.record(functional.sampled_shuffled_auc(pred, fixations, self.others, *options))
+        self.record(functional.sampled_shuffled_auc(pred, fixations, **self.options(), own=own))

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from salvit.metrics.functional.heatmaps import constant_heatmaps
 from salvit.options import HasOptions
 
 if TYPE_CHECKING:
@@ -54,16 +53,18 @@ class Case:
 class ImageMetric(HasOptions, Metric):
     """A metric that keeps a row of numbers per image and averages over the images of all processes.
 
-    A subclass declares `columns` and writes `update`, which hands rows to `record`; where these are not the scores
-    themselves it sets `width` and overrides `image_scores`. NaN marks an image that could not be scored; the mean
-    leaves it out. To score explanations it declares what it needs of a batch, and overrides `score` where `update`
-    takes more than the heatmaps and that. `**kwargs` are the options of `torchmetrics.Metric`.
+    A subclass declares `columns` and either `function` or a method `update`, which passes a row of numbers per image to
+    `record`. If these are not the scores themselves, it sets `width` and overrides `image_scores`. NaN marks an image
+    that is left out of the means. To score explanations, `update` takes heatmaps and the entries of a batch named in
+    `keys`; if it takes other arguments, the subclass overrides `score`. `**kwargs` are the options of
+    `torchmetrics.Metric`.
 
     Attributes:
-        columns: names of its scores, and which way is better, "↑" or "↓".
-        group: the table of explanations that it belongs to.
-        headline: which scores stand in the table of all groups; by default all.
-        keys: of a batch, without which it cannot be computed.
+        columns: names of the scores, and which direction is better, "↑" or "↓".
+        function: from the arguments of `update` and the options of the metric to a row per image.
+        group: the table of explanations in which the scores are.
+        headline: which scores are in the table of all groups; by default all.
+        keys: entries of a batch that the metric needs.
         needs_class: whether it asks the model about a class.
         correct_only: whether images are left out that the model classifies wrongly.
         width: how many numbers are kept per image.
@@ -82,13 +83,14 @@ class ImageMetric(HasOptions, Metric):
     is_differentiable = False
     full_state_update = False
     columns: ClassVar[Mapping[str, str]] = {}
+    function: ClassVar[Callable[..., Tensor]]
     group: ClassVar[str] = "other scores"
     headline: ClassVar[tuple[str, ...] | None] = None
     keys: ClassVar[tuple[str, ...]] = ()
     needs_class: ClassVar[bool] = False
     correct_only: ClassVar[bool] = False
     scores: list[Tensor]
-    _per_image: dict[str, Tensor]
+    _rows: Tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,17 +101,21 @@ class ImageMetric(HasOptions, Metric):
         super().__init__(**dict(kwargs))  # a copy, so that configs do not list torchmetrics' own options
         self.width = len(self.columns)
         self.add_state("scores", [], dist_reduce_fx="cat")
-        # MetricCollection updates only one of several metrics whose states agree after the first batch, but
-        # metrics may score that batch alike and later ones not. NaN equals nothing: they stay apart.
+        # MetricCollection updates only one of several metrics whose states are equal after the first batch, although
+        # later batches may differ. NaN is equal to nothing, so every metric is updated.
         self.add_state("ungrouped", torch.tensor(torch.nan), dist_reduce_fx="max")
+
+    def update(self, *args: Any) -> None:
+        """Score a batch."""
+        self.record(self.function(*args, **self.options()))
 
     def record(self, rows: Tensor) -> None:
         """Keep the rows of a batch: floats [B, width] or [B]; NaN for an image that could not be scored."""
-        # Flat: a process without images gathers an empty list, which torchmetrics takes for one axis.
+        # Flat, because a process without images contributes an empty tensor of one axis to a sync.
         self.scores.append(rows.flatten().to(self.dtype).to(self.device))
 
     def restore(self, rows: Tensor) -> None:
-        """Keep rows that an earlier `update` has handed to `record`, in place of an `update`."""
+        """Keep rows that an earlier `update` has passed to `record`, instead of an `update`."""
         self._computed = None
         self._update_count += 1
         self.record(rows)
@@ -119,19 +125,19 @@ class ImageMetric(HasOptions, Metric):
         self.restore(torch.full((self.width,), torch.nan))
 
     def score(self, case: Case) -> None:
-        """Score the heatmaps of a batch: `update` with the heatmaps and what `keys` names."""
+        """Score the heatmaps of a batch: `update` with the heatmaps and the entries named in `keys`."""
         self.update(case.heatmaps, *(case.batch[key] for key in self.keys))
 
     def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ImageMetric":
-        """The metric with what it needs to know of a whole split; by default there is nothing."""
+        """The metric with what it needs to know about a whole split; by default nothing."""
         return self
 
     def fingerprint(self) -> str:
-        """Options in words; of tensors among them, a hash."""
+        """The options as text, with a hash for a tensor."""
         return str({name: _hashed(value) for name, value in self.options().items()})
 
     def rows(self) -> Tensor:
-        """Rows of the images in the state as it is, without a sync: float [n, width]."""
+        """Rows in the current state, without a sync: float [n, width]."""
         return concatenated(self.scores).to(self.device).reshape(-1, self.width)
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
@@ -140,8 +146,9 @@ class ImageMetric(HasOptions, Metric):
 
     def compute(self) -> Any:
         """Means over the images of all processes that could be scored; by name if there are several columns."""
-        self._per_image = self.image_scores(self.rows())
-        return self._plain({name: mean(scores).to(self.device) for name, scores in self._per_image.items()})
+        self._rows = self.rows()
+        scores = self.image_scores(self._rows)
+        return self._plain({name: mean(values).to(self.device) for name, values in scores.items()})
 
     def per_image(self) -> Any:
         """Scores [n] of all images in the order of `update`, then of ranks, by name if there are several columns.
@@ -152,8 +159,12 @@ class ImageMetric(HasOptions, Metric):
 
     def by_column(self) -> dict[str, Tensor]:
         """As `per_image`, by name even if there is one column."""
+        return self.image_scores(self.gathered_rows())
+
+    def gathered_rows(self) -> Tensor:
+        """Rows [n, width] of the images of all processes; collective as `per_image` is."""
         self.compute()
-        return self._per_image
+        return self._rows
 
     @property
     def n_skipped(self) -> int:
@@ -167,7 +178,7 @@ class ImageMetric(HasOptions, Metric):
 class SaliencyMetric(ImageMetric):
     """A metric that compares maps at the native size of their images with where people looked.
 
-    `truth` says what `update` compares the prediction with.
+    `truth` is what `update` compares the prediction with.
     """
 
     group = "agreement with people (profile exact)"
@@ -184,42 +195,31 @@ class SaliencyMetric(ImageMetric):
                 self.skip()
 
 
-class AreaUnderCurve(SaliencyMetric):
-    """An area under a ROC curve: 1 where every fixation outranks what it is compared with, 0.5 by chance."""
+class DensityMetric(SaliencyMetric):
+    """A metric that compares maps with densities."""
+
+    truth = "density"
+
+    def update(self, pred: Tensor, density: Tensor) -> None:
+        """Score a batch of maps with their densities, both [B, H, W]."""
+        super().update(pred, density)
+
+
+class FixationMetric(SaliencyMetric):
+    """A metric that compares maps with fixations."""
 
     truth = "fixations"
+
+    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
+        """Score a batch of maps [B, H, W] with B tensors [n, 2] of fixations (x, y) in their pixels."""
+        super().update(pred, fixations)
+
+
+class AreaUnderCurve(FixationMetric):
+    """An area under a ROC curve: 1 if every fixation outranks what it is compared with, 0.5 by chance."""
+
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-
-
-class HeatmapMetric(ImageMetric):
-    """A metric of heatmaps that counts those that are constant, over all processes.
-
-    A constant heatmap stays in the mean; the count tells a method that failed from one that scores badly.
-    """
-
-    constant: list[Tensor]
-    _n_constant: int
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.add_state("constant", [], dist_reduce_fx="cat")
-
-    def count_constant(self, heatmaps: Tensor) -> None:
-        """Note which heatmaps [B, h, w] of a batch are constant."""
-        # Float: an empty int64 list on one rank aborts gloo.
-        self.constant.append(constant_heatmaps(heatmaps).to(self.device, torch.float32))
-
-    def compute(self) -> Any:
-        """See `ImageMetric`."""
-        self._n_constant = int(concatenated(self.constant).double().sum())
-        return super().compute()
-
-    @property
-    def n_constant(self) -> int:
-        """Number of constant heatmaps; collective as `per_image` is."""
-        self.compute()
-        return self._n_constant
 
 
 def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:
@@ -228,7 +228,7 @@ def columns_of(metrics: Iterable[ImageMetric]) -> dict[str, str]:
 
 
 def looked_at(batch: Mapping[str, Any]) -> list[bool]:
-    """Whether each image of a batch has a fixation and a density: without both no column of a table counts it."""
+    """Whether each image of a batch has a fixation and a density: no column of a table counts any other image."""
     truth = zip(batch["density"], batch["fixations"], strict=True)
     return [len(fixations) > 0 and bool(density.any()) for density, fixations in truth]
 

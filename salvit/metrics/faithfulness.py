@@ -1,6 +1,5 @@
 """Metrics of whether a heatmap shows what the model used."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from salvit.metrics.functional.removal import BATCH_SIZE, Fill
 class CurvePair(ImageMetric):
     """A metric that keeps two curves per image.
 
-    A subclass writes `update`, which hands both to `record_pair`, and `image_scores`.
+    `update` takes both, [B, F]; NaN for an image that could not be scored. A subclass writes `image_scores`.
 
     Args:
         steps: F, the number of points of a curve.
@@ -30,8 +29,8 @@ class CurvePair(ImageMetric):
         self.steps = steps
         self.width = 2 * steps
 
-    def record_pair(self, first: Tensor, second: Tensor) -> None:
-        """Keep the curves of a batch, both [B, F]; NaN for an image that could not be scored.
+    def update(self, first: Tensor, second: Tensor) -> None:
+        """Keep the curves of a batch.
 
         Raises:
             ValueError: The shapes are not both [B, F].
@@ -45,14 +44,8 @@ class CurvePair(ImageMetric):
 
     def curves(self) -> tuple[Tensor, Tensor]:
         """Mean of either curve, float [F], over the images that could be scored; collective as `per_image` is."""
-        self.compute()
-        first, second = self._mean_row.split(self.steps)
+        first, second = mean(self.gathered_rows()).to(self.device).split(self.steps)
         return first, second
-
-    def compute(self) -> dict[str, Tensor]:
-        """See `ImageMetric`."""
-        self._mean_row = mean(self.rows()).to(self.device)
-        return super().compute()
 
 
 class ABPC(CurvePair):
@@ -61,9 +54,8 @@ class ABPC(CurvePair):
     .. math:: \mathrm{ABPC} = \frac{1}{F} \sum_{k=1}^{F} p^{\mathrm{LeRF}}_k - p^{\mathrm{MoRF}}_k
 
     `update` takes both curves [B, F] of `functional.perturbation_curves`; `compute` returns LeRF and MoRF, the means
-    over the points of the curves, and ABPC; `curves` the mean curves. Images whose heatmap is not finite are skipped;
-    those whose two curves are equal, as for a constant heatmap, are counted in `n_constant`. `score` costs 20 forward
-    passes per image. Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
+    over the points of the curves, and ABPC; `curves` the mean curves. Images whose heatmap is not finite are skipped.
+    `score` costs 20 forward passes per image. Source: Leem and Seo, "Attention Guided CAM", AAAI 2024.
 
     Args:
         steps: F, the number of fractions.
@@ -94,10 +86,6 @@ class ABPC(CurvePair):
         self.reference = reference
         self.batch_size = batch_size
 
-    def update(self, lerf: Tensor, morf: Tensor) -> None:
-        """Keep the curves of a batch."""
-        self.record_pair(lerf, morf)
-
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
         curves = functional.perturbation_curves(
@@ -109,18 +97,6 @@ class ABPC(CurvePair):
         """Areas under and between the curves of each image."""
         lerf, morf = (curve.mean(1) for curve in rows.split(self.steps, 1))
         return {"LeRF": lerf, "MoRF": morf, "ABPC": lerf - morf}
-
-    @property
-    def n_constant(self) -> int:
-        """Number of images whose curves are equal; collective as `per_image` is."""
-        self.compute()
-        return self._n_constant
-
-    def compute(self) -> dict[str, Tensor]:
-        """See `ImageMetric`."""
-        lerf, morf = self.rows().split(self.steps, 1)
-        self._n_constant = int((lerf == morf).all(1).sum())
-        return super().compute()
 
 
 class DeletionInsertion(CurvePair):
@@ -161,10 +137,6 @@ class DeletionInsertion(CurvePair):
         self.inserted_into: Fill = inserted_into
         self.batch_size = batch_size
 
-    def update(self, deletion: Tensor, insertion: Tensor) -> None:
-        """Keep the curves of a batch."""
-        self.record_pair(deletion, insertion)
-
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
         curves = functional.deletion_insertion(
@@ -185,7 +157,7 @@ class DeletionInsertion(CurvePair):
 class SaCo(ImageMetric):
     """Salience-guided faithfulness coefficient: the mean over images of `functional.saco`.
 
-    `update` takes `salience` and `drops` [B, K] of `functional.group_effects`. Images whose heatmap is constant or not
+    `update` takes salience and drops [B, K] of `functional.group_effects`. Images whose heatmap is constant or not
     finite are skipped.
 
     Args:
@@ -239,6 +211,7 @@ class MaxSensitivity(ImageMetric):
 
     group = "faithfulness"
     columns = {"sensitivity": "↓"}
+    function = staticmethod(functional.max_sensitivity)
     plot_lower_bound = 0.0
 
     def __init__(self, radius: float = 0.02, samples: int = 10, seed: int = 0, **kwargs: Any) -> None:
@@ -246,10 +219,6 @@ class MaxSensitivity(ImageMetric):
         self.radius = radius
         self.samples = samples
         self.seed = seed
-
-    def update(self, explain: Callable[[Tensor], Tensor], images: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.max_sensitivity(explain, images, self.radius, self.samples, self.seed))
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""

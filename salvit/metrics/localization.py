@@ -1,4 +1,4 @@
-"""Metrics of a heatmap against the object: its boxes, or its mask."""
+"""Metrics of a heatmap against the objects: boxes, masks, or the odd item of a display."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from salvit.metrics import functional
-from salvit.metrics.base import Case, HeatmapMetric, mean
+from salvit.metrics.base import Case, ImageMetric, mean
 from salvit.metrics.functional.fixations import Size
 from salvit.metrics.functional.localization import LOCALIZATION_SCORES, THRESHOLDS
+from salvit.metrics.functional.popout import COLUMNS
 
 _V2_IOUS = (0.3, 0.5, 0.7)
 
 
-class _Localization(HeatmapMetric):
+class _Localization(ImageMetric):
     """In a table of explanations, images that the model classifies wrongly are left out."""
 
     correct_only = True
@@ -35,7 +36,7 @@ class BoxLocalization(_Boxes):
 
     `update` takes heatmaps [B, h, w] of any size, `boxes`, B tensors [n, 4] of (x0, y0, x1, y1) in pixels of the input
     with exclusive edges, and the `size` (H, W) of the input. Images without a box, or whose heatmap is not finite, are
-    skipped; a constant heatmap is an empty prediction and counted in `n_constant`.
+    skipped; a constant heatmap is an empty prediction.
 
     Args:
         threshold: in [0, 1); a pixel is in a region if its value is above. AG-CAM's tables take 0.5.
@@ -62,7 +63,6 @@ class BoxLocalization(_Boxes):
         """Score a batch."""
         scores = functional.box_localization(heatmaps, boxes, size, self.threshold, self.reference)
         self.record(torch.stack(list(scores.values()), 1))
-        self.count_constant(heatmaps)
 
 
 class BoxSweep(_Boxes):
@@ -70,14 +70,13 @@ class BoxSweep(_Boxes):
 
     .. math:: \mathrm{MaxBoxAcc} = \max_t \frac{1}{n} \sum_{i=1}^{n} [\mathrm{IoU}_i(t) \ge 0.5]
 
-    where the IoU is that of the box of the largest region with the ground-truth box it fits best. `MaxBoxAccV2` takes
-    the best pair of any region and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7, each at its best
+    where IoU compares the box of the largest region with the ground-truth box that fits best. `MaxBoxAccV2` takes the
+    best pair of any region and any ground-truth box, and the mean over the IoUs 0.3, 0.5 and 0.7, each at its best
     threshold. `best_iou` is the largest mean IoU of the unions of boxes, reached first at `best_threshold`. `compute`
     returns these four; `per_image` all but the threshold, at the threshold that is best for all images.
 
-    `update` takes the arguments of `BoxLocalization`, and images are skipped and counted as there. Source: see
-    `functional.box_sweep`. The public evaluator takes 100 or 1000 thresholds: `thresholds=[k / 100 for k in
-    range(100)]`.
+    `update` takes the arguments of `BoxLocalization` and skips the same images. Source: see `functional.box_sweep`. The
+    public evaluator takes 100 or 1000 thresholds: `thresholds=[k / 100 for k in range(100)]`.
 
     Args:
         thresholds: T values in [0, 1); an image costs T times the time of `BoxLocalization`.
@@ -101,7 +100,6 @@ class BoxSweep(_Boxes):
     def update(self, heatmaps: Tensor, boxes: Sequence[Tensor], size: Size) -> None:
         """Score a batch."""
         self.record(torch.cat(functional.box_sweep(heatmaps, boxes, size, self.thresholds), 1))
-        self.count_constant(heatmaps)
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
         """Scores of each image at the thresholds that are best for all."""
@@ -114,13 +112,9 @@ class BoxSweep(_Boxes):
         }
 
     def compute(self) -> dict[str, Tensor]:
-        """Scores at the best thresholds, over the images of all processes that could be scored.
-
-        Returns:
-            Scalar float per score; NaN if there is no such image.
-        """
+        """Scores at the best thresholds, over the images of all processes; NaN if none could be scored."""
         scores = super().compute()
-        ious = mean(self.rows()[:, : len(self.thresholds)])
+        ious = mean(self._rows[:, : len(self.thresholds)])
         threshold = torch.tensor(self.thresholds)[ious.nan_to_num().argmax()] + ious.sum() * 0
         return {**scores, "best_threshold": threshold.to(self.device)}
 
@@ -129,8 +123,7 @@ class EnergyPointing(_Localization):
     """Energy-based pointing game: the mean over images of `functional.energy_pointing`.
 
     `update` takes heatmaps [B, h, w] of any size and `masks`, B masks [H, W] or None; for boxes, give
-    `functional.box_masks(boxes, size)`. Images without a mask, or whose heatmap is not finite, are skipped; constant
-    heatmaps are counted in `n_constant`.
+    `functional.box_masks(boxes, size)`. Images without a mask, or whose heatmap is not finite, are skipped.
 
     Example:
         >>> metric = EnergyPointing()
@@ -141,12 +134,8 @@ class EnergyPointing(_Localization):
 
     group = "localisation, any threshold"
     columns = {"energy": "↑"}
+    function = staticmethod(functional.energy_pointing)
     keys = ("boxes",)
-
-    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
-        """Score a batch."""
-        self.record(functional.energy_pointing(heatmaps, masks))
-        self.count_constant(heatmaps)
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch by the object's boxes."""
@@ -158,7 +147,7 @@ class EnergyPointing(_Localization):
 class SMM(_Localization):
     """Saliency-map mask metric: the mean over images of `functional.smm`.
 
-    `update` takes what that of `EnergyPointing` takes, and images are skipped and counted as there.
+    `update` takes the arguments of `EnergyPointing` and skips the same images.
 
     Args:
         threshold: in [0, 1); a pixel counts if its value is above.
@@ -172,16 +161,39 @@ class SMM(_Localization):
 
     group = "localisation, mask"
     columns = {"SMM": "↑"}
+    function = staticmethod(functional.smm)
     keys = ("mask",)
 
     def __init__(self, threshold: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.threshold = threshold
 
-    def update(self, heatmaps: Tensor, masks: Sequence[Tensor | None]) -> None:
-        """Score a batch."""
-        self.record(functional.smm(heatmaps, list(masks), self.threshold))
-        self.count_constant(heatmaps)
+
+class PopOut(ImageMetric):
+    """How a map treats the odd item of displays: the means over images of the columns of `functional.popout`.
+
+    `update` takes `pred` [B, h, w] of any size, and `targets` and `distractors`, B masks [H, W] each. `fixations` is
+    the mean number of fixations until the target is found, the limit where it was not, and `found` the share of images
+    in which it was. Images without target or distractors, or whose map is not finite, are skipped; a ratio whose
+    denominator is 0 is left out of its mean alone.
+
+    Args:
+        limit: number of fixations after which the target counts as not found.
+
+    Example:
+        >>> metric = PopOut()
+        >>> pred = torch.tensor([[[4.0, 2.0, 1.0, 0.0]]])
+        >>> metric.update(pred, [torch.tensor([[1, 0, 0, 0]])], [torch.tensor([[0, 1, 0, 0]])])
+        >>> {name: round(float(score), 3) for name, score in metric.compute().items()}
+        {'MSR_targ': 2.0, 'MSR_bg': 0.25, 'GSI': 0.333, 'fixations': 1.0, 'found': 1.0}
+    """
+
+    columns = dict(zip(COLUMNS, "↑↓↑↓↑", strict=True))
+    function = staticmethod(functional.popout)
+
+    def __init__(self, limit: int = 100, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.limit = limit
 
 
 def _at_best(scores: Tensor) -> Tensor:

@@ -35,16 +35,13 @@ def saliency_metrics(
 
     - `exact`: ties count one half, every fixation counts, nothing is sampled: CC, NSS, SIM, KLD, sAUC and AUC.
     - `mit`: the scripts of the MIT saliency benchmark: AUC-Judd with jitter, SIM, EMD of maps 32 times smaller with
-    matched
-      histograms, AUC-Borji and sAUC from 100 seeded draws with thresholds 0.1 apart, CC, NSS of binary fixation maps,
-      KLD. Without POT, EMD is left out with a warning.
+      matched histograms, AUC-Borji and sAUC from 100 seeded draws with thresholds 0.1 apart, CC, NSS of binary fixation
+      maps, KLD. Without POT, EMD is left out with a warning.
     - `tuebingen`: what the MIT/Tübingen benchmark computes by pysaliency from a saliency map: IG, AUC against all
-    pixels,
-      sAUC against all other images' fixations, NSS by the standard deviation of the population, CC, KLD, SIM without
-      min-max. The benchmark scores IG for models of probabilities alone; here the map divided by its sum is read as
-      one.
+      pixels, sAUC against all other images' fixations, NSS by the standard deviation of the population, CC, KLD, SIM
+      without min-max. The benchmark scores IG only for models of probabilities; here the map divided by its sum is one.
 
-    The ground-truth density is that of the dataset in all of them.
+    All of them use the density of the dataset.
 
     Args:
         pool: [H, W] count map of the fixations of all images, for the shuffled AUC of `exact` and `tuebingen`.
@@ -61,20 +58,22 @@ def saliency_metrics(
         >>> list(saliency_metrics(prefix="val/"))
         ['val/CC', 'val/NSS', 'val/SIM', 'val/KLD', 'val/sAUC', 'val/AUC']
     """
+    metrics: list[SaliencyMetric]
     if profile == "exact":
-        return _named({"": [CC(), NSS(), SIM(), KLD(), ShuffledAUC(pool), AUC()]}, prefix)
-    if profile == "mit":
-        return _named({"": _mit(others, seed)}, prefix)
-    if profile != "tuebingen":
+        metrics = [CC(), NSS(), SIM(), KLD(), ShuffledAUC(pool), AUC()]
+    elif profile == "mit":
+        metrics = _mit(others, seed)
+    elif profile != "tuebingen":
         raise InvalidValueError(f"there is no profile {profile!r}; expected one of {', '.join(PROFILES)}")
-    if baseline is None:
+    elif baseline is None:
         raise InvalidValueError(
             "profile tuebingen has the information gain over a baseline; expected baseline=[H, W], such as the mean "
             "density of the training set (SaliencyDataModule.center_prior)"
         )
-    gain = InformationGain(baseline)
-    metrics = [gain, AUC(), ShuffledAUC(pool), NSS(ddof=0), CC(), KLD(), SIM(minmax=False)]
-    return _named({"": metrics}, prefix)
+    else:
+        gain = InformationGain(baseline)
+        metrics = [gain, AUC(), ShuffledAUC(pool), NSS(ddof=0), CC(), KLD(), SIM(minmax=False)]
+    return _in_order({next(iter(metric.columns)): metric for metric in metrics}, prefix)
 
 
 def check_profiles(profile: Profile | Sequence[Profile]) -> tuple[Profile, ...]:
@@ -82,6 +81,10 @@ def check_profiles(profile: Profile | Sequence[Profile]) -> tuple[Profile, ...]:
 
     Raises:
         ValueError: There is none, or one that is not known.
+
+    Example:
+        >>> check_profiles("mit"), check_profiles(["exact", "mit", "exact"])
+        (('mit',), ('exact', 'mit'))
     """
     profiles = [profile] if isinstance(profile, str) else list(profile)
     if not profiles or set(profiles) - set(PROFILES):
@@ -108,26 +111,32 @@ def split_metrics(
     if "mit" in profiles:
         others = OtherImages([dataset.fixations(i) for i in images], [dataset.size(i) for i in images])
     baseline = data.center_prior(size) if "tuebingen" in profiles else None
-    metrics = {
-        "" if profile == "exact" else f"{profile}/": list(
-            saliency_metrics(pool, profile=profile, others=others, baseline=baseline).values()
-        )
-        for profile in profiles
-    }
-    return _named(metrics, prefix)
+    metrics: dict[str, Any] = {}
+    for profile in profiles:
+        start = "" if profile == "exact" else f"{profile}/"
+        of_profile = saliency_metrics(pool, profile=profile, others=others, baseline=baseline)
+        metrics |= {start + name: metric for name, metric in of_profile.items()}
+    return _in_order(metrics, prefix)
 
 
 @torch.compiler.disable  # a module that is compiled scores with NumPy, too
 def update_metrics(metrics: MetricCollection, pred: Tensor, batch: Mapping[str, Any]) -> None:
     """Score predictions at the native size of their stimuli, one by one since sizes may differ.
 
-    An image without fixations, or with an empty density, is skipped by every metric: so all columns of a table are
-    means over the same images.
+    Every metric skips an image without fixations or with an empty density: all columns of a table are means over the
+    same images.
 
     Args:
         metrics: from `saliency_metrics`.
         pred: [B, H, W] on any grid; resized (bilinear), the ground truth never is.
         batch: `size`, `density` and `fixations` of the batch of a saliency datamodule.
+
+    Example:
+        >>> metrics, density = saliency_metrics(), torch.tensor([[0.0, 1.0]])
+        >>> batch = {"size": [(1, 2)], "density": [density], "fixations": [torch.tensor([[1.0, 0.0]])]}
+        >>> update_metrics(metrics, density[None], batch)
+        >>> metrics["CC"].compute()
+        tensor(1.)
     """
     for image, truth in scored_images(pred, batch):
         for metric in metrics.values():
@@ -139,7 +148,12 @@ def update_metrics(metrics: MetricCollection, pred: Tensor, batch: Mapping[str, 
 
 
 def by_profile(metrics: MetricCollection) -> dict[str, list[SaliencyMetric]]:
-    """The metrics of each profile, from those of `split_metrics`."""
+    """The metrics of each profile, from the metrics of `split_metrics`.
+
+    Example:
+        >>> {profile: len(metrics) for profile, metrics in by_profile(saliency_metrics()).items()}
+        {'exact': 6}
+    """
     profiles: dict[str, list[SaliencyMetric]] = {}
     for name, metric in metrics.items(keep_base=True):
         assert isinstance(metric, SaliencyMetric)
@@ -169,11 +183,8 @@ def _mit(others: OtherImages | None, seed: int) -> list[SaliencyMetric]:
     ]
 
 
-def _named(metrics: Mapping[str, Sequence[Any]], prefix: str | None) -> MetricCollection:
-    """Metrics in order, named by their columns after what their group is named."""
+def _in_order(metrics: Mapping[str, Any], prefix: str | None) -> MetricCollection:
     collection = MetricCollection({}, prefix=prefix, compute_groups=False)
-    for start, group in metrics.items():
-        for metric in group:
-            # One by one: several at once would be sorted by name.
-            collection.add_metrics({start + next(iter(metric.columns)): metric})
+    for name, metric in metrics.items():
+        collection.add_metrics({name: metric})  # one by one: several at once would be sorted by name
     return collection

@@ -1,16 +1,15 @@
 """Metrics of a saliency map against the density, or the fixations, of its image."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from salvit.metrics import functional
-from salvit.metrics.base import SaliencyMetric
+from salvit.metrics.base import DensityMetric, FixationMetric
 from salvit.metrics.functional.saliency import FACTOR, check_baseline, check_pot, density_of
 
 
-class CC(SaliencyMetric):
+class CC(DensityMetric):
     """Correlation coefficient: the mean over images of `functional.cc`.
 
     `update` takes `pred` and `density`, both [B, H, W]. A constant map scores 0.
@@ -24,16 +23,12 @@ class CC(SaliencyMetric):
     """
 
     columns = {"CC": "↑"}
-    truth = "density"
+    function = staticmethod(functional.cc)
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0
 
-    def update(self, pred: Tensor, density: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.cc(pred, density))
 
-
-class NSS(SaliencyMetric):
+class NSS(FixationMetric):
     """Normalized scanpath saliency: the mean over images of `functional.nss`.
 
     `update` takes `pred` [B, H, W] and `fixations`, B tensors [n, 2] of (x, y) in its pixels. Images without fixations
@@ -41,7 +36,7 @@ class NSS(SaliencyMetric):
 
     Args:
         duplicates: whether a pixel fixated k times counts k times; False scores the binary fixation map (MIT).
-        ddof: 1 for the standard deviation of the sample, 0 for that of the population (pysaliency).
+        ddof: 1 for the standard deviation of the sample, 0 for the population (pysaliency).
 
     Example:
         >>> import torch
@@ -52,19 +47,15 @@ class NSS(SaliencyMetric):
     """
 
     columns = {"NSS": "↑"}
-    truth = "fixations"
+    function = staticmethod(functional.nss)
 
     def __init__(self, duplicates: bool = True, ddof: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.duplicates = duplicates
         self.ddof = ddof
 
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.nss(pred, fixations, duplicates=self.duplicates, ddof=self.ddof))
 
-
-class SIM(SaliencyMetric):
+class SIM(DensityMetric):
     """Similarity: the mean over images of `functional.sim`.
 
     `update` takes `pred` and `density`, both [B, H, W].
@@ -81,7 +72,7 @@ class SIM(SaliencyMetric):
     """
 
     columns = {"SIM": "↑"}
-    truth = "density"
+    function = staticmethod(functional.sim)
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
@@ -89,12 +80,8 @@ class SIM(SaliencyMetric):
         super().__init__(**kwargs)
         self.minmax = minmax
 
-    def update(self, pred: Tensor, density: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.sim(pred, density, minmax=self.minmax))
 
-
-class KLD(SaliencyMetric):
+class KLD(DensityMetric):
     """Kullback–Leibler divergence in nats: the mean over images of `functional.kld`.
 
     `update` takes `pred` and `density`, both [B, H, W].
@@ -108,15 +95,11 @@ class KLD(SaliencyMetric):
     """
 
     columns = {"KLD": "↓"}
-    truth = "density"
+    function = staticmethod(functional.kld)
     plot_lower_bound = 0.0
 
-    def update(self, pred: Tensor, density: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.kld(pred, density))
 
-
-class EMD(SaliencyMetric):
+class EMD(DensityMetric):
     """Earth mover's distance: the mean over images of `functional.emd`. Needs POT, the extra `emd`.
 
     `update` takes `pred` and `density`, both [B, H, W].
@@ -135,7 +118,7 @@ class EMD(SaliencyMetric):
     """
 
     columns = {"EMD": "↓"}
-    truth = "density"
+    function = staticmethod(functional.emd)
     plot_lower_bound = 0.0
 
     def __init__(self, factor: int = FACTOR, match_histogram: bool = False, **kwargs: Any) -> None:
@@ -144,15 +127,11 @@ class EMD(SaliencyMetric):
         self.factor = factor
         self.match_histogram = match_histogram
 
-    def update(self, pred: Tensor, density: Tensor) -> None:
-        """Score a batch."""
-        self.record(functional.emd(pred, density, self.factor, self.match_histogram))
 
-
-class InformationGain(SaliencyMetric):
+class InformationGain(FixationMetric):
     """Information gain over a baseline, in bits per fixation: the mean over images of `functional.information_gain`.
 
-    `update` takes what that of `NSS` takes. Images without fixations are skipped.
+    `update` takes the arguments of `NSS`. Images without fixations are skipped.
 
     Args:
         baseline: [H, W] density, such as the center prior of the training set; None for the uniform one.
@@ -166,7 +145,7 @@ class InformationGain(SaliencyMetric):
     """
 
     columns = {"IG": "↑"}
-    truth = "fixations"
+    function = staticmethod(functional.information_gain)
 
     def __init__(self, baseline: Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -185,7 +164,3 @@ class InformationGain(SaliencyMetric):
         size = (density.shape[0], density.shape[1])
         baseline = density_of(self.baseline, size).reshape(size).to(density.device)
         return (1 - share) * density.double() + share * baseline
-
-    def update(self, pred: Tensor, fixations: Sequence[Tensor]) -> None:
-        """Score a batch."""
-        self.record(functional.information_gain(pred, fixations, self.baseline))

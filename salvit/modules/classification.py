@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from salvit.errors import InvalidValueError
-from salvit.modules.checkpoint import check_same_model, describe, describe_data, load_described, stored_path
+from salvit.modules.checkpoint import describe, stored_path
 from salvit.modules.naming import backbone_name
-from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
+from salvit.modules.trained import TrainedModule
 from salvit.vit import ViT, build_vit, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -23,7 +20,7 @@ MEAN = STD = (0.5, 0.5, 0.5)
 Batch = dict[str, Any]
 
 
-class ClassificationModule(LightningModule):
+class ClassificationModule(TrainedModule):
     """A plain timm ViT, trained on the labels of any datamodule.
 
     With `dense_weight` > 0 a linear head, used in training only, predicts from each patch token the share of its pixels
@@ -62,11 +59,7 @@ class ClassificationModule(LightningModule):
         weight_decay: float = 0.05,
         warmup_epochs: float = 1,
     ) -> None:
-        super().__init__()
-        check_schedule(lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs)
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
+        super().__init__(lr, weight_decay, warmup_epochs)
         self.dense_weight = dense_weight
         self.label_smoothing = label_smoothing
         self.trained_steps = 0
@@ -75,7 +68,6 @@ class ClassificationModule(LightningModule):
             if isinstance(vit, str)
             else _from_scratch(vit, num_classes)
         )
-        self.untrained = False
         self._name = backbone_name(vit, weights, pretrained)
         architecture = vit if isinstance(vit, dict) else stored_path(vit)
         self.description = describe(
@@ -98,13 +90,6 @@ class ClassificationModule(LightningModule):
         self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, map_location: str | torch.device | None = None, **options: Any
-    ) -> "ClassificationModule":
-        """Make the ViT that a checkpoint describes, with its weights; see `SaliencyModule.load_from_checkpoint`."""
-        return load_described(cls, checkpoint_path, map_location, options)
 
     @property
     def model_name(self) -> str:
@@ -138,25 +123,10 @@ class ClassificationModule(LightningModule):
         """Accuracy of a batch; returns its logits [B, num_classes], None if it has no images."""
         return self._score(batch, self.test_accuracy, "test/accuracy")
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW on all parameters."""
-        return adamw_with_warmup(
-            self.parameters(),
-            self.trainer,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            warmup_epochs=self.warmup_epochs,
-        )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the description of the model."""
-        checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another architecture; keep the configured weight decay."""
-        check_same_model(checkpoint.get("salvit"), self.description)
+        """Also keep the number of steps that the weights were trained for."""
+        super().on_load_checkpoint(checkpoint)
         self.trained_steps = checkpoint["global_step"]
-        keep_weight_decay(checkpoint, self.weight_decay)
 
     def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> Tensor | None:
         logits = self(batch["image"]) if len(batch["image"]) else None  # a process may have got none

@@ -46,6 +46,9 @@ class ExplanationModule(LightningModule):
         results: folder of cached results per image, with which an interrupted run goes on where it stopped, and only
             methods that are new are computed; None caches nothing.
 
+    Attributes:
+        active_scores: the scores that the dataset allows, once a test has started.
+
     Raises:
         ValueError: if the model supports no method, or two are the same.
 
@@ -79,7 +82,7 @@ class ExplanationModule(LightningModule):
         self.images: list[dict[str, Any]] = []
         self.counted: list[bool] = []
         self.about: dict[str, list[Record]] = {}
-        self._active: list[ImageMetric] = []
+        self.active_scores: list[ImageMetric] = []
         self._scorers: dict[str, ImageMetric] = {}
         self._stores: dict[str, Store] = {}
         self._done: dict[str, dict[str, Record]] = {}
@@ -88,17 +91,12 @@ class ExplanationModule(LightningModule):
         """Stay in eval mode."""
         return super().train(False)
 
-    @property
-    def active_scores(self) -> list[ImageMetric]:
-        """The scores that the dataset allows, once a test has started."""
-        return self._active
-
     def on_test_start(self) -> None:
         """Choose the scores, make the metrics, and read cached results."""
-        data = self._datamodule()
-        self._active = self.scores_for(data)
+        data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.active_scores = self.scores_for(data)
         self._scorers = {
-            repr(one): deepcopy(one.prepared(data, "test")).to(self.device) for one in self._active
+            repr(one): deepcopy(one.prepared(data, "test")).to(self.device) for one in self.active_scores
         }
         self.metrics = {name: [deepcopy(one) for one in self._scorers.values()] for name in self.methods}
         self.images, self.counted, self.about = [], [], {name: [] for name in self.methods}
@@ -126,7 +124,8 @@ class ExplanationModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score a batch."""
-        records = {method: self._recorded(method, batch) for method in self.methods}
+        done = {method: self._done.get(method, {}) for method in self.methods}
+        records = {method: [known.get(name) for name in batch["name"]] for method, known in done.items()}
         missing = {method: rows for method, rows in records.items() if any(row is None for row in rows)}
         if missing:
             self._compute(missing, batch)
@@ -134,7 +133,7 @@ class ExplanationModule(LightningModule):
             self._update(method, [row for row in rows if row is not None])
         images = zip(batch["index"].tolist(), batch["name"], strict=True)
         self.images += [{"index": index, "image": name} for index, name in images]
-        if any(isinstance(score, SaliencyMetric) for score in self._active):
+        if any(isinstance(score, SaliencyMetric) for score in self.active_scores):
             self.counted += looked_at(batch)
 
     def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
@@ -158,9 +157,6 @@ class ExplanationModule(LightningModule):
         label = batch["label"].to(predicted.device)
         return label if self.target == "label" else predicted, (label == predicted).cpu()
 
-    def configure_optimizers(self) -> None:
-        """There is nothing to optimise."""
-
     def _compute(self, missing: Mapping[str, list[Record | None]], batch: Batch) -> None:
         """Fill in the missing records; all methods share one prediction."""
         rows = sorted({i for records in missing.values() for i, row in enumerate(records) if row is None})
@@ -168,7 +164,8 @@ class ExplanationModule(LightningModule):
         images = normalize(self.vit, part["image"])
         target, correct = self.classes(part, images)
         for method, records in missing.items():
-            case = self._case(method, part, images, target)
+            explain = partial(self.heatmaps, method, target=target)
+            case = Case(self.vit, images, target, explain(images), explain, part)
             scored = {key: self._rows(score, case, correct) for key, score in self._scorers.items()}
             kinds = _kinds(case.heatmaps)
             for position, row in enumerate(rows):
@@ -178,10 +175,6 @@ class ExplanationModule(LightningModule):
             if method in self._stores:
                 new = [(part["name"][position], records[row]) for position, row in enumerate(rows)]
                 self._stores[method].add([(name, record) for name, record in new if record], self.global_rank)
-
-    def _case(self, method: str, batch: Batch, images: Tensor, target: Tensor | None) -> Case:
-        explain = partial(self.heatmaps, method, target=target)
-        return Case(self.vit, images, target, explain(images), explain, batch)
 
     def _rows(self, score: ImageMetric, case: Case, correct: Tensor) -> Tensor:
         score.reset()
@@ -193,10 +186,6 @@ class ExplanationModule(LightningModule):
         self.about[method] += [{key: record[key] for key in ("correct", "heatmap")} for record in records]
         for key, metric in zip(self._scorers, self.metrics[method], strict=True):
             metric.restore(torch.tensor([record["rows"][key] for record in records]))
-
-    def _recorded(self, method: str, batch: Batch) -> list[Record | None]:
-        done = self._done.get(method, {})
-        return [done.get(name) for name in batch["name"]]
 
     def _methods(self, extractors: Sequence[Extractor | str] | None) -> dict[str, Extractor]:
         named = None if extractors is None else [parse_method(method) for method in extractors]
@@ -242,10 +231,6 @@ class ExplanationModule(LightningModule):
         self._done = {name: store.read() for name, store in self._stores.items()}
         if found := max(map(len, self._done.values()), default=0):
             rank_zero_info(f"going on with the results of {found} images in {self.results}")
-
-    def _datamodule(self) -> SaliencyDataModule:
-        data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data
 
 
 IRRELEVANT = frozenset({"root", "batch_size", "num_workers"})

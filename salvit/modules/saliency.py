@@ -1,11 +1,10 @@
 """Fit a saliency decoder on the maps of a frozen ViT, and score it against people's fixations."""
 
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -14,28 +13,18 @@ from salvit.extractors import Extractor, RawAttention, parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics import Profile, at_native_size, update_metrics
 from salvit.metrics.profiles import check_profiles, split_metrics
-from salvit.modules.checkpoint import (
-    check_same_model,
-    describe,
-    describe_data,
-    describe_extractor,
-    load_described,
-    public_path,
-    stored_path,
-    without_backbone,
-)
+from salvit.modules.checkpoint import describe, describe_extractor, public_path, stored_path, without_backbone
 from salvit.modules.decoder import SaliencyDecoder
 from salvit.modules.losses import SaliencyLoss
-from salvit.modules.map_cache import MapCache
 from salvit.modules.naming import backbone_name
-from salvit.modules.schedule import adamw_with_warmup, check_schedule, keep_weight_decay
+from salvit.modules.trained import TrainedModule
 from salvit.resize import resize_antialiased
 from salvit.vit import load_vit, normalize, weights_hash
 
 Batch = dict[str, Any]
 
 
-class SaliencyModule(LightningModule):
+class SaliencyModule(TrainedModule):
     """A frozen ViT, an extractor, and a decoder that is trained to predict where people look.
 
     Batches come from a saliency datamodule: `image` [B, 3, H, W] in [0, 1], `density` and `fixations` at native size.
@@ -83,12 +72,8 @@ class SaliencyModule(LightningModule):
         warmup_epochs: float = 6,
         profile: Profile | list[Profile] = "exact",
     ) -> None:
-        super().__init__()
-        check_schedule(lr=lr, weight_decay=weight_decay, warmup_epochs=warmup_epochs)
+        super().__init__(lr, weight_decay, warmup_epochs)
         self.profiles = check_profiles(profile)
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
         self.vit = load_vit(vit, weights=weights, pretrained=pretrained)
         self.extractor = RawAttention(per_head=True) if extractor is None else parse_method(extractor)
         self.extractor.check(self.vit)
@@ -97,7 +82,6 @@ class SaliencyModule(LightningModule):
         self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self.untrained = False
         self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
@@ -121,22 +105,6 @@ class SaliencyModule(LightningModule):
                 "center_bias": center_bias,
             },
         )
-
-    @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
-        cls, checkpoint_path: str | Path, map_location: str | torch.device | None = None, **options: Any
-    ) -> "SaliencyModule":
-        """Make the model that a checkpoint describes, with its fitted decoder.
-
-        Args:
-            checkpoint_path: of a file that `salvit fit` has written; no code in it is run.
-            map_location: where to put the model; on the CPU by default.
-            **options: arguments of the constructor that replace those in the checkpoint.
-
-        Raises:
-            FileNotFoundError, ValueError: if the file cannot be read, or an option describes another model.
-        """
-        return load_described(cls, checkpoint_path, map_location, options)
 
     @property
     def model_name(self) -> str:
@@ -194,25 +162,14 @@ class SaliencyModule(LightningModule):
         """Predictions [H0, W0] at each image's native size."""
         return list(at_native_size(self(batch["image"]), batch["size"]))
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW on the decoder alone."""
-        return adamw_with_warmup(
-            self.decoder.parameters(),
-            self.trainer,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            warmup_epochs=self.warmup_epochs,
-        )
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Replace the backbone by a description of the model."""
+        """Leave out the backbone, which the description names."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["state_dict"] = without_backbone(checkpoint["state_dict"])
-        checkpoint["salvit"] = {**self.description, "data": describe_data(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model; add the backbone, which it does not hold."""
-        check_same_model(checkpoint.get("salvit"), self.description)
-        keep_weight_decay(checkpoint, self.weight_decay)
+        super().on_load_checkpoint(checkpoint)
         backbone = {f"vit.{name}": tensor for name, tensor in self.vit.state_dict().items()}
         checkpoint["state_dict"] = {**backbone, **checkpoint["state_dict"]}
 
@@ -239,6 +196,34 @@ class SaliencyModule(LightningModule):
         update_metrics(metrics, pred, batch)
         self.log_dict(dict(metrics.items()), batch_size=len(pred))
         return pred
+
+
+class MapCache:
+    """Extracted maps by key, in host memory and in full precision: a run with it equals one without.
+
+    Args:
+        extract: images [B, 3, H, W] → maps [B, K, h, w].
+
+    Example:
+        >>> calls = []
+        >>> cache = MapCache(lambda images: calls.append(len(images)) or images[:, :1])
+        >>> images = torch.rand(3, 3, 2, 2)
+        >>> _ = cache(["a", "b"], images[:2])
+        >>> bool((cache(["b", "c"], images[1:]) == images[1:, :1]).all()), calls
+        (True, [2, 1])
+    """
+
+    def __init__(self, extract: Callable[[Tensor], Tensor]) -> None:
+        self.extract = extract
+        self._maps: dict[Hashable, Tensor] = {}
+
+    def __call__(self, keys: Sequence[Hashable], images: Tensor) -> Tensor:
+        """Maps of images [B, 3, H, W] with the given keys; only those not seen before are extracted."""
+        missing = [row for row, key in enumerate(keys) if key not in self._maps]
+        if missing:
+            for row, maps in zip(missing, self.extract(images[missing]).cpu(), strict=True):
+                self._maps[keys[row]] = maps.clone()
+        return torch.stack([self._maps[key] for key in keys]).to(images.device)
 
 
 def density_like(pred: Tensor, density: Tensor | list[Tensor]) -> Tensor:

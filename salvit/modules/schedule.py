@@ -41,17 +41,6 @@ class WarmupCosine(LambdaLR):
         self._last_lr = rates
 
 
-def check_schedule(*, lr: float, weight_decay: float, warmup_epochs: float) -> None:
-    """Raise a ValueError if an option of `adamw_with_warmup` is negative or not finite.
-
-    Example:
-        >>> check_schedule(lr=0.1, weight_decay=0, warmup_epochs=2)
-    """
-    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup_epochs": warmup_epochs}.items():
-        if not 0 <= value < math.inf:
-            raise InvalidValueError(f"{name}={value:g} must be a number that is not negative")
-
-
 def adamw_with_warmup(
     parameters: Iterable[Parameter], trainer: Trainer, *, lr: float, weight_decay: float, warmup_epochs: float
 ) -> OptimizerLRSchedulerConfig:
@@ -88,13 +77,6 @@ def adamw_with_warmup(
     optimizer = AdamW(parameters, lr=lr, weight_decay=weight_decay)
     schedule = WarmupCosine(optimizer, warmup, steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def keep_weight_decay(checkpoint: dict[str, Any], weight_decay: float) -> None:
-    """Replace the weight decay in Lightning's checkpoint by the configured one."""
-    for optimizer in checkpoint.get("optimizer_states", []):
-        for group in optimizer["param_groups"]:
-            group["weight_decay"] = weight_decay
 
 
 def warmup_and_cosine(step: int, warmup: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Curves as pictures: of training, from the CSV files that runs logged, and of perturbation."""
+"""Pictures of curves: of training, from the CSV files that runs logged, and of perturbation."""
 
 import math
 from collections.abc import Mapping
@@ -69,12 +69,16 @@ def _draw_panel(panel: Axes, name: str, histories: Mapping[str, Mapping[str, pd.
         marker = "o" if len(values) <= 30 else ""
         panel.plot(values.index, values, marker=marker, markersize=3, label=label)
     better = _COLUMNS.get(name.rpartition("/")[2], "↓" if "loss" in name else "")
-    panel.set_title(f"{name} {better}", fontsize=10)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    _decorate(panel, f"{name} {better}", "optimiser step")
+
+
+def _decorate(panel: Axes, title: str, below: str) -> None:
+    panel.set_title(title, fontsize=10)
+    panel.set_xlabel(below, fontsize=8)
     panel.tick_params(labelsize=8)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.set_xlabel("optimiser step", fontsize=8)
 
 
 def _order(name: str) -> tuple[bool, int, str]:
@@ -102,11 +106,7 @@ def draw_perturbation(curves: pd.DataFrame) -> Figure:
         for panel, lines in zip(panels, (lerf, morf), strict=True):
             panel.plot(curves.columns, lines.loc[method], **style)
     for panel, title in zip(panels, _TITLES, strict=True):
-        panel.set_title(title, fontsize=10)
-        panel.set_xlabel("share of pixels removed", fontsize=9)
-        panel.grid(alpha=0.25)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8)
+        _decorate(panel, title, "share of pixels removed")
     panels[0].set_ylabel("probability of the target", fontsize=9)
     handles, labels = (part[::-1] for part in panels[0].get_legend_handles_labels())
     if len(by_area) > _COLOURED:

@@ -11,7 +11,7 @@ from salvit.report.pictures import label_font
 _BOX = (320, 240)
 _NARROWEST = 190  # of a cell, however tall its picture, so that captions have room
 _GAP, _LINE = 10, 19
-_TITLE, _NOTE = "black", (95, 95, 95)
+_TITLE, _NOTE = (0, 0, 0), (95, 95, 95)
 PER_ROW = 5
 """Cells of a row, at most."""
 
@@ -56,14 +56,9 @@ def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     captions = [[_caption(cell, font, width) for cell in row] for row in rows]
     tops = [max(len(lines) for lines in row) * _LINE for row in captions]
     heights = [max(cell.picture.height for cell in row) for row in rows]
-    canvas = Image.new(
-        "RGB",
-        (
-            max(len(row) for row in rows) * (width + _GAP) + _GAP,
-            sum(tops) + sum(heights) + _GAP + len(rows) * (_GAP + 4),
-        ),
-        "white",
-    )
+    across = max(len(row) for row in rows) * (width + _GAP) + _GAP
+    down = sum(tops) + sum(heights) + _GAP + len(rows) * (_GAP + 4)
+    canvas = Image.new("RGB", (across, down), "white")
     draw = ImageDraw.Draw(canvas)
     y = _GAP
     for row, lines_of_row, top, height in zip(rows, captions, tops, heights, strict=True):
@@ -76,17 +71,13 @@ def grid(rows: Sequence[Sequence[Cell]]) -> Image.Image:
     return canvas
 
 
-def _caption(
-    cell: Cell, font: ImageFont.FreeTypeFont, width: int
-) -> list[tuple[str, str | tuple[int, int, int]]]:
-    return [
-        *((line, _TITLE) for line in _wrapped(cell.title, font, width)),
-        *((line, _NOTE) for line in _wrapped(cell.note, font, width)),
-    ]
+def _caption(cell: Cell, font: ImageFont.FreeTypeFont, width: int) -> list[tuple[str, tuple[int, int, int]]]:
+    texts = ((cell.title, _TITLE), (cell.note, _NOTE))
+    return [(line, colour) for text, colour in texts for line in _wrapped(text, font, width)]
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Lines no wider than a cell; a word that is, is broken."""
+    """Lines that are no wider than a cell; a wider word is broken."""
     lines: list[str] = []
     for word in re.findall(r"\S+(?:\s[=<]\s\S+)*", text):  # "p = 0.650" is one
         joined = f"{lines[-1]} {word}" if lines else word

@@ -1,4 +1,4 @@
-"""One HTML page for a folder of runs, complete in itself: scores, pictures, curves, and how they were made."""
+"""One HTML page for a folder of runs: scores, pictures, curves, and how they were made. It links to nothing."""
 
 import base64
 import io
@@ -55,37 +55,33 @@ def write_report(folder: Path, title: str | None = None) -> list[Table]:
     pictures = {label: path.read_bytes() for label, path in panels.items() if path.is_file()}
     histories = {run.label: read_history(run.folder / "metrics.csv") for run in runs if run.stage == "fit"}
     curves = draw_curves(histories) if any(histories.values()) else None
+    opened = [Image.open(io.BytesIO(content)) for content in pictures.values()]
+    height = max((picture.height for picture in opened), default=0)
     texts = [f"{table.title}\n\n{table.markdown(spread=False)}\n" for table in tables]
     parts = {
         "scores.md": "\n".join(texts) or None,
-        "pictures.png": _side_by_side(pictures) if pictures else None,
+        "pictures.png": panel([opened], list(pictures), height) if pictures else None,
         "curves.png": curves,
-        "index.html": build_page(title or folder.resolve().name, runs, tables, pictures, curves),
+        "index.html": _page(title or folder.resolve().name, runs, tables, pictures, curves),
     }
     results.write(folder, parts)
     return tables
 
 
-def build_page(
+def _page(
     title: str,
     runs: Sequence[Run],
     tables: Sequence[Table],
     pictures: Mapping[str, bytes],
     curves: Figure | None,
 ) -> str:
-    """Write the page of a report: HTML that links to nothing.
-
-    Args:
-        title: of the page.
-        runs: all runs under the folder.
-        tables: the scores.
-        pictures: PNG of the panel of test images, by label of the run.
-        curves: of training, None if nothing was fitted.
-    """
+    """The page, with the pictures as PNG by label of the run, and the curves of training."""
     tested = {run.label: run for run in runs if run.stage == "test"}
     sections = [_table_section(table, tested) for table in tables]
     sections += [_pictures_section(pictures)] if pictures else []
-    sections += [_curves_section(results.encoded(curves))] if curves else []
+    if curves:
+        note = "Training loss of single batches; scores on the val split. ↑ higher is better, ↓ lower."
+        sections.append(_section("Training curves", note, _image(results.encoded(curves), "training curves")))
     sections.append(_origin_section(runs))
     template = Template(files("salvit.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(title=escape(title), lead=_lead(runs), sections="\n".join(sections))
@@ -104,21 +100,15 @@ def _lead(runs: Sequence[Run]) -> str:
 def _table_section(table: Table, tested: Mapping[str, Run]) -> str:
     header = "".join(f"<th>{name}</th>" for name in [table.rows, *table.header])
     rows = "".join(_table_row(table, row, tested.get(row)) for row in table.means.index)
-    meanings = "".join(
-        f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>"
-        for name, arrow in table.columns.items()
-        if name in MEANINGS
-    )
+    known = [(name, arrow) for name, arrow in table.columns.items() if name in MEANINGS]
+    meanings = "".join(f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>" for name, arrow in known)
     spread = "its standard error" if table.rows == "model" else "half its 95 % bootstrap interval"
-    return _section(
-        "Scores",
-        f"{table.title}. Mean over images, ± {spread}; ↑ higher is better, ↓ lower.",
-        f"<table><tr>{header}</tr>{rows}</table><dl>{meanings}</dl>",
-    )
+    note = f"{table.title}. Mean over images, ± {spread}; ↑ higher is better, ↓ lower."
+    return _section("Scores", note, f"<table><tr>{header}</tr>{rows}</table><dl>{meanings}</dl>")
 
 
 def _table_row(table: Table, row: str, run: Run | None) -> str:
-    """The row of a method, or of a model and its run, or of a baseline, which has none."""
+    """The row of a method, of a model with its run, or of a baseline, which has no run."""
     cells = ""
     for column in table.columns:
         mean, spread, best = table.cell(row, column)
@@ -137,11 +127,6 @@ def _pictures_section(pictures: Mapping[str, bytes]) -> str:
     return _section("Pictures", note, f'<div class="pictures">{figures}</div>')
 
 
-def _curves_section(curves: bytes) -> str:
-    note = "Training loss of single batches; scores on the val split. ↑ higher is better, ↓ lower."
-    return _section("Training curves", note, _image(curves, "training curves"))
-
-
 def _origin_section(runs: Sequence[Run]) -> str:
     rows = "".join(
         f"<tr><td>{escape(run.label)}</td><td>{escape(run.stage)}</td>"
@@ -154,12 +139,9 @@ def _origin_section(runs: Sequence[Run]) -> str:
         f"<pre>{escape((run.folder / 'config.yaml').read_text(encoding='utf-8'))}</pre></details>"
         for run in runs
     )
-    return _section(
-        "How these were made",
-        f"Versions: {versions}.",
-        "<table class=facts><tr><th>run</th><th>stage</th><th>time</th><th>command</th></tr>"
-        f"{rows}</table>{configs}",
-    )
+    header = "<tr><th>run</th><th>stage</th><th>time</th><th>command</th></tr>"
+    body = f"<table class=facts>{header}{rows}</table>{configs}"
+    return _section("How these were made", f"Versions: {versions}.", body)
 
 
 def _section(heading: str, note: str, body: str) -> str:
@@ -186,8 +168,3 @@ def duration(seconds: float | None) -> str:
         return "unfinished"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _side_by_side(panels: Mapping[str, bytes]) -> Image.Image:
-    pictures = [Image.open(io.BytesIO(content)) for content in panels.values()]
-    return panel([pictures], list(panels), height=max(picture.height for picture in pictures))

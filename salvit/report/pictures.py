@@ -1,4 +1,4 @@
-"""Maps as pictures: colours, overlays, and rows of them with labels."""
+"""Maps as pictures: colours, overlays, and labelled rows of pictures."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -44,7 +44,7 @@ def overlay(image: Tensor, saliency: Tensor, strength: float = 0.75) -> Image.Im
     Returns:
         An RGB picture of W×H pixels.
     """
-    picture = photo(_resized(image, saliency.shape[-2:]))
+    picture = photo(resize_antialiased(image[None], saliency.shape[-2:])[0])
     base = picture.convert("L").point(lambda value: value * 0.8).convert("RGB")
     mask = Image.fromarray((_unit(saliency) ** 0.7 * strength * 255 + 0.5).astype(np.uint8))
     return Image.composite(heat(saliency), base, mask)
@@ -77,42 +77,27 @@ def panel(rows: Sequence[Sequence[Image.Image]], labels: Sequence[str], height: 
             f"a panel needs rows of {len(labels)} pictures; got {[len(one) for one in rows]}"
         )
     strips = [row(one, height) for one in rows]
-    canvas = Image.new(
-        "RGB",
-        (
-            max(strip.width for strip in strips),
-            _LABEL_HEIGHT + sum(strip.height + _MARGIN for strip in strips),
-        ),
-        "white",
-    )
-    _write_labels(canvas, labels, rows[0], height)
-    y = _LABEL_HEIGHT
-    for strip in strips:
-        canvas.paste(strip, (0, y))
-        y += strip.height + _MARGIN
-    return canvas
-
-
-def _write_labels(
-    canvas: Image.Image, labels: Sequence[str], first: Sequence[Image.Image], height: int
-) -> None:
-    draw, font = ImageDraw.Draw(canvas), label_font()
-    x = 0
-    for label, picture in zip(labels, first, strict=True):
-        draw.text((x + 2, 2), label, fill="black", font=font)
+    size = max(strip.width for strip in strips), _LABEL_HEIGHT + len(strips) * (height + _MARGIN)
+    canvas = Image.new("RGB", size, "white")
+    for index, strip in enumerate(strips):
+        canvas.paste(strip, (0, _LABEL_HEIGHT + index * (height + _MARGIN)))
+    draw, x = ImageDraw.Draw(canvas), 0
+    for label, picture in zip(labels, rows[0], strict=True):
+        draw.text((x + 2, 2), label, fill="black", font=label_font())
         x += max(1, picture.width * height // picture.height) + _MARGIN
+    return canvas
 
 
 @cache
 def label_font() -> ImageFont.FreeTypeFont:
-    """The font of labels, matplotlib's DejaVu Sans: Pillow's own has ASCII alone."""
+    """The font of labels, matplotlib's DejaVu Sans: Pillow's own font has only ASCII."""
     return ImageFont.truetype(str(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf")), 13)
 
 
 def robust(saliency: Tensor, percentile: float = 99) -> Tensor:
-    """A map whose few extreme values no longer make all the rest look dark.
+    """A map without the few extreme values that make all the rest look dark.
 
-    Where the maximum is more than twice the percentile, values are cut off at the percentile; a percentile that is not
+    If the maximum is more than twice the percentile, values are cut off at the percentile; a percentile that is not
     positive leaves the map as it is. Source: Smilkov et al., "SmoothGrad: removing noise by adding noise", 2017,
     section 3.1.
 
@@ -135,7 +120,3 @@ def _unit(saliency: Tensor) -> NDArray[np.float32]:
     values = saliency.detach().float().cpu().numpy()
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
-
-
-def _resized(image: Tensor, size: Sequence[int]) -> Tensor:
-    return resize_antialiased(image[None], size)[0]

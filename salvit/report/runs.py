@@ -1,10 +1,11 @@
-"""The runs under a folder, read from the files that the command line left there: which test belongs to which fit."""
+"""The runs under a folder, read from the files that the commands wrote: which test belongs to which fit."""
 
-import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from natsort import natsort_key
 
 from salvit.errors import MissingFileError
 
-_SAY_NOTHING = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
-"""Options that make no other model; what begins with them is no name."""
+_IRRELEVANT = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
+"""Beginnings of the options that do not change a model, so that they are in no label."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Run:
         record: `run.json`, see `salvit.callbacks.provenance.Provenance`.
         config: `config.yaml`, the whole resolved configuration.
         about: `scores.json`, what was scored; empty if nothing was.
-        label: what was run; no two runs of a stage and a dataset have the same.
-        fit: the fit whose checkpoint it used, if that is under the same folder.
+        label: what was run; different for all runs of a stage and a dataset.
+        fit: the fit whose checkpoint it used, if it is under the same folder.
     """
 
     folder: Path
@@ -51,8 +52,8 @@ class Run:
 def find_runs(root: Path) -> list[Run]:
     """Find the runs under a folder.
 
-    A run is labelled by its model, with the options of the fit, or else the folder, that set it apart from another run
-    of that model. A test has the label of the fit whose checkpoint it used.
+    A run is labelled by its model. Where several runs have the same model, the options of the fit that differ, or else
+    the folder, are added. A test has the label of the fit whose checkpoint it used.
 
     Returns:
         The runs in natural order of their labels (k=8 before k=16), then in order of time.
@@ -72,7 +73,8 @@ def find_runs(root: Path) -> list[Run]:
     labels = _distinct(models, [_model(run, root) for run in models], root)
     of_model = {run.folder: label for run, label in zip(models, labels, strict=True)}
     labels = [of_model[(run.fit or run).folder] for run in runs]
-    labels = _distinct(runs, labels, root, kinds=[_what_was_scored(run) for run in runs])
+    scored = [[run.stage, *(run.about.get(key) for key in ("dataset", "release", "split"))] for run in runs]
+    labels = _distinct(runs, labels, root, kinds=[str(kind) for kind in scored])
     runs = [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
     return sorted(runs, key=lambda run: (natsort_key(run.label), run.started))
 
@@ -88,21 +90,16 @@ def _read(folder: Path) -> Run:
 
 
 def _fit_of(run: Run, fits: Sequence[Run]) -> Run | None:
-    """The fit that wrote a run's checkpoint: by its path, by its content if folders were moved since."""
+    """The fit that wrote a run's checkpoint: by path, by content if folders were moved, or the latest version."""
     if not (checkpoint := run.record.get("checkpoint")):
         return None
     path, digest = Path(checkpoint), str(run.record.get("checkpoint_sha256"))
     earlier = [fit for fit in reversed(fits) if fit.started <= run.started]
-    ways: list[Callable[[Run], bool]] = [
-        lambda fit: path.is_relative_to(fit.folder.resolve()),
-        lambda fit: digest in map(_sha256, fit.folder.rglob("*.ckpt")),
-        lambda fit: path.is_relative_to(fit.folder.resolve().parent),  # beside the versions: the latest one's
-    ]
-    return next((fit for way in ways for fit in earlier if way(fit)), None)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    by_path = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve()))
+    files = ((fit, file) for fit in earlier for file in fit.folder.rglob("*.ckpt"))
+    by_content = (fit for fit, file in files if sha256(file.read_bytes()).hexdigest() == digest)
+    beside_versions = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve().parent))
+    return next(chain(by_path, by_content, beside_versions), None)
 
 
 def _model(run: Run, root: Path) -> str:
@@ -117,14 +114,10 @@ def _place(run: Run, root: Path) -> str:
     return name.relative_to(root).as_posix() if name != root else root.name
 
 
-def _what_was_scored(run: Run) -> str:
-    return json.dumps([run.stage, *(run.about.get(key) for key in ("dataset", "release", "split"))])
-
-
 def _distinct(
     runs: Sequence[Run], labels: Sequence[str], root: Path, kinds: Iterable[str] | None = None
 ) -> list[str]:
-    """Labels with what sets runs of the same label and kind apart: options, or else the folder."""
+    """Labels; where runs of one kind have the same, with the options that differ, or else the folder."""
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, key in enumerate(zip(labels, kinds or [""] * len(runs), strict=True)):
         same[key].append(index)
@@ -136,7 +129,8 @@ def _distinct(
         names = dict.fromkeys(name for one in options for name in one)
         differ = [name for name in names if len({repr(one.get(name)) for one in options}) > 1]
         for index, one in zip(members, options, strict=True):
-            result[index] = ", ".join([label, *(f"{_short(name)}={one.get(name)}" for name in differ)])
+            changes = (f"{name.rpartition('.')[2]}={one.get(name)}" for name in differ)
+            result[index] = ", ".join([label, *changes])
         if len({result[index] for index in members}) < len(members):
             for index in members:
                 result[index] += f" ({runs[index].folder.resolve().relative_to(root.resolve()).as_posix()})"
@@ -147,9 +141,5 @@ def _options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, one in value.items():
             yield from _options(one, f"{name}.{key}" if name else key)
-    elif not name.startswith(_SAY_NOTHING):
+    elif not name.startswith(_IRRELEVANT):
         yield name, value
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]

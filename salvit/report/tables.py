@@ -1,4 +1,4 @@
-"""The scores of test runs as tables, in which only comparable ones are beside each other."""
+"""The scores of test runs as tables, in which only comparable runs are beside each other."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ class _Scored(NamedTuple):
 def read_tables(runs: Iterable[Run]) -> list[Table]:
     """Put the scores of test runs together; runs that scored nothing are left out.
 
-    Runs of models share a table if dataset, split and profile are the same and their baselines score the same. The
-    spread is the standard error of the mean; baselines appear once, below the models. Explanation runs have a table
-    each, of methods; the spread is half the 95 % interval. Tables of models come first, in order of appearance.
+    Runs of models share a table if dataset, split, profile and the scores of the baselines are the same. The spread is
+    the standard error of the mean; baselines appear once, below the models. Each explanation run has a table of its
+    methods; the spread is half the 95 % interval. Tables of models come first, in order of appearance.
     """
     comparable: dict[str, list[_Scored]] = {}
     methods = []

@@ -38,10 +38,14 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        _publish(Path(part), path)
+        # mkstemp makes files private; results are as readable as any other file.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(part).chmod(0o666 & ~umask)
+        Path(part).replace(path)
     except OSError as error:
         Path(part).unlink(missing_ok=True)
-        if error.filename not in (None, part):  # about another file, which the caller was reading
+        if error.filename not in (None, part):  # about another file, which the caller reads
             raise
         raise _cannot_write(path, error) from error
     except BaseException:
@@ -67,14 +71,6 @@ def output_path(folder: str | Path, name: str, ending: str) -> Path:
     return Path(folder, below)
 
 
-def _publish(part: Path, path: Path) -> None:
-    # mkstemp makes files private; results are as readable as any other file.
-    umask = os.umask(0)
-    os.umask(umask)
-    part.chmod(0o666 & ~umask)
-    part.replace(path)
-
-
 def _cannot_write(path: Path, error: OSError) -> OSError:
-    # numpy says of a disk that fills up within an array only how much of it was written.
+    # If the disk fills up within an array, numpy says only how much was written.
     return CannotWriteError(f"cannot write {path}: {error.strerror or f'{error} (is the disk full?)'}")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salvit.errors import MissingExtraError, UnavailableError
+from salvit.errors import MissingExtraError
 
 MODEL = "spectral residual"
 REMEDY = f"{MODEL} is left out: it needs OpenCV's contributed modules (pip install 'salvit[baselines]')"
@@ -30,7 +30,6 @@ def spectral_residual(image: Tensor) -> Tensor:
 
     Raises:
         ModuleNotFoundError: OpenCV's contributed modules are not installed.
-        RuntimeError: OpenCV found no saliency.
 
     Example:
         >>> if has_classical():
@@ -40,9 +39,6 @@ def spectral_residual(image: Tensor) -> Tensor:
         raise MissingExtraError(REMEDY, name="cv2.saliency")
     cv2 = import_module("cv2")
     pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    found, saliency = cv2.saliency.StaticSaliencySpectralResidual_create().computeSaliency(
-        np.ascontiguousarray(pixels[..., ::-1])
-    )
-    if not found:
-        raise UnavailableError(f"OpenCV computed no saliency for an image of shape {tuple(image.shape)}")
+    model = cv2.saliency.StaticSaliencySpectralResidual_create()
+    _, saliency = model.computeSaliency(np.ascontiguousarray(pixels[..., ::-1]))
     return torch.from_numpy(saliency).float()

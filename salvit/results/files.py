@@ -1,4 +1,4 @@
-"""The files of results: each is whole or not there."""
+"""The files of results: each is complete or absent."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def write(folder: str | Path, files: Mapping[str, Content | None]) -> None:
 
 
 def encoded(content: Content) -> bytes:
-    """The bytes of a file with such a content; see `write`."""
+    """The bytes of a file with this content; see `write`."""
     if isinstance(content, bytes):
         return content
     if isinstance(content, pd.DataFrame):

@@ -1,4 +1,4 @@
-"""How well people predict people: the upper bound of a saliency table, by leaving one observer out."""
+"""How well people predict people: the upper bound of a saliency table, from leaving out one observer."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from datamodules.base import Size, fixation_density
 from salvit.metrics import InformationGain, SaliencyMetric, SampledShuffledAUC, ShuffledAUC
 
 UPPER_BOUND = "inter-observer"
-"""The row of how well people predict people, with which no model competes."""
+"""The row that says how well people predict people; no model competes with it."""
 
 
 def leave_one_out(
@@ -44,9 +44,9 @@ def leave_one_out(
 
 
 def of_fixations(metrics: MetricCollection) -> MetricCollection:
-    """Copies of the metrics that compare with fixations, under the same names: those that have an upper bound.
+    """Copies of the metrics that compare with fixations, under the same names: only these have an upper bound.
 
-    The density of one observer is no ground truth beside that of all, so a score against it bounds nothing.
+    The density of one observer is another ground truth than the density of all, so a score against it is no bound.
     """
     chosen = MetricCollection({}, compute_groups=False)
     for name, metric in metrics.items():
@@ -62,16 +62,16 @@ def update_upper_bound(
     own: Tensor,
     others: int,
 ) -> None:
-    """Score the observers of an image by each other: the mean over those left out, each predicted by the others.
+    """Score the observers of an image by each other: the mean over the observers that are left out in turn.
 
-    For the information gain the density of the others, which is 0 far from any fixation, is mixed with the baseline of
-    the metric, which counts as one more observer.
+    The density of the others is 0 far from any fixation. For the information gain it is mixed with the baseline of the
+    metric, which counts as one more observer.
 
     Args:
         metrics: from `of_fixations`; each gets one more score.
-        scratch: a copy of these to compute with.
-        pairs: from `leave_one_out`; without any, the image is skipped and counted.
-        own: all fixations on the image, as the pools of the metrics hold them.
+        scratch: a copy of them for the computation.
+        pairs: from `leave_one_out`; if there are none, the image is skipped and counted.
+        own: all fixations on the image, as in the pools of the metrics.
         others: number of observers behind each density.
     """
     for name, metric in metrics.items():
@@ -80,14 +80,9 @@ def update_upper_bound(
         assert isinstance(one, SaliencyMetric)
         one.reset()
         for density, points in pairs:
-            _update(one, density.to(metric.device), points, own, others)
+            density = density.to(metric.device)
+            if isinstance(one, InformationGain):
+                density = one.mixed(density, 1 / (others + 1))
+            pool = {"own": [own]} if isinstance(one, ShuffledAUC | SampledShuffledAUC) else {}
+            one.update(density[None], [points], **pool)
         metric.restore(one.rows().nanmean()[None])
-
-
-def _update(metric: SaliencyMetric, density: Tensor, points: Tensor, own: Tensor, others: int) -> None:
-    if isinstance(metric, ShuffledAUC | SampledShuffledAUC):
-        metric.update(density[None], [points], own=[own])
-    elif isinstance(metric, InformationGain):
-        metric.update(metric.mixed(density, 1 / (others + 1))[None], [points])
-    else:
-        metric.update(density[None], [points])

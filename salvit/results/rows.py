@@ -6,6 +6,7 @@ images together. Models, profiles, scores and images keep the order in which the
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (model, score), group in rows.groupby(["model", "score"], observed=True, sort=False):
         values = torch.tensor(group["value"].to_numpy())
-        alone = group["image"].isna().all()
-        low, high = (np.nan, np.nan) if alone else bootstrap_interval(values)
-        count = None if alone else int(values.isfinite().sum())
+        whole = group["image"].isna().all()  # a value of all images together
+        low, high = (np.nan, np.nan) if whole else bootstrap_interval(values)
+        count = None if whole else int(values.isfinite().sum())
         lines.append((model, score, group["value"].mean(), low, high, count))
     return pd.DataFrame(lines, columns=["model", "score", "mean", "low", "high", "images"]).astype(
         {"images": "Int64"}
@@ -90,30 +91,23 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def differences(rows: pd.DataFrame) -> pd.DataFrame:
     """Every two models: `score`, `model`, `other`, `difference` of means, ends `low` and `high` of its 95 % interval.
 
-    Which of two is better is asked on the same `images`: those that have a score of every model.
+    All are compared on the same `images`: those that have a score of every model.
     """
     lines = []
     for score, group in rows[rows["image"].notna()].groupby("score", observed=True, sort=False):
         scores = group.pivot(index="model", columns="image", values="value")
         parts = [part.numpy() for part in bootstrap_differences(torch.tensor(scores.to_numpy()))]
         images = int(scores.notna().all().sum())
-        for i, model in enumerate(scores.index):
-            for j, other in enumerate(scores.index):
-                if i != j:
-                    lines.append((score, model, other, *(part[i, j] for part in parts), images))
+        for i, j in permutations(range(len(scores)), 2):
+            lines.append((score, scores.index[i], scores.index[j], *(part[i, j] for part in parts), images))
     return pd.DataFrame(lines, columns=["score", "model", "other", "difference", "low", "high", "images"])
 
 
 def _of_all_images(metric: ImageMetric) -> list[dict[str, Any]]:
-    """What a metric computes that is no mean over images."""
+    """What a metric computes beside means over images."""
     computed = metric.compute()
-    if not isinstance(computed, dict):
-        return []
-    return [
-        {"score": name, "value": float(value)}
-        for name, value in computed.items()
-        if name not in metric.by_column()
-    ]
+    values = computed.items() if isinstance(computed, dict) else ()
+    return [{"score": name, "value": float(value)} for name, value in values if name not in metric.columns]
 
 
 def _in_order(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The code that results came from, so that those of other code are not taken for them."""
+"""The code that made results, so that cached results of other code are not used."""
 
 import hashlib
 import inspect
@@ -25,11 +25,11 @@ def package_hash() -> str:
 
 
 def code_of(thing: object) -> str:
-    """Name the class of an object, with the code that it and its base classes are written in.
+    """Name the class of an object, with the code of the class and its base classes.
 
-    The result is `module.Class`, for a class from outside salvit followed by the SHA-256 of the files of its classes;
-    the code of salvit is in `package_hash`. Code that cannot be read, as of a class typed into a prompt, gets a new
-    hash each time.
+    The result is `module.Class`. For a class from outside salvit, the SHA-256 of the files of its classes follows; the
+    code of salvit is in `package_hash`. Code that cannot be read, such as a class typed into a prompt, gets a new hash
+    each time.
 
     Example:
         >>> from salvit.extractors import Rollout
@@ -54,7 +54,6 @@ def _is_shipped(kind: type) -> bool:
 
 def _source(kind: type) -> bytes:
     try:
-        file = inspect.getsourcefile(kind)
-        return Path(file).read_bytes() if file else secrets.token_bytes()
+        return Path(inspect.getsourcefile(kind) or "").read_bytes()
     except (TypeError, OSError):
         return secrets.token_bytes()

@@ -1,4 +1,4 @@
-"""A table for people, the best of each column in bold, and the fields that its title is made of."""
+"""A table to read, with the best of each column in bold, and the facts in its title."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -25,10 +25,10 @@ class Table:
     """What a table shows.
 
     Attributes:
-        title: what a score needs to be comparable.
-        columns: scores in order, and which way is better, "↑" or "↓".
+        title: everything that comparable scores have in common.
+        columns: scores in order, and which direction is better, "↑" or "↓".
         means: a row per model, a column per score; a score that is missing or NaN is shown as "–".
-        spread: how far the means may be off, in the same shape.
+        spread: the uncertainty of the means, in the same shape.
         rows: what a row is.
         apart: rows that do not compete, such as published ones.
     """
@@ -57,8 +57,8 @@ class Table:
         others = self.means[column].drop(list(self.apart), errors="ignore")
         best = others.max() if self.columns[column] == "↑" else others.min()
         off = float("nan") if self.spread is None else self.spread.at[row, column]
-        competes = row not in self.apart
-        return f"{mean:z.3f}", "" if pd.isna(off) else f"±{off:.3f}", competes and bool(mean == best)
+        is_best = row not in self.apart and bool(mean == best)
+        return f"{mean:z.3f}", "" if pd.isna(off) else f"±{off:.3f}", is_best
 
     def markdown(self, spread: bool = True) -> str:
         """The table in Markdown, without its title.
@@ -70,14 +70,13 @@ class Table:
             | ours | **0.500** | – |
         """
         body = [[row, *self._texts(row, "**", "**", spread)] for row in self.means.index]
-        lines = [[self.rows, *self.header], *body]
-        head, *rest = (f"| {' | '.join(line)} |" for line in lines)
-        return "\n".join([head, "|---" * len(lines[0]) + "|", *rest])
+        head, *rest = (f"| {' | '.join(line)} |" for line in [[self.rows, *self.header], *body])
+        return "\n".join([head, "|---" * (len(self.columns) + 1) + "|", *rest])
 
     def terminal(self, width: int, spread: bool = True) -> list[RichTable]:
-        """For a terminal of some width: as many tables as the columns need, none of which is cut off.
+        """The table for a terminal of some width: as many tables as it takes to cut off no column.
 
-        Names longer than half the width go on in the next line.
+        Names longer than half the width continue in the next line.
         """
         texts = {row: self._texts(row, "[bold]", "[/bold]", spread) for row in self.means.index}
         names = min(max(map(len, texts), default=0), width // 2)

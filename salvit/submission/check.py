@@ -1,6 +1,6 @@
-"""Checks of a submission: every map is there, readable, finite and of its image's size."""
+"""Checks of a submission: every map is there, readable, finite and as large as its image."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from salvit.submission.hdf5 import h5py
 from salvit.submission.stimuli import file_of
 
 TOLERANCE = 0.01
-"""How far the logsumexp of a log density may be from 0: the benchmark's."""
+"""How far the logsumexp of a log density may be from 0, by the benchmark."""
 HDF5_ENDINGS = (".h5", ".hdf5")
 MAP_ENDINGS = (".npy", ".png", ".jpg", ".jpeg")
 
@@ -34,30 +34,20 @@ def check_submission(path: Path, stimuli: Mapping[str, Size]) -> None:
         SubmissionError: listing, for every problem, the file and the remedy.
         ModuleNotFoundError: h5py is needed and not installed.
     """
-    if problems := list(submission_problems(path, stimuli)):
+    if path.is_dir():
+        problems = list(_folder_problems(path, stimuli))
+    elif path.is_file() and path.suffix.lower() in HDF5_ENDINGS:
+        problems = list(_hdf5_problems(path, stimuli))
+    else:
+        endings = " or ".join(HDF5_ENDINGS)
+        problems = [
+            f"{path}: no such folder, nor a file that ends in {endings}: write it with salvit predict"
+        ]
+    if problems:
         raise SubmissionError(
             f"{path} is no submission for these {len(stimuli)} images; {len(problems)} problems:\n"
             + "\n".join(f"  {problem}" for problem in problems)
         )
-
-
-def submission_problems(path: Path, stimuli: Mapping[str, Size]) -> Iterator[str]:
-    """What is wrong with a submission, one map in memory at a time.
-
-    Args:
-        path: as for `check_submission`.
-        stimuli: as for `check_submission`.
-
-    Yields:
-        A sentence with the file and the remedy.
-    """
-    if path.is_dir():
-        yield from _folder_problems(path, stimuli)
-    elif path.is_file() and path.suffix.lower() in HDF5_ENDINGS:
-        yield from _hdf5_problems(path, stimuli)
-    else:
-        endings = " or ".join(HDF5_ENDINGS)
-        yield f"{path}: no such folder, nor a file that ends in {endings}: write it with salvit predict"
 
 
 def _folder_problems(folder: Path, stimuli: Mapping[str, Size]) -> Iterator[str]:
@@ -78,18 +68,12 @@ def _folder_problems(folder: Path, stimuli: Mapping[str, Size]) -> Iterator[str]
 
 
 def _map_problems(path: Path, size: Size) -> Iterator[str]:
-    read = _read_floats if path.suffix.lower() == ".npy" else _read_picture
     try:
-        values = read(path)
+        values = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _read_picture(path)
     except (OSError, ValueError, EOFError, UnidentifiedImageError) as error:
         yield f"{path}: cannot be read ({error}): write it again"
-        return
-    yield from _value_problems(str(path), values, size)
-
-
-def _read_floats(path: Path) -> np.ndarray[Any, Any]:
-    values: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
-    return values
+    else:
+        yield from _value_problems(str(path), values, size)
 
 
 def _read_picture(path: Path) -> np.ndarray[Any, Any]:
@@ -119,7 +103,7 @@ def _hdf5_problems(path: Path, stimuli: Mapping[str, Size]) -> Iterator[str]:
         return
     with file:
         names: set[str] = set()
-        file.visititems(_collector(names))
+        file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py().Dataset) else None)
         for name, size in stimuli.items():
             if name in names:
                 yield from _log_problems(f"{path}[{name!r}]", file[name][()], size)
@@ -127,14 +111,6 @@ def _hdf5_problems(path: Path, stimuli: Mapping[str, Size]) -> Iterator[str]:
                 yield f"{path}[{name!r}]: missing: run salvit predict again, with a folder that all nodes share"
         for name in sorted(names - stimuli.keys()):
             yield f"{path}[{name!r}]: belongs to none of the {len(stimuli)} images: write the file again"
-
-
-def _collector(names: set[str]) -> Callable[[str, Any], None]:
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py().Dataset):
-            names.add(name)
-
-    return collect
 
 
 def _log_problems(what: str, logs: np.ndarray[Any, Any], size: Size) -> Iterator[str]:

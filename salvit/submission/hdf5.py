@@ -40,9 +40,7 @@ def log_density(density: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """
     values = density.astype(np.float64)
     if not (np.isfinite(values).all() and (values > 0).all()):
-        raise InvalidValueError(
-            "a density has values that are not positive and finite: its logarithm is none"
-        )
+        raise InvalidValueError("a density has values that are not positive and finite: it has no logarithm")
     return np.log(values / values.sum()).astype(np.float32)
 
 

@@ -25,9 +25,9 @@ class PostProcessing(HasOptions):
               + \varepsilon / n
 
     with the map s shifted to ≥ 0, B a Gaussian blur (reflecting borders), h the identity or, equalised, the share of
-    pixels below a value (ties count one half), c a Gaussian at the image's centre whose
-    standard deviations are the same share of width and height, and ε = 1e-4. By default p = (1 − ε) s / Σs + ε / n,
-    an affine function of the map: scores of rank, NSS and CC stay as they are.
+    pixels below a value (ties count one half), c a Gaussian at the image's centre whose standard deviations are the
+    same share of width and height, and ε = 1e-4. By default p = (1 − ε) s / Σs + ε / n, an affine function of the map,
+    which changes neither ranks nor NSS nor CC.
 
     Args:
         blur: σ as a share of the image's longer side, ≥ 0.
@@ -81,37 +81,20 @@ class PostProcessing(HasOptions):
             sigma = self.blur * max(density.shape)
             density = torch.from_numpy(gaussian_filter(density.numpy(), sigma, mode="reflect"))
         if self.equalize:
-            density = _equalized(density)
+            ranks = torch.from_numpy(rankdata(density.numpy(), axis=None)).reshape(density.shape)
+            density = (ranks - 0.5) / density.numel()
         if self.power != 1:
             # Relative to the largest value: a power of numbers around 1/n would underflow.
             density = (density / density.amax()) ** self.power
         density = _normalized(density)
         if self.center_weight:
-            center = center_gaussian(density.shape, self.center_sigma)
+            center = _center_gaussian(density.shape, self.center_sigma)
             density = (1 - self.center_weight) * density + self.center_weight * center
         return (1 - FLOOR) * density + FLOOR / density.numel()
 
 
-def _equalized(density: Tensor) -> Tensor:
-    """Share of the pixels below each value, ties counting one half: float64 of the same shape, in (0, 1)."""
-    ranks = torch.from_numpy(rankdata(density.numpy(), axis=None)).reshape(density.shape)
-    return (ranks - 0.5) / density.numel()
-
-
-def center_gaussian(size: torch.Size | tuple[int, int], sigma: float) -> Tensor:
-    """A Gaussian at the centre of an image.
-
-    Args:
-        size: (H, W).
-        sigma: standard deviation as a share of each side.
-
-    Returns:
-        float64 [H, W], sums to 1.
-
-    Example:
-        >>> center_gaussian((1, 3), 0.25)
-        tensor([[0.2256, 0.5488, 0.2256]], dtype=torch.float64)
-    """
+def _center_gaussian(size: torch.Size, sigma: float) -> Tensor:
+    """A Gaussian at the centre of an image, `sigma` as a share of each side: float64 [H, W] with sum 1."""
     rows, columns = (
         torch.exp(-0.5 * (((torch.arange(side, dtype=torch.float64) + 0.5) / side - 0.5) / sigma) ** 2)
         for side in size
@@ -121,7 +104,7 @@ def center_gaussian(size: torch.Size | tuple[int, int], sigma: float) -> Tensor:
 
 
 def grid(**values: list[Any]) -> list[PostProcessing]:
-    """Every combination of values, which are given by parameter.
+    """Every combination of the values of some parameters.
 
     Example:
         >>> [one.blur for one in grid(blur=[0, 0.02], power=[1])]

@@ -12,8 +12,8 @@ from salvit.results.atomic import output_path
 def stimuli_of(dataset: SaliencyDataset) -> dict[str, Size]:
     """File names and sizes of a dataset's stimuli, in its order.
 
-    A name is the path below the folder that holds all stimuli, as pysaliency names them: "i1.jpg" of MIT300,
-    "Action/001.jpg" of CAT2000.
+    A name is the path below the folder that holds all stimuli, as in pysaliency: "i1.jpg" of MIT300, "Action/001.jpg"
+    of CAT2000.
 
     Args:
         dataset: of images on disk.
@@ -55,7 +55,7 @@ def completeness(data: SaliencyDataModule, images: int) -> str:
 
 
 def file_of(folder: Path, name: str, ending: str) -> Path:
-    """File of a stimulus' map: the stimulus' name with another ending.
+    """The file of a stimulus' map: the name of the stimulus with another ending.
 
     Example:
         >>> file_of(Path("maps"), "Action/001.jpg", ".png").as_posix()

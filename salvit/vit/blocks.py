@@ -10,11 +10,6 @@ from salvit.errors import InvalidIndexError, InvalidTypeError, InvalidValueError
 from salvit.vit.plain import ViT
 
 
-def num_blocks(vit: ViT) -> int:
-    """Return the number of transformer blocks."""
-    return len(vit.blocks)
-
-
 def num_heads(vit: ViT, block: int = -1) -> int:
     """Return the number of attention heads of a block, those of attentions side by side taken together."""
     modules: list[Any] = attention_modules(vit, block)

@@ -4,6 +4,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from salvit.errors import InvalidValueError, MissingFileError
 
+_PATCHES = "patch_embed.proj.weight"
 _NESTED_UNDER = ("teacher", "model", "state_dict")
 _PRETRAINING_ONLY = ("decoder_", "mask_token")
 _UNREADABLE = (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, AttributeError)
@@ -43,9 +45,10 @@ def load_checkpoint(
         _require_same_patches(vit, state, path)
     state = _converted(vit, state, path)
     state = {key: value for key, value in state.items() if not key.startswith(_PRETRAINING_ONLY)}
+    classes = len(state.get("head.weight", ()))
     had_head = bool(vit.num_classes)
-    if resize_head:
-        _resize_head(vit, state)
+    if resize_head and classes != vit.num_classes:
+        vit.reset_classifier(classes)  # type: ignore[operator]
     _require_match(vit, state, path)
     if had_head and not vit.num_classes:
         warnings.warn(f"{path} has no classifier head: the model gives features, not logits", stacklevel=3)
@@ -56,9 +59,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise MissingFileError(f"no weights file {path}")
     try:
-        content: dict[str, Any] = load_state_dict(
-            str(path), weights_only=True
-        )  # not the default of every timm
+        # `weights_only` is not the default of every timm.
+        content: dict[str, Any] = load_state_dict(str(path), weights_only=True)
     except _UNREADABLE as error:
         raise InvalidValueError(
             f"cannot read {path} as safetensors or as a torch file of tensors: {why_unreadable(path, error)}"
@@ -72,7 +74,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InvalidValueError(
             f"{path} holds no tensors by name; what it holds: {entries}. Save the one that has the weights"
         )
-    return _unprefixed(state)
+    # The patch embedding marks the backbone, so a projection head beside it (DINO) goes with the prefix.
+    prefixes = [key.removesuffix(_PATCHES) for key in state if key.endswith(_PATCHES)]
+    prefix = prefixes[0] if len(prefixes) == 1 else ""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
@@ -94,7 +99,9 @@ def why_unreadable(path: Path, error: Exception) -> str:
     if all(byte >= 32 or byte in b"\t\n\r" for byte in start):
         text = start.decode(errors="replace").strip().partition("\n")[0]
         return f"it is a text file, which begins with {text[:60]!r}"
-    objects = _python_objects(path)
+    objects: list[str] = []
+    with suppress(Exception):  # torch has many errors for files that are damaged, and none that says so
+        objects = get_unsafe_globals_in_checkpoint(path)
     if objects or isinstance(error, AttributeError):  # AttributeError: a single object without names
         what = f"Python objects ({_shorten(objects)})" if objects else "a Python object"
         return (
@@ -103,31 +110,12 @@ def why_unreadable(path: Path, error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def _python_objects(path: Path) -> list[str]:
-    """Classes and functions that a torch file names and that `weights_only=True` refuses."""
-    try:
-        return get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # torch has many errors for files that are damaged, and none that says so
-        return []
-
-
-def _unprefixed(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    # The patch embedding marks the backbone, so a projection head beside it (DINO) goes with the prefix.
-    anchor = "patch_embed.proj.weight"
-    prefixes = [key.removesuffix(anchor) for key in state if key.endswith(anchor)]
-    if len(prefixes) != 1:
-        return state
-    prefix = prefixes[0]
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
 def _require_same_patches(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Raise if patches are of another size: timm would resample them, and make a model that nobody trained."""
-    weight, own = state.get("patch_embed.proj.weight"), vit.state_dict().get("patch_embed.proj.weight")
-    if weight is None or own is None or weight.ndim != 4 or own.ndim != 4:
-        return
-    if weight.shape[2:] != own.shape[2:]:
-        there, here = ("×".join(map(str, kernel.shape[2:])) for kernel in (weight, own))
+    kernels = [weights[_PATCHES] for weights in (state, vit.state_dict()) if _PATCHES in weights]
+    sizes = ["×".join(map(str, kernel.shape[2:])) for kernel in kernels if kernel.ndim == 4]
+    if len(set(sizes)) > 1:
+        there, here = sizes
         raise InvalidValueError(
             f"{path} has patches of {there} pixels, this {type(vit).__name__} of {here}: take the architecture with "
             "that patch size"
@@ -147,13 +135,6 @@ def _converted(vit: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str
             f"{path} does not hold the weights of this {type(vit).__name__}: {error}"
         ) from error
     return converted
-
-
-def _resize_head(vit: nn.Module, state: dict[str, Tensor]) -> None:
-    head = state.get("head.weight")
-    classes = 0 if head is None else len(head)
-    if classes != vit.num_classes:
-        vit.reset_classifier(classes)  # type: ignore[operator]
 
 
 def _require_match(vit: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -180,9 +161,8 @@ def _pooling(problems: Mapping[str, Sequence[str]]) -> str:
         if "norm.weight" in problems[here] and "fc_norm.weight" in problems[there]:
             return (
                 f'. The file\'s model has global_pool="{pool}": give it to load_vit, or on the command line in a JSON '
-                'file beside the weights, {"vit": "<timm name>", "model": {"global_pool": "'
-                + pool
-                + '"}}, with --model <weights file>'
+                f'file beside the weights, {{"vit": "<timm name>", "model": {{"global_pool": "{pool}"}}}}, with '
+                "--model <weights file>"
             )
     return ""
 

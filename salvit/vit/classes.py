@@ -65,28 +65,21 @@ class Classes:
                 "leave --target out, or load weights that have a head"
             )
         if re.fullmatch(r"-?\d+", text):
-            return self._in_range(int(text))
+            if 0 <= int(text) < self.count:
+                return int(text)
+            raise InvalidValueError(f"target class {text} is outside 0 … {self.count - 1}")
         if not self.names:
             raise InvalidValueError(
                 f'target "{text}": the names of this model\'s {self.count} classes are unknown; '
                 f"give an index, 0 … {self.count - 1}, or name them in the JSON file beside the weights, "
                 'as "label_names"'
             )
-        return self._named(text)
-
-    def _in_range(self, index: int) -> int:
-        if not 0 <= index < self.count:
-            raise InvalidValueError(f"target class {index} is outside 0 … {self.count - 1}")
-        return index
-
-    def _named(self, text: str) -> int:
         known = self._known
         found = sorted(known.get(_plain(text), ()))
         if len(found) > 1:
-            raise InvalidValueError(
-                f'target "{text}" names {len(found)} classes, give an index: '
-                + "; ".join(self._explain(index) for index in found)
-            )
+            about = self.definitions or self.labels
+            listed = "; ".join(f"{index} ({about[index]})" for index in found)
+            raise InvalidValueError(f'target "{text}" names {len(found)} classes, give an index: {listed}')
         if not found:
             close = _closest(_plain(text), list(known))
             hint = ", ".join(f'"{name}" ({min(known[name])})' for name in close)
@@ -101,10 +94,6 @@ class Classes:
             for name in (label, *names.split(", ")):
                 known.setdefault(_plain(name), set()).add(index)
         return known
-
-    def _explain(self, index: int) -> str:
-        about = self.definitions[index] if self.definitions else self.labels[index]
-        return f"{index} ({about})"
 
 
 def classes_of(vit: ViT) -> Classes:

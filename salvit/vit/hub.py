@@ -1,6 +1,7 @@
 """Published weights of timm models: from the local cache, or downloaded."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import huggingface_hub
@@ -31,18 +32,15 @@ def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
         return cached
     _require_network()
     try:
-        return _download(config.hf_hub_id, files, cache_dir)
+        with suppress(EntryNotFoundError):
+            return huggingface_hub.hf_hub_download(config.hf_hub_id, files[0], cache_dir=cache_dir)
+        return huggingface_hub.hf_hub_download(config.hf_hub_id, files[-1], cache_dir=cache_dir)
     except Exception as error:  # of requests, httpx or huggingface_hub, depending on its version
         raise ConnectionError(f"{config.hf_hub_id}: {error}") from error
 
 
 def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
-    """Raise ConnectionError at once if a repository of the hub is neither cached nor reachable.
-
-    Args:
-        repository: "owner/name", optionally with "@revision".
-        cache_dir: another cache than the default.
-    """
+    """Raise ConnectionError if a repository of the hub ("owner/name" or "owner/name@revision") is out of reach."""
     if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
         _require_network()
 
@@ -58,13 +56,3 @@ def _require_network() -> None:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
     except Exception as error:  # of requests or httpx, depending on huggingface_hub's version
         raise ConnectionError(f"no answer from {huggingface_hub.constants.ENDPOINT}: {error}") from error
-
-
-def _download(repository: str, files: Sequence[str], cache_dir: str | Path | None) -> str:
-    *others, last = files
-    for file in others:
-        try:
-            return huggingface_hub.hf_hub_download(repository, file, cache_dir=cache_dir)
-        except EntryNotFoundError:
-            continue
-    return huggingface_hub.hf_hub_download(repository, last, cache_dir=cache_dir)

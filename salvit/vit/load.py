@@ -46,9 +46,12 @@ def read_description(path: Path) -> dict[str, Any]:
             f'{path}: "model" names other weights ({", ".join(others)}); a description is of the weights beside it'
         )
     for key, least, kind in (("mean", -math.inf, ""), ("std", 0.0, "positive ")):
-        if content.get(key) is not None and not _are_numbers(content[key], above=least):
+        values = content.get(key)
+        numbers = values if isinstance(values, list) else []
+        fits = [isinstance(one, int | float) and least < one < math.inf for one in numbers]
+        if values is not None and not (fits and all(fits)):
             raise InvalidValueError(
-                f'{path}: "{key}" must be a list of {kind}numbers, one per channel; got {content[key]}'
+                f'{path}: "{key}" must be a list of {kind}numbers, one per channel; got {values}'
             )
     names = content.get("label_names") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -56,20 +59,11 @@ def read_description(path: Path) -> dict[str, Any]:
     return content
 
 
-def _are_numbers(values: Any, above: float) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) > 0
-        and all(isinstance(value, int | float) and above < value < math.inf for value in values)
-    )
-
-
 _SHIPPED = Path(__file__).parents[1] / "weights"
 _WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 _SUPPLY = (
     "get the file where there is a network and pass it (load_vit(name, weights=path), --model.weights FILE, or "
-    "`salvit explain --weights FILE`), or take "
-    '"salvit_tiny", which comes with the package'
+    '`salvit explain --weights FILE`), or take "salvit_tiny", which comes with the package'
 )
 
 
@@ -125,13 +119,16 @@ def load_vit(
     else:
         vit = _from_timm(name, pretrained and weights is None, kwargs)
     if weights is not None:
-        _warn_of_unread_description(Path(weights), name)
-        load_checkpoint(
-            vit,
-            Path(weights),
-            resize_head="num_classes" not in kwargs,
-            resize_patches="patch_size" in kwargs,
-        )
+        path = Path(weights)
+        description = path.with_suffix(".json")
+        if description.is_file() and Path(name).resolve() != path.resolve():
+            warnings.warn(
+                f"{description} is not read, as the model is given by the name {name}, whose mean and standard "
+                f"deviation are taken: to go by that file, give {path} as the model",
+                stacklevel=2,
+            )
+        head, patches = "num_classes" not in kwargs, "patch_size" in kwargs
+        load_checkpoint(vit, path, resize_head=head, resize_patches=patches)
     return vit.requires_grad_(False).eval()
 
 
@@ -148,22 +145,11 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
     arguments = {"dynamic_img_size": True, **content.pop("model"), **kwargs}
     name = content.pop("vit", None)
     try:
-        vit = build_vit(**arguments) if name is None else load_vit(name, pretrained=False, **arguments)
+        vit = load_vit(name, pretrained=False, **arguments) if name else build_vit(**arguments)
     except TypeError as error:
         raise InvalidValueError(f'{description}: "model" does not fit the architecture: {error}') from error
     vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}
     return vit
-
-
-def _warn_of_unread_description(weights: Path, name: str) -> None:
-    """Say so where a file beside the weights, which may have their mean, deviation and classes, is not read."""
-    description = weights.with_suffix(".json")
-    if description.is_file() and Path(name).resolve() != weights.resolve():
-        warnings.warn(
-            f"{description} is not read, as the model is given by the name {name}, whose mean and standard deviation "
-            f"are taken: to go by that file, give {weights} as the model",
-            stacklevel=3,
-        )
 
 
 def _from_timm(name: str, pretrained: bool, kwargs: dict[str, Any]) -> ViT:

@@ -94,16 +94,12 @@ def require_frozen_vit(vit: ViT) -> None:
 
     Raises:
         TypeError: if it is not a plain timm ViT, or is compiled.
-        ValueError: if it or a part of it is in training mode, or it was made in inference mode.
+        ValueError: if it or a part of it is in training mode.
     """
     require_plain_vit(vit)
     if any(module.training for module in vit.modules()):
         raise InvalidValueError(
             "the model is in training mode, where dropout makes maps random: call vit.eval() first"
-        )
-    if any(parameter.is_inference() for parameter in vit.parameters()):
-        raise InvalidValueError(
-            "the model was made in torch.inference_mode(), where nothing can be differentiated: make it outside"
         )
 
 
@@ -115,5 +111,4 @@ def _reason(model: Callable[..., Any]) -> str:
 
 def _is_compiled(module: nn.Module) -> bool:
     """Whether it is the wrapper that torch.compile makes, or was compiled in place."""
-    own = vars(module)
-    return hasattr(module, "_orig_mod") or own.get("_compiled_call_impl") is not None
+    return hasattr(module, "_orig_mod") or vars(module).get("_compiled_call_impl") is not None

@@ -24,12 +24,21 @@ def written(make_trainer, popout, tmp_path):
     return module, path, trainer
 
 
-def test_the_backbone_reads_back(written):
-    module, path, _ = written
+def test_the_backbone_reads_back_and_is_described(written):
+    module, path, trainer = written
     vit, images = load_vit(path), torch.rand(4, 3, 32, 48)
-    expected = module(images)
-    torch.testing.assert_close(vit((images - 0.5) / 0.5), expected, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(vit((images - 0.5) / 0.5), module(images), atol=5e-3, rtol=5e-3)
     assert SaliencyModule(vit=str(path))(images).shape == (4, 32, 48)
+    half_precision = sum(tensor.numel() for tensor in module.vit.state_dict().values()) * 2
+    assert half_precision < path.stat().st_size < half_precision + 10_000
+    assert sorted(file.name for file in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
+    description = json.loads(path.with_suffix(".json").read_text())
+    assert description["model"] == {**SMALL, "num_classes": 10}
+    assert description["mean"] == description["std"] == [0.5, 0.5, 0.5]
+    assert description["label_names"] == trainer.datamodule.class_names
+    assert (description["steps"], description["seed"]) == (4, int(os.environ.get("PL_GLOBAL_SEED", "0")))
+    accuracy = round(float(trainer.callback_metrics["test/accuracy"]), 4)
+    assert description["scores"] == {"test/accuracy": accuracy}
 
 
 def test_the_steps_of_a_checkpoint_count(written, make_trainer, popout, tmp_path):
@@ -45,35 +54,12 @@ def test_the_steps_of_a_checkpoint_count(written, make_trainer, popout, tmp_path
     torch.testing.assert_close(vit((images - 0.5) / 0.5), module(images), atol=5e-3, rtol=5e-3)
 
 
-def test_weights_are_half_precision_and_nothing_else(written):
-    module, path, _ = written
-    expected = sum(tensor.numel() for tensor in module.vit.state_dict().values()) * 2
-    assert expected < path.stat().st_size < expected + 10_000
-    assert sorted(file.name for file in path.parent.iterdir()) == ["mine.json", "mine.safetensors"]
-
-
-def test_the_description_says_what_it_is_and_how_it_came_about(written):
-    _, path, trainer = written
-    description = json.loads(path.with_suffix(".json").read_text())
-    assert description["model"] == {**SMALL, "num_classes": 10}
-    assert description["mean"] == description["std"] == [0.5, 0.5, 0.5]
-    assert description["label_names"] == trainer.datamodule.class_names
-    assert description["steps"] == 4
-    assert description["seed"] == int(os.environ.get("PL_GLOBAL_SEED", "0"))
-    assert description["scores"] == {
-        "test/accuracy": round(float(trainer.callback_metrics["test/accuracy"]), 4)
-    }
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k", "salvit_tiny", "a file"])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k", "a file"])
 def test_a_model_trained_on_reads_back(make_trainer, popout, tmp_path, vit_file, name):
     name = vit_file() if name == "a file" else name
-    module = ClassificationModule(10, vit=name, pretrained=False)
-    path = tmp_path / "mine.safetensors"
+    module, path = ClassificationModule(10, vit=name, pretrained=False), tmp_path / "mine.safetensors"
     make_trainer(callbacks=[BackboneWriter(str(path))]).test(module, popout, verbose=False)
     vit, images = load_vit(path), torch.rand(2, 3, 32, 48)
-    assert not any(parameter.requires_grad for parameter in vit.parameters())
-    torch.testing.assert_close(
-        vit(normalize(vit, images)), module.vit.eval()(normalize(module.vit, images)), atol=5e-3, rtol=5e-3
-    )
+    expected = module.vit.eval()(normalize(module.vit, images))
+    torch.testing.assert_close(vit(normalize(vit, images)), expected, atol=5e-3, rtol=5e-3)
     assert json.loads(path.with_suffix(".json").read_text())["vit"] == name

@@ -6,7 +6,7 @@ from PIL import Image
 from datamodules import OSIEDataModule
 from salvit.callbacks.pictures import LABELS, Pictures
 from salvit.modules import SaliencyModule
-from salvit.report.pictures import heat
+from salvit.report.pictures import heat, photo
 from tests.datamodules.data.images import write_image
 from tests.datamodules.data.osie import make_osie
 
@@ -23,26 +23,18 @@ def opened(path):
 
 
 @pytest.mark.parametrize(("count", "rows"), [(2, 2), (6, 3)])
-@pytest.mark.parametrize("stage", ["validate", "test"])
-def test_a_row_per_image(module, make_trainer, popout, tmp_path, count, rows, stage):
+@pytest.mark.parametrize(("stage", "split"), [("validate", "val"), ("test", "test")])
+def test_a_row_per_image(module, make_trainer, popout, tmp_path, count, rows, stage, split):
+    def size(count):
+        trainer = make_trainer(callbacks=[Pictures(count)], default_root_dir=tmp_path / f"{count}")
+        getattr(trainer, stage)(module, popout, verbose=False)
+        return opened(tmp_path / f"{count}/pictures/{split}.png").size
+
     popout.batch_size = 3
-    getattr(make_trainer(callbacks=[Pictures(count)]), stage)(module, popout, verbose=False)
-    picture = opened(tmp_path / "pictures" / {"validate": "val.png", "test": "test.png"}[stage])
-    one, two = (
-        picture.size for picture in (opened_rows(1, tmp_path, module, make_trainer, popout, stage), picture)
-    )
-    assert two[0] == one[0] > 4 * 160
-    height_of_labels = one[1] - (two[1] - one[1]) // (rows - 1)
+    one, several = size(1), size(count)
+    assert several[0] == one[0] > 4 * 160
+    height_of_labels = one[1] - (several[1] - one[1]) // (rows - 1)
     assert 0 < height_of_labels < 60
-
-
-def opened_rows(count, tmp_path, module, make_trainer, popout, stage):
-    folder = tmp_path / f"rows{count}"
-    getattr(make_trainer(callbacks=[Pictures(count)], default_root_dir=folder), stage)(
-        module, popout, verbose=False
-    )
-    (path,) = folder.glob("pictures/*.png")
-    return opened(path)
 
 
 def test_the_columns_show_what_their_labels_say(module, make_trainer, popout, tmp_path):
@@ -54,16 +46,9 @@ def test_the_columns_show_what_their_labels_say(module, make_trainer, popout, tm
     with torch.no_grad():
         prediction = module(sample["image"][None])[0]
     width = (picture.shape[1] - 18) // 4
-    columns = [picture[22 : 22 + width, i * (width + 6) : i * (width + 6) + width] for i in range(4)]
-    expected = [
-        np.asarray(Image.fromarray((sample["image"].permute(1, 2, 0).numpy() * 255).astype(np.uint8))),
-        np.asarray(heat(sample["density"])),
-        np.asarray(heat(prediction)),
-    ]
-    for column, small in zip(columns, expected, strict=False):
-        large = np.asarray(
-            Image.fromarray(small).resize((width, width), Image.Resampling.BICUBIC), dtype=float
-        )
+    for i, expected in enumerate((photo(sample["image"]), heat(sample["density"]), heat(prediction))):
+        column = picture[22 : 22 + width, i * (width + 6) : i * (width + 6) + width]
+        large = np.asarray(expected.resize((width, width), Image.Resampling.BICUBIC), dtype=float)
         assert np.abs(column - large).mean() < 4
 
 
@@ -82,13 +67,9 @@ def test_the_latest_replaces_the_last(module, make_trainer, popout, tmp_path):
 
 
 def test_the_sanity_check_is_not_drawn(module, make_trainer, popout, tmp_path):
-    make_trainer(
-        num_sanity_val_steps=1,
-        limit_val_batches=1,
-        limit_train_batches=1,
-        check_val_every_n_epoch=2,
-        callbacks=[Pictures()],
-    ).fit(module, popout)
+    short = {"num_sanity_val_steps": 1, "limit_val_batches": 1, "limit_train_batches": 1}
+    trainer = make_trainer(callbacks=[Pictures()], check_val_every_n_epoch=2, **short)
+    trainer.fit(module, popout)
     assert not (tmp_path / "pictures").exists()
 
 
@@ -100,10 +81,3 @@ def test_images_of_different_sizes(module, make_trainer, tmp_path):
     val = OSIEDataModule(root, image_size=32, batch_size=4, num_workers=0)
     make_trainer(callbacks=[Pictures()]).test(module, val, verbose=False)
     assert opened(tmp_path / "pictures/test.png").height > 300
-
-
-def test_one_of_two_processes_draws(module, make_trainer, popout, tmp_path):
-    """Both have to ask for the folder, or one waits for the other for ever."""
-    popout.batch_size = 1
-    make_trainer(callbacks=[Pictures(1)], devices=2, strategy="ddp_fork").test(module, popout, verbose=False)
-    assert opened(tmp_path / "pictures/test.png").height < 200

@@ -35,12 +35,13 @@ from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
 from tests.datamodules.data.salicon import make_salicon, make_salicon_2015, stem
+from tests.datamodules.data.tiny_imagenet import make_tiny_imagenet
 from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
 SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
-EXPERIMENTS = sorted(set((ROOT / "experiments").rglob("*.yaml")) - {SWEEP})
+CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP})
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -56,10 +57,13 @@ MAKERS = {
     "MIT1003DataModule": make_mit1003,
     "OSIEDataModule": make_osie,
     "P3O3DataModule": make_p3o3,
+    "TinyImageNetDataModule": make_tiny_imagenet,
     "VOC2012DataModule": make_voc,
     "CUB200DataModule": make_cub,
     "ImageNetValDataModule": make_imagenet,
 }
+CLASSES = ("train/cat/0.jpg", "train/cat/1.jpg", "train/dog/0.jpg", "val/cat/0.jpg", "val/dog/0.jpg")
+IMAGES = {"ImageFolderDataModule": ("a.jpg", "b/c.png"), "ClassFolderDataModule": CLASSES}
 SALIENT = ("--model.extractor", "SalientAttention")
 UNTRAINED = ("--untrained", "true")
 
@@ -118,41 +122,35 @@ def in_a_process(*arguments, **options):
 # Starting
 
 
-def test_help_is_instant_and_imports_nothing_heavy():
-    code = "import sys; from salvit.__main__ import main; main(['--help']); print(sorted(sys.modules))"
+@pytest.mark.parametrize("command", [[], ["explain"]])
+def test_help_is_instant_and_imports_nothing_heavy(command):
+    run_ = f"import sys, salvit.__main__ as m\ntry: m.main({[*command, '--help']})\nfinally: print(sorted(sys.modules))"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = in_a_process("-c", code)
+    done = in_a_process("-c", run_)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.stdout.startswith("usage: salvit {fit,validate,test,predict}")
+    assert done.returncode == 0
+    assert done.stdout.startswith(" ".join(["usage: salvit", *command]))
     loaded = done.stdout.rpartition("\n[")[2]
-    assert not [name for name in ("'torch'", "'lightning'", "'timm'", "'numpy'", "'wandb'") if name in loaded]
+    assert not [
+        name for name in ("torch", "lightning", "timm", "numpy", "wandb", "PIL") if f"'{name}'" in loaded
+    ]
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
-def test_help(arguments, capsys):
+def test_help_names_every_command_and_experiments_that_exist(arguments, capsys):
     entry.main(arguments)
     printed = capsys.readouterr().out
-    assert all(command in printed for command in ("fit", "validate", "test", "predict"))
-
-
-def test_help_names_experiments_that_exist():
-    named = [word for word in usage.program_page().split() if word.startswith("experiments/")]
+    assert all(f"  {command} " in printed for command in usage.COMMANDS)
+    named = [word for word in printed.split() if word.startswith("experiments/")]
     assert named
     assert all((ROOT / name).is_file() for name in named)
 
 
-def test_module_and_version():
-    done = in_a_process("-m", "salvit", "--version")
-    assert (done.returncode, done.stdout) == (0, f"salvit {salvit.__version__}\n")
-
-
 @pytest.mark.parametrize("name", ["salvit", "lightning"])
 def test_console_scripts(name):
-    (script,) = [
-        point for point in entry_points(group="console_scripts", name=name) if "salvit" in point.value
-    ]
-    assert script.load() is entry.main
+    points = entry_points(group="console_scripts", name=name)
+    assert [point.load() for point in points if "salvit" in point.value] == [entry.main]
 
 
 def test_arguments_come_from_the_command_line(monkeypatch):
@@ -167,7 +165,7 @@ def test_arguments_come_from_the_command_line(monkeypatch):
     assert seen == [["fit"], ["test"], ["test", "--help"]]
 
 
-def test_options_of_a_command(capsys):
+def test_options_of_a_command_and_of_a_class(capsys):
     with pytest.raises(SystemExit) as exit_:
         call("fit", "--help")
     assert exit_.value.code == 0
@@ -181,9 +179,6 @@ def test_options_of_a_command(capsys):
     assert all(option in every for option in named - {"--help_all"})
     classes = (getattr(datamodules, name) for name in datamodules.__all__ if name.endswith("DataModule"))
     assert [one.__name__ for one in classes if not isabstract(one) and one.__name__ not in short] == []
-
-
-def test_help_of_a_class(capsys):
     with pytest.raises(SystemExit):
         call("fit", "--model.help", "SaliencyModule")
     assert "--model.extractor" in capsys.readouterr().out
@@ -203,16 +198,10 @@ def roots(tmp_path):
             return make(folder, train=3, val=2)
         if datamodule in MAKERS:
             return MAKERS[datamodule](folder)
-        if datamodule == "ImageFolderDataModule":
-            write_image(folder / "a.jpg", (20, 30), 0)
-            write_image(folder / "b/c.png", (40, 25), 1)
-            return folder
-        if datamodule == "ClassFolderDataModule":
-            for name in ("train/cat/0", "train/cat/1", "train/dog/0", "val/cat/0", "val/dog/0"):
-                write_image(folder / f"{name}.jpg", (20, 30), 0)
-            return folder
-        assert datamodule == "PopOutDataModule", f"make data for {datamodule} here"
-        return None
+        for name in IMAGES.get(datamodule, ()):
+            write_image(folder / name, (20, 30), 0)
+        assert datamodule in (*IMAGES, "PopOutDataModule"), f"make data for {datamodule} here"
+        return folder if datamodule in IMAGES else None
 
     return root
 
@@ -226,27 +215,6 @@ def stages(config):
     return [*([] if data == "ImageNetValDataModule" else ["fit"]), "validate", "test"]
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_configurations(path, roots, capsys):
-    config = yaml.safe_load(path.read_text())
-    data = config["data"]
-    root = roots(data["class_path"].rpartition(".")[2], data["init_args"].get("release", "2017"))
-    options = ["--config", path, "--trainer.fast_dev_run", "true", *(["--data.root", root] if root else [])]
-    for stage in stages(config):
-        cli = call(stage, *options, *(UNTRAINED if stage != "fit" else ()))
-        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
-        if stage == "fit":
-            assert cli.trainer.global_step == 1
-        assert all(np.isfinite(value) or "sAUC" in name for name, value in logged.items()), logged
-    if path.stem == "image_folder":
-        kinds = (".npy", ".png", "_overlay.png")
-        assert {file.name for file in Path("maps").glob("[!.]*")} == {
-            f"{n}{end}" for n in ("a", "b__c") for end in kinds
-        }
-    if path.stem == "classification":
-        assert Path("backbone.safetensors").is_file()
-
-
 HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of the datasets that the tests make
 
 
@@ -258,39 +226,35 @@ def small_backbone(options, vit_file):
     if isinstance(name, dict) or name == "salvit_tiny":
         return []
     assert name in timm.list_pretrained()
-    small = [
-        "--model.vit",
-        "vit_tiny_patch16_224",
-        "--model.pretrained",
-        "false",
-        "--data.image_size",
-        "[32,48]",
-    ]
-    salient = "salient_attention" in str(options.get("extractor"))
-    return small + ["--model.extractor", "salient_attention:k=2"] * salient
+    small = ["--model.vit", "vit_tiny_patch16_224", "--model.pretrained", "false"]
+    small += ["--data.image_size", "[32,48]"]
+    return small + ["--model.extractor", "salient_attention:k=2"] * (
+        "salient" in str(options.get("extractor"))
+    )
 
 
-@pytest.mark.parametrize(
-    "path", EXPERIMENTS, ids=lambda path: path.relative_to(ROOT / "experiments").as_posix()
-)
-def test_experiments(path, roots, vit_file, request):
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_config(path, roots, vit_file, request):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
         base = path.with_name("base.yaml")
         configs = ["--config", base if base.exists() else ROOT / "experiments/demo.yaml", *configs]
         config["data"] = {"class_path": "datamodules.PopOutDataModule"}
-    root = roots(config["data"]["class_path"].rpartition(".")[2])
-    options = [
-        *(["--data.root", root] if root else FEW),
-        *small_backbone(config.get("model", {}).get("init_args", {}), vit_file),
-    ]
-    options += ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
-    for stage in [stage for stage in stages(config) if stage != "validate"]:
+    data = config["data"]
+    root = roots(data["class_path"].rpartition(".")[2], data.get("init_args", {}).get("release", "2017"))
+    options = ["--trainer.fast_dev_run", "true", "--data.num_workers", "0", *QUIET]
+    options += ["--data.root", root] if root else FEW
+    options += small_backbone(config.get("model", {}).get("init_args", {}), vit_file)
+    for stage in stages(config):
         weights = UNTRAINED if stage != "fit" else ()
         if stage == "predict":
             weights = ("--ckpt_path", request.getfixturevalue("checkpoint"))  # which names the model
-        call(stage, *configs, *options, *weights)
+        cli = call(stage, *configs, *options, *weights)
+        logged = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}
+        if "agcam" not in path.parts:  # there misclassified images have no scores
+            assert all(np.isfinite(value) or "AUC" in name for name, value in logged.items()), logged
+    assert Path("backbone.safetensors").is_file() == (path.stem == "classification")
 
 
 def test_a_sweep_of_wandb(monkeypatch):
@@ -329,9 +293,8 @@ def test_a_detector_that_is_missing(capsys, tmp_path):
 
 
 def test_the_configuration_is_saved_and_logged(saliency):
-    cli = call(
-        "fit", *saliency, "--model.lr", "0.00321", "--model.extractor", "RawAttention", *popout_arguments()
-    )
+    options = ("--model.lr", "0.00321", "--model.extractor", "RawAttention")
+    cli = call("fit", *saliency, *options, *popout_arguments())
     folder = Path("runs/default/version_0")
     assert Path(cli.trainer.log_dir).samefile(folder)
     for name in ("config.yaml", "hparams.yaml"):
@@ -346,7 +309,9 @@ def test_the_configuration_is_saved_and_logged(saliency):
         rows = list(csv.DictReader(file))
     assert {"train/loss", "val/CC", "val/sAUC"} - set(rows[-1]) <= {"train/loss"}
     again = call("fit", "--config", folder / "config.yaml")
-    assert again.trainer.callback_metrics["val/CC"] == cli.trainer.callback_metrics["val/CC"]
+    other = call("fit", "--config", folder / "config.yaml", "--seed_everything", "1")
+    first, second, third = (run.trainer.callback_metrics["val/CC"] for run in (cli, again, other))
+    assert first == second != third
 
 
 def test_interpolation_follows_later_overrides(saliency, tmp_path):
@@ -372,14 +337,6 @@ def test_another_extractor_over_that_of_a_file(roots):
     assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
 
 
-def test_a_run_repeats_itself(saliency):
-    losses = []
-    for seed in (0, 0, 1):
-        cli = call("fit", "--seed_everything", seed, *saliency, *popout_arguments())
-        losses.append(float(cli.trainer.callback_metrics["val/KLD"]))
-    assert losses[0] == losses[1] != losses[2]
-
-
 def test_only_training_multiplies_in_tf32(saliency):
     call("fit", *saliency, *popout_arguments())
     assert torch.get_float32_matmul_precision() == "high"
@@ -397,74 +354,22 @@ def checkpoint(saliency):
     return path
 
 
-def test_test_scores_the_checkpoint(checkpoint, saliency):
-    scores = call("test", *saliency, *popout_arguments("--ckpt_path", checkpoint)).trainer.callback_metrics
-    fresh = call("test", *saliency, *popout_arguments(*UNTRAINED)).trainer.callback_metrics
-    assert scores["test/CC"] != fresh["test/CC"]
-    assert "Scores" not in str(scores)
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_checkpoint_that_is_none_or_runs_code(saliency, capsys, stage):
+    def said(path):
+        return failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", path))
 
-
-def test_what_is_typed_wins_over_the_checkpoint(checkpoint, saliency):
-    typed = ("--model.lr", "0.25", "--model.weight_decay", "0.125", "--trainer.max_epochs", "2")
-    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", checkpoint, *typed))
-    assert cli.trainer.global_step == 4
-    assert (cli.model.lr, cli.model.weight_decay) == (0.25, 0.125)
-    assert cli.trainer.optimizers[0].param_groups[0]["initial_lr"] == 0.25
-    assert cli.trainer.optimizers[0].param_groups[0]["weight_decay"] == 0.125
-
-
-def test_a_checkpoint_of_another_backbone(checkpoint, vit_file, capsys):
-    for stage in ("fit", "test"):
-        other = ("--model", "SaliencyModule", "--model.vit", vit_file(1))
-        typed = popout_arguments("--ckpt_path", checkpoint, "--trainer.max_epochs", "2")
-        message = failure(capsys, stage, *other, *typed)
-        assert message.startswith("the checkpoint belongs to another model")
-        assert "weights_sha256" in message
-        assert "taken from the checkpoint" in message
-
-
-def test_a_checkpoint_of_another_extractor(checkpoint, saliency, capsys):
-    typed = popout_arguments("--ckpt_path", checkpoint, "--model.extractor.per_head", "false")
-    assert "extractor: " in failure(capsys, "test", *saliency, *typed)
-
-
-def test_a_checkpoint_that_is_none(saliency, capsys):
-    typed = ("test", *saliency, *popout_arguments("--ckpt_path", "a.ckpt"))
-    assert "no checkpoint a.ckpt" in failure(capsys, *typed)
+    assert "no checkpoint http://127.0.0.1:9/a.ckpt" in said("http://127.0.0.1:9/a.ckpt")
     Path("a.ckpt").write_bytes(b"junk")
-    assert "cannot read the checkpoint a.ckpt" in failure(capsys, *typed)
+    assert "cannot read the checkpoint a.ckpt" in said("a.ckpt")
+    torch.save({"state_dict": {}, "trap": Bomb()}, "a.ckpt")
+    assert "Python objects" in said("a.ckpt")
+    assert not Path("exploded").exists()
 
 
 class Bomb:
     def __reduce__(self):
         return os.system, ("touch exploded",)
-
-
-@pytest.fixture
-def trapped(checkpoint):
-    """A checkpoint that makes a file if it is unpickled."""
-    content = torch.load(checkpoint, weights_only=True)
-    torch.save({**content, "trap": Bomb()}, checkpoint)
-    return checkpoint
-
-
-@pytest.mark.parametrize(
-    "way", ["path", "last", "best", "http://127.0.0.1:9/a.ckpt", "file:{}", "hpc", "registry:a/b"]
-)
-@pytest.mark.parametrize("stage", ["fit", "test"])
-def test_no_way_to_a_checkpoint_runs_code_in_it(trapped, saliency, capsys, way, stage):
-    trapped.rename(trapped.with_name("hpc_ckpt_1.ckpt")) if way == "hpc" else None
-    typed = {"path": trapped, "file:{}": f"file:{trapped.absolute()}"}.get(way, way)
-    message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", typed))
-    assert re.search("Python objects|no checkpoint", message)
-    assert not Path("exploded").exists()
-
-
-def test_the_check_of_weights_cannot_be_switched_off(checkpoint, saliency, capsys):
-    message = failure(
-        capsys, "test", *saliency, *popout_arguments("--ckpt_path", checkpoint, "--weights_only", "false")
-    )
-    assert message.startswith("--weights_only false is refused")
 
 
 def record_of(cli):
@@ -486,12 +391,6 @@ def test_last_is_the_newest_fit_of_the_experiment(checkpoint, saliency, monkeypa
     assert record["model"] == f"{Path(saliency[3]).name} · raw_attention:per_head=true"
 
 
-def test_last_resumes_the_newest_fit(checkpoint, saliency):
-    cli = call("fit", *saliency, *popout_arguments("--ckpt_path", "last", "--trainer.max_epochs", "3"))
-    assert cli.trainer.global_step == 6
-    assert record_of(cli)["checkpoint"] == str(checkpoint.resolve())
-
-
 def test_best_is_what_a_checkpoint_callback_watched(saliency, capsys):
     watch = ("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/KLD")
     call("fit", *saliency, *popout_arguments(*watch, "--trainer.callbacks.filename", "low"))
@@ -499,19 +398,17 @@ def test_best_is_what_a_checkpoint_callback_watched(saliency, capsys):
     assert record_of(cli)["checkpoint"].endswith("version_0/checkpoints/low.ckpt")
 
 
-@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
-def test_last_and_best_where_there_is_none(saliency, capsys, stage):
-    for which, said in (("last", "no checkpoint last.ckpt"), ("best", "no best checkpoint")):
-        message = failure(capsys, stage, *saliency, *popout_arguments("--ckpt_path", which))
-        assert message.startswith(f"{said} under runs/default")
-    assert not Path("runs").exists()
-
-
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ((), "`salvit fit` makes one, and there is none under runs/default. --untrained true takes random"),
+        (("--ckpt_path", "last"), "no checkpoint last.ckpt under runs/default"),
+        (("--ckpt_path", "best"), "no best checkpoint under runs/default"),
+    ],
+)
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_a_model_that_was_not_fitted_is_no_result(saliency, capsys, stage):
-    message = failure(capsys, stage, *saliency, *popout_arguments())
-    assert "`salvit fit` makes one, and there is none under runs/default" in message
-    assert "--untrained true takes random weights" in message
+def test_a_model_that_was_not_fitted_is_no_result(saliency, capsys, stage, typed, said):
+    assert said in failure(capsys, stage, *saliency, *popout_arguments(*typed))
     assert not Path("runs").exists()
 
 
@@ -534,15 +431,23 @@ def test_results_of_an_untrained_decoder_say_so(saliency, capsys):
     assert "untrained decoder" in capsys.readouterr().out
 
 
-def test_untrained_contradicts_a_checkpoint(checkpoint, saliency, capsys):
-    message = failure(capsys, "test", *saliency, *popout_arguments(*UNTRAINED, "--ckpt_path", checkpoint))
-    assert "--untrained true contradicts --ckpt_path" in message
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (UNTRAINED, "--untrained true contradicts --ckpt_path"),
+        (("--weights_only", "false"), "--weights_only false is refused"),
+        (("--model.center_bias", "true"), "the checkpoint belongs to another model"),
+        (("--model.extractor", "Rollout"), "the checkpoint belongs to another model"),
+    ],
+)
+def test_an_option_that_contradicts_the_checkpoint(checkpoint, capsys, typed, said):
+    assert failure(capsys, "test", "--ckpt_path", checkpoint, *typed, *QUIET).startswith(said)
+    assert not Path("runs/default/version_1").exists()
 
 
-@pytest.mark.parametrize("epochs", [3, 12])
-@pytest.mark.parametrize("checkpointing", [(), ("--trainer.callbacks", "LearningRateMonitor")])
-def test_last_is_the_last_epoch_however_often_is_validated(saliency, epochs, checkpointing):
-    options = ("--trainer.check_val_every_n_epoch", "10", "--trainer.max_epochs", epochs, *checkpointing)
+@pytest.mark.parametrize(("epochs", "more"), [(3, ()), (12, ("--trainer.callbacks", "LearningRateMonitor"))])
+def test_last_is_the_last_epoch_however_often_is_validated(saliency, epochs, more):
+    options = ("--trainer.check_val_every_n_epoch", "10", "--trainer.max_epochs", epochs, *more)
     cli = call("fit", *saliency, *popout_arguments(*options))
     [path] = Path("runs").rglob("*.ckpt")
     assert path == Path("runs/default/version_0/checkpoints/last.ckpt")
@@ -565,12 +470,8 @@ def test_a_checkpoint_is_all_that_test_needs(saliency):
     assert repr(typed.model.extractor) == repr(fitted.model.extractor)
     assert len(typed.datamodule.dataset("test")) == 3
     assert (Path(typed.trainer.log_dir) / "scores.md").is_file()
-    whole = call(
-        "test",
-        *saliency,
-        *extractor,
-        *popout_arguments("--model.center_bias", "true", *SCORES, "--ckpt_path", path),
-    )
+    options = ("--model.center_bias", "true", *SCORES, "--ckpt_path", path)
+    whole = call("test", *saliency, *extractor, *popout_arguments(*options))
     assert typed.trainer.callback_metrics == whole.trainer.callback_metrics
 
 
@@ -598,13 +499,6 @@ def test_the_size_of_images_is_the_checkpoints_with_other_data(checkpoint, tmp_p
     assert call("predict", *mit300, "--ckpt_path", checkpoint, *QUIET).datamodule.image_size == (32, 32)
 
 
-def test_an_option_that_contradicts_the_checkpoint(checkpoint, capsys):
-    for option in (("--model.center_bias", "true"), ("--model.extractor", "Rollout")):
-        message = failure(capsys, "test", "--ckpt_path", checkpoint, *option, *QUIET)
-        assert message.startswith("the checkpoint belongs to another model")
-    assert not Path("runs/default/version_1").exists()
-
-
 def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
     model = ("--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", vit_file())
     call("fit", *model, *popout_arguments())
@@ -616,29 +510,20 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
 # What people type wrongly
 
 
-@pytest.mark.parametrize(
-    ("command", "model", "option", "value", "said"),
-    [
-        ("fit", "SaliencyModule", "--model.extractor", "salient_attention:k=9999", "at most"),
-        ("fit", "SaliencyModule", "--model.warmup_epochs", "-1", "warmup_epochs=-1"),
-        ("fit", "SaliencyModule", "--trainer.devices", "2", "--trainer.devices 2: this machine has 1 cores"),
-        ("test", "ExplanationModule", "--model.extractors", "[salient_attention:k=9999]", "at most"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_a_folder_is_made(
-    capsys, monkeypatch, command, model, option, value, said
-):
-    monkeypatch.setattr("salvit.cli.command.claim_version", None)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    assert said in failure(capsys, command, "--model", model, *POPOUT, *FEW, *QUIET, option, value)
-    assert not list(Path.cwd().iterdir())
-
-
-def test_a_model_of_other_classes_is_refused_before_a_folder_is_made(capsys, tmp_path):
-    root = make_voc(tmp_path / "data")
-    data = ("--data", "VOC2012DataModule", "--data.root", root, "--data.image_size", "32")
-    said = failure(capsys, "test", "--model", "ExplanationModule", *data, *QUIET)
+def test_explanations_that_do_not_fit_are_refused_before_a_folder_is_made(capsys, tmp_path):
+    voc = (
+        "--data",
+        "VOC2012DataModule",
+        "--data.root",
+        make_voc(tmp_path / "data"),
+        "--data.image_size",
+        "32",
+    )
+    said = failure(capsys, "test", "--model", "ExplanationModule", *voc, *QUIET)
     assert "the model knows 10 classes and VOC2012DataModule has 20" in said
+    method = ("--model.extractors", "[salient_attention:k=9999]")
+    said = failure(capsys, "test", "--model", "ExplanationModule", *POPOUT, *FEW, *QUIET, *method)
+    assert "at most" in said
     assert not list(Path.cwd().iterdir())
 
 
@@ -658,37 +543,6 @@ def test_lightnings_table_does_not_repeat_ours(saliency, capsys, typed, tables):
     assert "center prior" in printed
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--model.extractor", "NoSuch"], '^--model.extractor: no method "NoSuch"'),
-        (["--model.extractor", "rollot"], 'no method "rollot"; did you mean "rollout"'),
-        (
-            ["--model.extractor", "rollout:rowz=1"],
-            "rollout has no option rowz.*; its options: start_layer, per_head",
-        ),
-        (
-            ["--model.extractor", "RawAttention", "--model.extractor.blok", "3"],
-            r"^--model.extractor: RawAttention has no option blok; did you mean block\?; known are .*rows",
-        ),
-        (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
-        (["--model.lr", "fast"], "^--model.lr: expected float; got fast$"),
-        (["--model.profile", "best"], "^--model.profile: expected one of exact, mit, tuebingen; .*got best$"),
-        (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
-        (
-            ["--trainer.max_epoch", "3"],
-            r"^no option --trainer.max_epoch; did you mean --trainer.max_epochs\?",
-        ),
-        (["--nam", "3"], r"^no option --nam; did you mean --name\?"),
-        (["--data", "NoData"], "there is no NoData; known are .*PopOutDataModule"),
-    ],
-)
-def test_wrong_options(saliency, capsys, arguments, said):
-    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments), status=2)
-    assert re.search(said, message.splitlines()[0]), message
-    assert "--help` lists the options" in message
-
-
 def test_wrong_commands(capsys):
     assert "'frobnicate'" in failure(capsys, "frobnicate", status=2)
     assert "--data, --model missing" in failure(capsys, "fit", status=2)
@@ -698,8 +552,21 @@ def test_wrong_commands(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--model.extractor", "rollot"], '^--model.extractor: no method "rollot"; did you mean "rollout"'),
+        (["--model.extractor", "rollout:rowz=1"], "rollout has no option rowz.*; its options: start_layer, per_head"),
+        (
+            ["--model.extractor", "RawAttention", "--model.extractor.blok", "3"],
+            r"^--model.extractor: RawAttention has no option blok; did you mean block\?; known are .*rows",
+        ),
+        (["--model.nope", "3"], "^--model: SaliencyModule has no option nope; known are .*extractor"),
+        (["--model.lr", "fast"], "^--model.lr: expected float; got fast\n"),
+        (["--model.profile", "best"], "^--model.profile: expected one of exact, mit, tuebingen; .*got best\n"),
+        (["--trainer.max_epochs", "many"], "max_epochs.*int.*many"),
+        (["--trainer.max_epoch", "3"], r"^no option --trainer.max_epoch; did you mean --trainer.max_epochs\?"),
+        (["--nam", "3"], r"^no option --nam; did you mean --name\?"),
+        (["--data", "NoData"], "there is no NoData; known are .*PopOutDataModule"),
         ([*SALIENT, "--model.extractor.k", "9", "--model.extractor.rank", "4"], "got k=9, rank=4"),
-        ([*SALIENT, "--model.extractor.k", "2000"], "into 2000 modes"),
+        (["--model.extractor", "salient_attention:k=2000"], "into 2000 modes"),
         (["--model.extractor", "RawAttention", "--model.extractor.block", "7"], "no block 7: the model has 2 blocks"),
         (["--model.loss", "SaliencyLoss", "--model.loss.kld", "0"], "weights must be"),
         (["--model.vit", "vit_bas_patch16_224"], "did you mean vit_base_patch16_224"),
@@ -708,25 +575,24 @@ def test_wrong_commands(capsys):
         (["--model.warmup_epochs", "-1"], "warmup_epochs=-1"),
         (["--name", "../a"], "^--name '../a' must be a name"),
         (["--data.num_workers", "-1"], "^num_workers is -1: give the number"),
-        (["--trainer.precision", "bf16-true"], "use one of 32-true, 16-mixed, bf16-mixed"),
-        (["--trainer.precision", "64"], "use one of 32-true, 16-mixed, bf16-mixed"),
         (["--data.image_size", "36"], "sides must be multiples of the patch size 8×8"),
         (["--data.image_size", "16"], "at least 32 pixels"),
         (["--data.batch_size", "0"], "batch_size 0 must be at least 1"),
+        (["--trainer.precision", "bf16-true"], "use one of 32-true, 16-mixed, bf16-mixed"),
         (["--trainer.accelerator", "abacus"], "accelerator='abacus'"),
+        (["--trainer.devices", "2"], "--trainer.devices 2: this machine has 1 cores"),
+        (["--ckpt_path", "nowhere.ckpt"], "^no checkpoint nowhere.ckpt"),
     ],
 )  # fmt: skip
-def test_values_that_do_not_fit(saliency, capsys, arguments, said):
-    message = failure(capsys, "fit", *saliency, *popout_arguments(*arguments))
+def test_options_that_do_not_fit_are_refused_before_a_run_begins(
+    saliency, capsys, monkeypatch, arguments, said
+):
+    monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *_: pytest.fail("W&B was told"))
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    message = failure(capsys, "fit", *saliency, *logged_arguments(*arguments))
     assert re.search(said, message), message
-
-
-def test_no_class_token(vit_file, capsys):
-    vit = vit_file(class_token=False, global_pool="avg")
-    model = ("--model", "SaliencyModule", "--model.vit", vit, "--model.extractor", "raw_attention:rows=class")
-    message = failure(capsys, "fit", *model, *popout_arguments())
-    said = 'needs a class token, and this VisionTransformer has none: use rows="auto"'
-    assert message.splitlines()[0].endswith(said)
+    assert ("--help` lists the options" in message) != ("(SALVIT_TRACEBACK=1 shows where.)" in message)
+    assert not list(Path.cwd().iterdir())
 
 
 # Data that is not as it should be
@@ -744,38 +610,34 @@ def cut(path):
     return path
 
 
-def test_missing_root(saliency, capsys):
-    message = failure(capsys, "fit", *saliency, *salicon_arguments("/no/where"))
-    assert message.startswith("Salicon: cannot find /no/where (no such folder)")
-    assert "images/{train,val,test}/<stem>.jpg" in message
-    assert "http://salicon.net" in message
+@pytest.mark.parametrize(
+    ("root", "said"),
+    [
+        ((), "pass root or set SALVIT_SALICON_ROOT"),
+        (
+            ("--data.root", "/no/where"),
+            r"(?s)^Salicon: cannot find /no/where .*images/{train,val,test}/.*salicon.net",
+        ),
+    ],
+)
+def test_a_root_that_is_missing(saliency, capsys, root, said):
+    message = failure(capsys, "fit", *saliency, "--data", "SaliconDataModule", *root, *QUIET, *SHORT, *CSV)
+    assert re.search(said, message)
 
 
-def test_no_root(saliency, capsys):
-    message = failure(capsys, "fit", *saliency, "--data", "SaliconDataModule", *QUIET, *SHORT, *CSV)
-    assert "pass root or set SALVIT_SALICON_ROOT" in message
-
-
-def test_root_from_the_environment(saliency, salicon, monkeypatch):
-    monkeypatch.setenv("SALVIT_SALICON_ROOT", str(salicon))
-    arguments = salicon_arguments(salicon, "--trainer.fast_dev_run", "true")
-    without_root = [value for key, value in enumerate(arguments) if key not in (2, 3)]
-    assert call("test", *saliency, *without_root, *UNTRAINED).trainer.callback_metrics["test/CC"].isfinite()
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_truncated_image(saliency, salicon, capsys, workers):
-    path = cut(salicon / f"images/val/{stem('val', 2)}.jpg")
+@pytest.mark.parametrize(
+    ("file", "said", "workers"),
+    [
+        ("images/val/{}.jpg", r"the image .*on_error='skip'", 0),
+        ("images/val/{}.jpg", "the image", 1),
+        ("fixations/val/{}.mat", "the MATLAB file", 0),
+    ],
+)
+def test_a_damaged_file_is_named(saliency, salicon, capsys, file, said, workers):
+    path = cut(salicon / file.format(stem("val", 2)))
     typed = salicon_arguments(salicon, *UNTRAINED, "--data.num_workers", workers)
     message = failure(capsys, "test", *saliency, *typed, status=1)
-    assert message.startswith(f"{path}: cannot read the image")
-    assert "on_error='skip'" in message
-
-
-def test_corrupt_mat(saliency, salicon, capsys):
-    path = cut(salicon / f"fixations/val/{stem('val', 2)}.mat")
-    message = failure(capsys, "test", *saliency, *salicon_arguments(salicon, *UNTRAINED), status=1)
-    assert message.startswith(f"{path}: cannot read the MATLAB file")
+    assert re.match(f"(?s){re.escape(str(path))}: cannot read {said}", message), message
 
 
 def test_bad_images_are_skipped_and_counted(saliency, salicon):
@@ -797,27 +659,6 @@ def test_only_images_to_predict(saliency, tmp_path, capsys):
 # Where a run is kept
 
 
-def nothing_is_left():
-    return not list(Path.cwd().iterdir())
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--model.nope", "3"],
-        ["--model.extractor", "RawAttention", "--model.extractor.block", "7"],
-        ["--data.image_size", "36"],
-        ["--trainer.accelerator", "abacus"],
-        ["--ckpt_path", "nowhere.ckpt"],
-        ["--data", "SaliconDataModule", "--data.root", "/no/where"],
-    ],
-)
-def test_what_is_typed_wrong_leaves_no_run(saliency, capsys, monkeypatch, wrong):
-    monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *_: pytest.fail("W&B was told"))
-    failure(capsys, "fit", *saliency, *logged_arguments(*wrong))
-    assert nothing_is_left()
-
-
 @pytest.mark.parametrize("logger", ["false", "lightning.pytorch.loggers.WandbLogger"])
 def test_no_file_of_the_user_is_touched(saliency, capsys, logger):
     for folder in (Path(), Path("runs"), Path("runs/default")):
@@ -828,16 +669,12 @@ def test_no_file_of_the_user_is_touched(saliency, capsys, logger):
         cli = call("test", *saliency, *popout_arguments("--trainer.logger", logger, *SCORES, *UNTRAINED))
         assert Path(cli.trainer.log_dir).samefile(f"runs/default/version_{version}")
         assert f"run folder: runs/default/version_{version}" in capsys.readouterr().out
-        assert {"config.yaml", "run.json", "scores.md", "per_image.csv", "metrics.csv"} <= {
-            path.name for path in Path(cli.trainer.log_dir).iterdir()
-        }
+        written = {path.name for path in Path(cli.trainer.log_dir).iterdir()}
+        assert {"config.yaml", "run.json", "scores.md", "per_image.csv", "metrics.csv"} <= written
     mine = [path for path in Path().rglob("*") if path.is_file() and path.read_bytes() == b"mine"]
     assert len(mine) == 6
-    assert {path.name for path in Path("runs").iterdir()} - {"wandb"} == {
-        "config.yaml",
-        "scores.md",
-        "default",
-    }
+    there = {path.name for path in Path("runs").iterdir()}
+    assert there - {"wandb"} == {"config.yaml", "scores.md", "default"}
 
 
 def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
@@ -858,22 +695,6 @@ def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
     assert len(told) == 1
 
 
-def test_the_name_of_the_config_file(saliency, tmp_path):
-    (tmp_path / "mine.yaml").write_text("seed_everything: 1\n")
-    call("test", "--config", tmp_path / "mine.yaml", *saliency, *popout_arguments(*UNTRAINED))
-    assert Path("runs/mine/version_0/config.yaml").is_file()
-
-
-def test_maps_of_two_runs_share_no_folder(saliency, tmp_path):
-    write_image(tmp_path / "images/a.jpg", (20, 30), 0)
-    data = ("--data", "ImageFolderDataModule", "--data.root", tmp_path / "images", *DATA)
-    for _ in range(2):
-        call("predict", *saliency, *data, *QUIET, *CSV, *WRITER, *UNTRAINED)
-    assert sorted(Path("runs").rglob("*.npy")) == [
-        Path(f"runs/default/version_{version}/maps/a.npy") for version in (0, 1)
-    ]
-
-
 def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):
     (tmp_path / "a.yaml").write_text(
         "trainer:\n  logger: {class_path: CSVLogger, init_args: {save_dir: logs}}\n"
@@ -889,10 +710,8 @@ def test_an_interpolation_of_a_logger_that_is_off(saliency, capsys, tmp_path):
 
 def test_results_on_stdout_the_rest_on_stderr(saliency, stranger):
     arguments = (*POPOUT, *FEW, *QUIET, *CSV, *SCORES, *UNTRAINED, "--verbose", "false")
-    loud, quiet = (
-        in_a_process("-m", "salvit", "test", *flag, *saliency, *arguments, env=stranger)
-        for flag in ([], ["-q"])
-    )
+    command = ("-m", "salvit", "test", *saliency, *arguments)
+    loud, quiet = (in_a_process(*command, *flag, env=stranger) for flag in ([], ["-q"]))
     assert (loud.returncode, quiet.returncode) == (0, 0), loud.stderr + quiet.stderr
     assert loud.stdout.splitlines()[:-1] == quiet.stdout.splitlines()[:-1]
     assert loud.stdout.startswith("PopOut, test split")
@@ -902,11 +721,9 @@ def test_results_on_stdout_the_rest_on_stderr(saliency, stranger):
 
 @pytest.mark.parametrize("seconds", [1, 20])
 def test_ctrl_c_ends_with_130(saliency, stranger, seconds):
-    arguments = [
-        str(value) for value in ("fit", *saliency, *popout_arguments("--data.train_size", "9999999"))
-    ]
+    arguments = ("fit", *saliency, *popout_arguments("--data.train_size", "9999999"))
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
-    command = [sys.executable, "-m", "salvit", *arguments]
+    command = [sys.executable, "-m", "salvit", *map(str, arguments)]
     with subprocess.Popen(command, env=stranger, stderr=subprocess.PIPE, preexec_fn=heed) as run_:
         try:
             with pytest.raises(subprocess.TimeoutExpired):
@@ -944,19 +761,3 @@ def test_a_newcomer_is_asked_nothing(saliency, stranger):
     assert b"0.00321" in record.read_bytes()
     (picture,) = record.parent.glob("files/media/images/val/pictures_*.png")
     assert picture.read_bytes() == Path("runs/default/version_0/pictures/val.png").read_bytes()
-
-
-@pytest.mark.slow
-def test_two_runs_in_one_process_stay_apart(saliency, stranger, tmp_path):
-    arguments = ("fit", *saliency, *logged_arguments())
-    (tmp_path / "twice.py").write_text(
-        "from salvit.cli.command import run\n"
-        f"for lr in ('0.00321', '0.00654'):\n    run({[str(a) for a in arguments]} + ['--model.lr', lr])\n"
-    )
-    done = in_a_process(tmp_path / "twice.py", env={**stranger, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0, done.stderr
-    records = [path.read_bytes() for path in sorted(Path("runs/wandb").glob("offline-run-*/*.wandb"))]
-    assert sorted((b"0.00321" in record, b"0.00654" in record) for record in records) == [
-        (False, True),
-        (True, False),
-    ]

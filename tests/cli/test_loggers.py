@@ -1,7 +1,9 @@
 import http.server
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
 import wandb
@@ -67,7 +69,7 @@ def test_a_key_that_is_none_or_made_up_is_no_end(server, monkeypatch, caplog, tm
 
 
 @pytest.mark.slow
-def test_a_key_without_a_network(monkeypatch, caplog, tmp_path):
+def test_a_key_without_a_network(monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", MADE_UP)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     with caplog.at_level("INFO"), finish_wandb():
@@ -76,10 +78,7 @@ def test_a_key_without_a_network(monkeypatch, caplog, tmp_path):
 
 
 def test_where_not_even_offline_works_the_run_goes_on(monkeypatch, caplog):
-    def full(**_):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(wandb, "init", full)
+    monkeypatch.setattr(wandb, "init", Mock(side_effect=OSError("No space left on device")))
     with caplog.at_level("INFO"):
         assert wandb_logger("p", "runs", "a", 0) is None
     assert "W&B: No space left on device; going on without it" in caplog.text
@@ -89,19 +88,16 @@ def test_where_not_even_offline_works_the_run_goes_on(monkeypatch, caplog):
     ("error", "status"), [(None, 0), (ValueError(), 1), (SystemExit(2), 2), (KeyboardInterrupt(), 130)]
 )
 def test_runs_are_finished_with_the_status_of_the_run(monkeypatch, error, status):
-    finished = []
+    finish = Mock()
+    monkeypatch.setattr(wandb, "finish", finish)
+    with finish_wandb():
+        pass
+    finish.assert_not_called()
     monkeypatch.setattr(wandb, "run", object())
-    monkeypatch.setattr(wandb, "finish", lambda exit_code: finished.append(exit_code))
     with suppress(BaseException), finish_wandb():
         if error is not None:
             raise error
-    assert finished == [status]
-
-
-def test_without_a_run_there_is_nothing_to_finish(monkeypatch):
-    monkeypatch.setattr(wandb, "finish", lambda **_: pytest.fail("nothing to finish"))
-    with finish_wandb():
-        pass
+    finish.assert_called_once_with(exit_code=status)
 
 
 def test_versions_go_on_from_the_highest(tmp_path):
@@ -111,10 +107,5 @@ def test_versions_go_on_from_the_highest(tmp_path):
 
 
 def test_runs_that_start_at_once_have_different_folders(tmp_path):
-    claimed = []
-    threads = [threading.Thread(target=lambda: claimed.append(claim_version(tmp_path))) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(claimed) == list(range(20))
+    with ThreadPoolExecutor(20) as pool:
+        assert sorted(pool.map(claim_version, [tmp_path] * 20)) == list(range(20))

@@ -1,13 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from datamodules import CAT2000DataModule, CorruptFileError
 from datamodules.base import read_mat_map
 from tests.datamodules.data.cat2000 import CATEGORIES, SIZE, make_cat2000, seed_of
-from tests.datamodules.data.images import points, write_image
+from tests.datamodules.data.images import assert_density, names, points, write_image
+
+datamodule = partial(CAT2000DataModule, image_size=(18, 32), batch_size=8, num_workers=0)
 
 
 @pytest.fixture
@@ -15,48 +18,22 @@ def root(tmp_path):
     return make_cat2000(tmp_path)
 
 
-def datamodule(root, **options):
-    return CAT2000DataModule(root, image_size=(18, 32), batch_size=8, num_workers=0, **options)
-
-
-def names(data, split):
-    return [stimulus.name for stimulus in data.dataset(split).stimuli]
-
-
 def test_four_fifths_of_each_category_are_train(root):
     data = datamodule(root)
-    data.setup("fit")
     everything = [f"{category}__{number:03d}" for category in CATEGORIES for number in (1, 3, 5, 7, 9)]
     assert sorted(names(data, "train") + names(data, "val")) == everything
     for category in CATEGORIES:
         assert sum(name.startswith(category) for name in names(data, "train")) == 4
-    assert data.dataset("test") is data.dataset("val") is data.dataset("predict")
 
 
-def test_the_split_depends_on_the_seed_alone(root):
-    val = names(datamodule(root), "val")
-    assert names(datamodule(root), "val") == val == ["Action__005", "Satelite__009"]
-    assert any(names(datamodule(root, split_seed=seed), "val") != val for seed in (1, 2, 3))
-
-
-def test_a_sample(root):
-    data = datamodule(root)
-    for split in ("train", "val"):
-        dataset = data.dataset(split)
-        for sample in (dataset[index] for index in range(len(dataset))):
-            category, stem = sample["name"].split("__")
-            assert sample["category"] == category
-            assert sample["size"] == SIZE
-            assert np.array_equal(sample["fixations"], points(seed_of(category, int(stem)), SIZE))
-            with Image.open(root / f"trainSet/FIXATIONMAPS/{category}/{stem}.jpg") as picture:
-                density = np.asarray(picture, dtype=float)
-            assert np.allclose(sample["density"], density / density.sum(), rtol=1e-5)
-
-
-def test_a_batch_says_the_categories(root):
+def test_a_batch(root):
     (batch,) = datamodule(root).val_dataloader()
     assert batch["category"] == list(CATEGORIES)
-    assert batch["density"].shape == (2, *SIZE)
+    assert batch["size"] == [SIZE, SIZE]
+    for row, name in enumerate(batch["name"]):
+        category, stem = name.split("__")
+        assert np.array_equal(batch["fixations"][row], points(seed_of(category, int(stem)), SIZE))
+        assert_density(batch["density"][row], root / f"trainSet/FIXATIONMAPS/{category}/{stem}.jpg")
 
 
 def test_test_images_are_predicted(tmp_path):
@@ -68,23 +45,18 @@ def test_test_images_are_predicted(tmp_path):
     assert data.dataset("test") is data.dataset("val")
 
 
-def test_skipping_leaves_the_split_as_it_was(root):
-    whole = datamodule(root)
-    train, val = names(whole, "train"), names(whole, "val")
-    (root / "trainSet/FIXATIONMAPS/Action/001.jpg").unlink()
-    data = datamodule(root, on_error="skip")
-    with pytest.warns(UserWarning, match="left out 1 of 8 images of the train split"):
-        data.setup("fit")
-    assert (names(data, "train"), names(data, "val")) == (train[1:], val)
-
-
-@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.array(["no"])])
-def test_a_matrix_that_is_none(root, values):
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (np.zeros((3, 4)), "expected 'fixLocs' to be a matrix of numbers, 36×64"),
+        (np.array(["no"]), "expected 'fixLocs' to be a matrix of numbers, 36×64"),
+        (np.full(SIZE, np.nan), "'fixLocs' has NaN"),
+    ],
+)
+def test_a_matrix_that_cannot_be_used(root, values, problem):
     path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
     savemat(path, {"fixLocs": values})
-    with pytest.raises(
-        CorruptFileError, match=rf"{path}: expected 'fixLocs' to be a matrix of numbers, 36×64"
-    ):
+    with pytest.raises(CorruptFileError, match=rf"{path}: {problem}"):
         datamodule(root).dataset("val")[0]
 
 
@@ -93,13 +65,6 @@ def test_a_sparse_matrix_is_read(root):
     full = loadmat(path)["fixLocs"]
     savemat(path, {"fixLocs": csc_matrix(full.astype(float))})
     assert np.array_equal(read_mat_map("fixLocs", path, SIZE), np.argwhere(full)[:, ::-1])
-
-
-def test_nan_is_no_fixation(root):
-    path = root / "trainSet/FIXATIONLOCS/Action/005.mat"
-    savemat(path, {"fixLocs": np.full(SIZE, np.nan)})
-    with pytest.raises(CorruptFileError, match=rf"{path}: 'fixLocs' has NaN"):
-        read_mat_map("fixLocs", path, SIZE)
 
 
 def test_version_7_3_names_the_remedy(root):

@@ -49,27 +49,23 @@ def datamodule():
     return FourDataModule(image_size=4, batch_size=3, num_workers=0)
 
 
-def test_a_size_is_a_side_or_height_and_width():
+def test_options():
     assert FourDataModule(image_size=5).image_size == (5, 5)
-    assert FourDataModule(image_size=(5, 6)).image_size == (5, 6)
     assert FourDataModule(image_size=[5, 6]).image_size == (5, 6)
-
-
-def test_a_negative_number_of_workers():
-    with pytest.raises(
-        ValueError, match=r"num_workers is -1: give the number of processes that load data, 0 "
-    ):
-        FourDataModule(num_workers=-1)
-
-
-@pytest.mark.parametrize("options", [{"image_size": 0}, {"image_size": (4, -1)}, {"batch_size": 0}])
-def test_sizes_must_be_positive(options):
-    with pytest.raises(ValueError, match="at least 1"):
-        FourDataModule(**options)
-
-
-def test_the_default_is_a_worker_per_core():
     assert FourDataModule().num_workers >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"image_size": (4, -1)}, r"image_size \(4, -1\) .*at least 1"),
+        ({"batch_size": 0}, "batch_size 0 must be at least 1"),
+        ({"num_workers": -1}, "num_workers is -1: give the number of processes that load data, 0 "),
+    ],
+)
+def test_options_that_are_too_small(options, problem):
+    with pytest.raises(ValueError, match=problem):
+        FourDataModule(**options)
 
 
 def test_loaders(datamodule):
@@ -81,10 +77,10 @@ def test_loaders(datamodule):
     assert FourDataModule(num_workers=1).val_dataloader().persistent_workers
 
 
-def test_memory_is_pinned_only_for_an_accelerator(datamodule, monkeypatch):
-    for available in (True, False):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
-        assert datamodule.train_dataloader().pin_memory == available
+@pytest.mark.parametrize("available", [True, False])
+def test_memory_is_pinned_only_for_an_accelerator(datamodule, monkeypatch, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert datamodule.train_dataloader().pin_memory == available
 
 
 def test_a_dataset_is_built_once(datamodule):
@@ -104,20 +100,16 @@ def processes(monkeypatch):
     return pretend
 
 
-@pytest.mark.parametrize("split", ["val", "test", "predict"])
-def test_each_image_is_on_one_process(datamodule, processes, split):
-    seen = []
-    for rank in range(3):
-        processes(3, rank)
-        loader = getattr(datamodule, f"{split}_dataloader")()
-        assert isinstance(loader.sampler, UnrepeatedDistributedSampler)
-        seen += [name for batch in loader for name in batch["name"]]
-    assert sorted(seen) == ["0", "1", "2", "3"]
-
-
-def test_training_is_left_to_lightning(datamodule, processes):
-    processes(2, 0)
-    assert isinstance(datamodule.train_dataloader().sampler, RandomSampler)
+def test_each_image_is_on_one_process_but_for_training(datamodule, processes):
+    for split in ("val", "test", "predict"):
+        seen = []
+        for rank in range(3):
+            processes(3, rank)
+            loader = getattr(datamodule, f"{split}_dataloader")()
+            assert isinstance(loader.sampler, UnrepeatedDistributedSampler)
+            seen += [name for batch in loader for name in batch["name"]]
+        assert sorted(seen) == ["0", "1", "2", "3"]
+    assert isinstance(datamodule.train_dataloader().sampler, RandomSampler)  # Lightning replaces it
 
 
 @pytest.mark.parametrize("workers", [0, 1])

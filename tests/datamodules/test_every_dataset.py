@@ -5,7 +5,6 @@ import pickle
 from itertools import accumulate
 
 import pytest
-import torch
 from torch.utils.data import ConcatDataset, DataLoader
 
 import datamodules
@@ -13,20 +12,17 @@ from datamodules import DatasetNotFoundError, PopOutDataModule, SaliencyDataModu
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import names, same, write_image
 from tests.datamodules.data.mit import make_mit300, make_mit1003
 from tests.datamodules.data.osie import make_osie
 from tests.datamodules.data.p3o3 import make_p3o3
 from tests.datamodules.data.salicon import make_salicon
+from tests.datamodules.data.tiny_imagenet import make_tiny_imagenet
 from tests.datamodules.data.voc import make_voc
 
 
 def make_folder(root):
-    write_image(root / "a.jpg", (20, 30))
-    return root
-
-
-def make_class_folder(root):
+    """For both datamodules of folders."""
     for split in ("train", "val"):
         write_image(root / split / "cat/a.jpg", (20, 30))
     return root
@@ -35,7 +31,7 @@ def make_class_folder(root):
 MAKERS = {
     "CAT2000DataModule": make_cat2000,
     "CUB200DataModule": make_cub,
-    "ClassFolderDataModule": make_class_folder,
+    "ClassFolderDataModule": make_folder,
     "ImageFolderDataModule": make_folder,
     "ImageNetValDataModule": make_imagenet,
     "MIT300DataModule": make_mit300,
@@ -43,6 +39,7 @@ MAKERS = {
     "OSIEDataModule": make_osie,
     "P3O3DataModule": make_p3o3,
     "SaliconDataModule": make_salicon,
+    "TinyImageNetDataModule": make_tiny_imagenet,
     "VOC2012DataModule": make_voc,
 }
 STAGES = {
@@ -54,8 +51,13 @@ STAGES = {
 """The stages of datasets that do not have all."""
 
 
+OPTIONS = {"TinyImageNetDataModule": {"classes": 2, "test_images": 2}}
+"""What a dataset needs where it is tiny."""
+
+
 def make(name, root, **options):
     root.mkdir(exist_ok=True)
+    options = {**OPTIONS.get(f"{name}DataModule", {}), **options}
     kind = getattr(datamodules, f"{name}DataModule")
     return kind(MAKERS[f"{name}DataModule"](root), image_size=16, num_workers=0, **options)
 
@@ -64,7 +66,7 @@ def first_stage(name):
     return STAGES.get(name, ["fit"])[0]
 
 
-names = pytest.mark.parametrize("name", [name.removesuffix("DataModule") for name in MAKERS])
+every_name = pytest.mark.parametrize("name", [name.removesuffix("DataModule") for name in MAKERS])
 
 
 def assert_helps(error, data, *looked_for):
@@ -73,7 +75,7 @@ def assert_helps(error, data, *looked_for):
     assert all(text in str(error.value) for text in (data.layout, data.env, data.obtain))
 
 
-@names
+@every_name
 def test_splits(tmp_path, name):
     data = make(name, tmp_path)
     stages = STAGES.get(name, ["fit", "validate", "test", "predict"])
@@ -84,15 +86,11 @@ def test_splits(tmp_path, name):
             data.setup(stage)
 
 
-@names
+@every_name
 def test_no_dataset(tmp_path, name, monkeypatch):
     kind = getattr(datamodules, f"{name}DataModule")
     monkeypatch.delenv(kind.env, raising=False)
-    for root, looked_for in (
-        (None, "its root folder"),
-        (tmp_path / "no", tmp_path / "no"),
-        (tmp_path, tmp_path),
-    ):
+    for root, looked_for in ((None, "its root folder"), (tmp_path / "no",) * 2, (tmp_path, tmp_path)):
         data = kind(root)
         with pytest.raises(DatasetNotFoundError) as error:
             data.setup(first_stage(name))
@@ -102,21 +100,16 @@ def test_no_dataset(tmp_path, name, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
-        ("CAT2000", "trainSet/Stimuli/Satelite/005.jpg"),
-        ("CAT2000", "trainSet/FIXATIONMAPS/Satelite/005.jpg"),
         ("CAT2000", "trainSet/FIXATIONLOCS/Satelite/005.mat"),
         ("CUB200", "CUB_200_2011/images/*/*_2.jpg"),
         ("ImageNetVal", "Annotations/CLS-LOC/val/*2.xml"),
         ("MIT1003", "ALLSTIMULI/i3_*.jpeg"),
-        ("MIT1003", "ALLFIXATIONMAPS/i3_*_fixMap.jpg"),
         ("MIT1003", "ALLFIXATIONMAPS/i3_*_fixPts.jpg"),
         ("OSIE", "data/stimuli/1002.jpg"),
-        ("P3O3", "P3/sizes/targ_labels/*.png"),
         ("P3O3", "O3/dist_labels/owl.jpg"),
         ("P3O3", "O3/image_properties.txt"),
-        ("Salicon", "images/train/*2.jpg"),
         ("Salicon", "maps/train/*2.png"),
-        ("Salicon", "fixations/train/*2.mat"),
+        ("TinyImageNet", "tiny-imagenet-200/train/n01629819/images/n01629819_2.JPEG"),
         ("VOC2012", "VOCdevkit/VOC2012/JPEGImages/2007_000002.jpg"),
         ("VOC2012", "VOCdevkit/VOC2012/Annotations/2007_000002.xml"),
     ],
@@ -130,28 +123,50 @@ def test_a_missing_file(tmp_path, name, pattern):
     assert_helps(error, data, path, "the first of 1 missing")
 
 
-@pytest.mark.parametrize("on_error", ["raise", "skip"])
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        *(("CUB200", f"CUB_200_2011/{table}.txt") for table in ("images", "classes", "bounding_boxes")),
-        *(("CUB200", f"CUB_200_2011/{table}.txt") for table in ("image_class_labels", "train_test_split")),
+        ("CUB200", "CUB_200_2011/bounding_boxes.txt"),
         ("ClassFolder", "val/cat"),
         ("ImageNetVal", "ILSVRC2012_devkit_t12/data/meta.mat"),
         ("ImageNetVal", "val"),
         ("OSIE", "data/eye/fixations.mat"),
         ("P3O3", "P3/colors/images"),
-        ("P3O3", "O3/images"),
-        *(("Salicon", f"{kind}/val") for kind in ("images", "maps", "fixations")),
+        ("Salicon", "maps/val"),
+        *(("TinyImageNet", f"tiny-imagenet-200/{name}.txt") for name in ("words", "val/val_annotations")),
         ("VOC2012", "VOCdevkit/VOC2012/ImageSets/Main/val.txt"),
     ],
 )
-def test_a_missing_table_or_folder_is_an_error_also_when_skipping(tmp_path, name, path, on_error):
-    data = make(name, tmp_path, on_error=on_error)
+def test_a_missing_table_or_folder_is_an_error_also_when_skipping(tmp_path, name, path):
+    data = make(name, tmp_path, on_error="skip")
     (tmp_path / path).rename(tmp_path / "elsewhere")
     with pytest.raises(DatasetNotFoundError) as error:
         data.setup(first_stage(name))
     assert_helps(error, data, tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("name", "val", "lost"),
+    [
+        ("CAT2000", ["Action__005", "Satelite__009"], "trainSet/FIXATIONMAPS/Action/001.jpg"),
+        ("MIT1003", ["i2_static_street_p101072"], "ALLSTIMULI/i1_static_street_p101071.jpeg"),
+        ("OSIE", ["1003", "1006"], "data/stimuli/1001.jpg"),
+    ],
+)
+def test_splits_by_seed(tmp_path, name, val, lost):
+    """The split is complete, depends on the seed, and stays as it was without an image."""
+    data = make(name, tmp_path)
+    train = names(data, "train")
+    assert names(data) == val
+    assert (
+        len(set(train) | set(val)) == len(train) + len(val) == {"CAT2000": 10, "MIT1003": 5, "OSIE": 7}[name]
+    )
+    assert any(names(make(name, tmp_path, split_seed=seed)) != val for seed in (1, 2, 3))
+    (tmp_path / lost).unlink()
+    data = type(data)(tmp_path, image_size=16, num_workers=0, on_error="skip")
+    with pytest.warns(UserWarning, match=f"left out 1 of {len(train)} images of the train split"):
+        assert names(data, "train") == train[1:]
+    assert names(data) == val
 
 
 @pytest.mark.parametrize(
@@ -176,24 +191,15 @@ def all_data(tmp_path):
     made = {}
     for name, make in MAKERS.items():
         (tmp_path / name).mkdir()
-        made[name] = getattr(datamodules, name)(make(tmp_path / name), image_size=32)
+        options = OPTIONS.get(name, {})
+        made[name] = getattr(datamodules, name)(make(tmp_path / name), image_size=32, **options)
     return {**made, "PopOutDataModule": PopOutDataModule(image_size=32, test_size=2)}
 
 
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
 def test_none_is_forgotten(all_data):
-    public = [getattr(datamodules, name) for name in datamodules.__all__ if name.endswith("DataModule")]
-    concrete = {kind.__name__ for kind in public if not inspect.isabstract(kind) and hasattr(kind, "env")}
-    concrete.add("PopOutDataModule")
-    assert concrete - {"FilesDataModule", "ExplanationDataModule"} == all_data.keys()
-    assert all(issubclass(kind, SaliencyDataModule) for kind in public)
+    public = {name for name in datamodules.__all__ if name.endswith("DataModule")}
+    assert {name for name in public if not inspect.isabstract(getattr(datamodules, name))} == all_data.keys()
+    assert all(issubclass(getattr(datamodules, name), SaliencyDataModule) for name in public)
 
 
 @pytest.mark.filterwarnings("ignore:boxes of")
@@ -202,8 +208,7 @@ def test_every_dataset_pickles(all_data):
         dataset = data.dataset("predict")
         before = dataset[0]  # so that what the dataset keeps in memory is pickled as well
         after = pickle.loads(pickle.dumps(dataset))[0]
-        assert before.keys() == after.keys()
-        assert all(same(before[key], after[key]) for key in before)
+        assert same(before, after)
 
 
 @pytest.mark.slow
@@ -224,5 +229,4 @@ def test_every_dataset_works_in_a_process_that_is_spawned(all_data):
     )
     for dataset, batch in zip(predicted, loader, strict=True):
         expected = collate([dataset[index] for index in range(len(batch["name"]))])
-        assert batch.keys() == expected.keys()
-        assert all(same(batch[key], expected[key]) for key in batch)
+        assert same(batch, expected)

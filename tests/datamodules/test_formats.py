@@ -44,7 +44,7 @@ def test_pixels_and_size(tmp_path, kind, orientation):
     [(12, 0, 1), (8, 1, 2), (16, 1, 2), (32, 1, 1), (32, 1, 2), (32, 1, 3)],
     ids=["12 WhiteIsZero", "signed 8", "signed 16", "32", "signed 32", "float"],
 )
-def test_what_cannot_be_read_right_is_refused_by_name(tmp_path, bits, photometric, sample_format):
+def test_tiffs_that_cannot_be_read_correctly_are_refused(tmp_path, bits, photometric, sample_format):
     path = tmp_path / "image.tif"
     write_tiff(path, np.arange(24).reshape(4, 6), bits, photometric, sample_format=sample_format)
     for read in (read_image, read_size, read_density):
@@ -53,11 +53,10 @@ def test_what_cannot_be_read_right_is_refused_by_name(tmp_path, bits, photometri
         assert str(error.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize(("mode", "suffix"), [("F", "tif"), ("I", "tif"), ("F", "pfm")])
-def test_pixels_without_a_defined_white_are_refused(tmp_path, mode, suffix):
-    path = tmp_path / f"image.{suffix}"
-    Image.new(mode, (5, 4)).save(path)
-    with pytest.raises(CorruptFileError, match=rf"image\.{suffix}: .*no defined white"):
+def test_pixels_without_a_defined_white_are_refused(tmp_path):
+    path = tmp_path / "image.pfm"
+    Image.new("F", (5, 4)).save(path)
+    with pytest.raises(CorruptFileError, match=r"image\.pfm: .*no defined white"):
         read_image(path)
 
 
@@ -67,7 +66,7 @@ def test_a_density_of_16_bits(tmp_path, white_is_zero):
     assert np.allclose(read_density(tmp_path / "map.tif"), LEVELS / LEVELS.sum(), atol=1e-7)
 
 
-def test_what_pillow_knows_nothing_of(tmp_path):
+def test_a_format_that_pillow_does_not_know(tmp_path):
     path = tmp_path / "photo.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     with pytest.raises(CorruptFileError, match=r"photo\.heic: .* convert it to PNG or JPEG"):

@@ -1,10 +1,13 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from datamodules import ClassFolderDataModule, CorruptFileError, DatasetNotFoundError, ImageFolderDataModule
 from datamodules.base import unique_names
-from tests.datamodules.data.images import truncate, write_image
+from tests.datamodules.data.images import write_image
+
+datamodule = partial(ImageFolderDataModule, image_size=16, batch_size=8, num_workers=0)
 
 
 @pytest.fixture
@@ -13,10 +16,6 @@ def root(tmp_path):
         write_image(tmp_path / name, (20 + number, 30), number)
     (tmp_path / "notes.txt").write_text("no image")
     return tmp_path
-
-
-def datamodule(root, **options):
-    return ImageFolderDataModule(root, image_size=16, batch_size=8, num_workers=0, **options)
 
 
 def test_images_in_natural_order_with_their_sizes(root):
@@ -34,21 +33,10 @@ def test_subfolders_are_optional(root):
 
 
 def test_names_stay_unique():
-    paths = ["a.jpg", "a.png", "b.jpg", "cats/a.jpg", "dogs/a.jpg"]
-    assert unique_names([Path(path) for path in paths]) == ["a_jpg", "a_png", "b", "cats__a", "dogs__a"]
-    with pytest.raises(ValueError, match=r"a\.jpg, a_jpg\.gif.*'a_jpg'"):
-        unique_names([Path("a.jpg"), Path("a.png"), Path("a_jpg.gif")])
-
-
-def test_truncated_image(root):
-    path = truncate(root / "i2.PNG")
-    with pytest.raises(CorruptFileError, match=path.name):
-        list(datamodule(root).predict_dataloader())
-    folder = datamodule(root, on_error="skip")
-    with pytest.warns(UserWarning, match="left out 1 of 4"):
-        folder.setup("predict")
-    assert [item.image for item in folder.skipped] == [path]
-    assert len(folder.dataset("predict")) == 3
+    paths = ["a.jpg", "A.png", "b.jpg", "cats/a.jpg", "dogs/a.jpg"]  # some disks do not tell a from A
+    assert unique_names([Path(path) for path in paths]) == ["a_jpg", "A_png", "b", "cats__a", "dogs__a"]
+    with pytest.raises(ValueError, match=r"a\.jpg, a_jpg\.gif .* named 'a_jpg': rename all but one"):
+        unique_names([Path("a.jpg"), Path("A.png"), Path("a_jpg.gif")])
 
 
 def test_every_suffix_of_pillow_is_a_picture_and_what_it_cannot_read_is_counted(tmp_path):
@@ -65,12 +53,6 @@ def test_every_suffix_of_pillow_is_a_picture_and_what_it_cannot_read_is_counted(
     assert [folder.dataset("predict").name(index) for index in range(6)] == ["a", "b", "c", "d", "e", "f"]
     with pytest.raises(CorruptFileError, match=r"H\.CR2: "):
         list(datamodule(tmp_path).predict_dataloader())
-
-
-def test_names_that_differ_in_case_alone_are_told_apart():
-    assert unique_names([Path("a.jpg"), Path("A.png")]) == ["a_jpg", "A_png"]
-    with pytest.raises(ValueError, match=r"a\.jpg, A\.jpg would all be named .* rename all but one"):
-        unique_names([Path("a.jpg"), Path("A.jpg")])
 
 
 def test_fixations_of_an_unlabelled_split(root):

@@ -1,4 +1,4 @@
-import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +8,13 @@ from timm.data import ImageNetInfo
 
 from datamodules import CorruptFileError, ImageNetValDataModule
 from tests.datamodules.data.imagenet import IMAGES, INDICES, make_imagenet, stem, write_kit
-from tests.datamodules.data.images import assert_boxes_enclose
+from tests.datamodules.data.images import assert_boxes_enclose, names
 from tests.datamodules.data.xml import write_xml
 
+datamodule = partial(ImageNetValDataModule, image_size=32, batch_size=8, num_workers=0)
+
+
 GROUND_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
-KAGGLE = "ILSVRC/Data/CLS-LOC"
 
 
 @pytest.fixture
@@ -20,17 +22,12 @@ def root(tmp_path):
     return make_imagenet(tmp_path)
 
 
-def datamodule(root, **options):
-    return ImageNetValDataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
-
-
-@pytest.mark.parametrize("labels", ["kit", "csv", "folders"])
-@pytest.mark.parametrize("data", ["", "Data/CLS-LOC", KAGGLE])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("labels", "data"), [("kit", ""), ("csv", "Data/CLS-LOC"), ("folders", "ILSVRC/Data/CLS-LOC")]
+)
 def test_every_layout_says_the_same(tmp_path, labels, data):
     module = datamodule(make_imagenet(tmp_path, labels, data))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        module.setup("test")
     (batch,) = module.test_dataloader()
     assert batch["name"] == [stem(number) for number in (1, 2, 3)]
     assert batch["label"].tolist() == INDICES
@@ -50,8 +47,7 @@ def test_labels_are_the_outputs_of_timms_models(root):
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
-    dataset = datamodule(root, resize=resize).dataset("test")
-    assert_boxes_enclose(dataset)
+    assert_boxes_enclose(datamodule(root, resize=resize).dataset("test"))
 
 
 def test_boxes_of_the_csv(tmp_path):
@@ -70,33 +66,28 @@ def test_without_boxes_that_is_said(tmp_path):
     assert batch["label"].tolist() == INDICES
 
 
-def test_a_limited_number_is_drawn(root):
+def test_boxes_drawn_on_a_copy_of_another_size(root):
+    write_xml(root / f"Annotations/CLS-LOC/val/{stem(1)}.xml", (80, 120), [("n15075141", (20, 10, 60, 50))])
+    with pytest.warns(UserWarning, match="which are rescaled: 1"):
+        dataset = datamodule(root, image_size=(40, 60)).dataset("test")
+    assert dataset[0]["boxes"].tolist() == [[10, 5, 30, 25]]
+
+
+def test_a_limited_number_is_drawn_and_only_these_are_read(root):
     def drawn(**options):
-        return [stimulus.name for stimulus in datamodule(root, **options).dataset("test").stimuli]
+        return names(datamodule(root, **options))
 
     every = [stem(number) for number in (1, 2, 3)]
-    assert drawn(limit=2) == drawn(limit=2) == sorted(drawn(limit=2))
+    assert drawn(limit=2) == sorted(drawn(limit=2))
     assert len({tuple(drawn(limit=2, seed=seed)) for seed in range(20)}) == 3
     assert set(drawn(limit=1)) < set(drawn(limit=2)) < set(drawn(limit=5)) == set(every)
     with pytest.raises(ValueError, match="limit must be at least 1"):
         datamodule(root, limit=0)
-
-
-def test_what_is_not_drawn_is_not_read(root):
-    (kept,) = datamodule(root, limit=1).dataset("test").stimuli
+    (kept,) = drawn(limit=1)
     for path in (root / "Annotations/CLS-LOC/val").iterdir():
-        if path.stem != kept.name:
+        if path.stem != kept:
             path.unlink()
-    assert len(datamodule(root, limit=1).dataset("test")) == 1
-
-
-def test_boxes_drawn_on_a_copy_of_another_size(root):
-    write_xml(root / f"Annotations/CLS-LOC/val/{stem(1)}.xml", (80, 120), [("n15075141", (20, 10, 60, 50))])
-    module = datamodule(root, image_size=(40, 60))
-    with pytest.warns(
-        UserWarning, match="another size than their boxes were drawn on, which are rescaled: 1"
-    ):
-        assert module.dataset("test")[0]["boxes"].tolist() == [[10, 5, 30, 25]]
+    assert drawn(limit=1) == [kept]
 
 
 def test_a_folder_of_an_unknown_wnid(tmp_path):
@@ -113,9 +104,7 @@ def test_a_folder_of_an_unknown_wnid(tmp_path):
     ("row", "problem"),
     [
         ("", "nothing is no wnid"),
-        (f"{stem(2)},\n", "nothing is no wnid"),
         (f"{stem(2)},n99999999 1 2 3 4 \n", "n99999999 is no wnid"),
-        (f"{stem(2)},n01440764 1 2 3 \n", "expected objects as"),
         (f"{stem(2)},n01440764 1 2 3 4 n01440764\n", "expected objects as"),
         (f"{stem(2)},n01440764 1 2 x 4 \n", "expected objects as"),
     ],
@@ -132,7 +121,7 @@ def test_bad_rows_of_the_csv(tmp_path, row, problem):
         datamodule(root, on_error="skip").setup("test")
 
 
-@pytest.mark.parametrize("contents", [b"a,b\n1,2\n", b"\xff\xfe\x00", b""])
+@pytest.mark.parametrize("contents", [b"a,b\n1,2\n", b"\xff\xfe\x00"])
 def test_another_csv(tmp_path, contents):
     root = make_imagenet(tmp_path, "csv", boxes=False)
     (root / "LOC_val_solution.csv").write_bytes(contents)
@@ -140,20 +129,18 @@ def test_another_csv(tmp_path, contents):
         datamodule(root).setup("test")
 
 
-@pytest.mark.parametrize("on_error", ["raise", "skip"])
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
         ([1, 2], f"has 2 lines, none of them for .*{stem(3)}"),
         ([1, 2, 7], "expected a number of a class"),
-        ([1, 2, "n01440764"], "expected a number of a class"),
         ([1, "", 2, 3], "expected a number of a class"),
     ],
 )
-def test_another_ground_truth(root, lines, problem, on_error):
+def test_another_ground_truth_is_an_error_also_when_skipping(root, lines, problem):
     write_kit(root / "ILSVRC2012_devkit_t12/data", lines)
     with pytest.raises(CorruptFileError, match=problem) as error:
-        datamodule(root, on_error=on_error).setup("test")
+        datamodule(root, on_error="skip").setup("test")
     assert str(error.value).startswith(str(root / GROUND_TRUTH))
 
 
@@ -163,8 +150,7 @@ def test_an_image_without_a_number(root):
         datamodule(root, on_error="skip").setup("test")
 
 
-def test_labels_of_some_images(root):
-    """Who keeps only some of the images keeps their numbers."""
+def test_labels_where_some_images_are_missing(root):
     (root / f"val/{stem(1)}.JPEG").unlink()
     (batch,) = datamodule(root).test_dataloader()
     assert batch["label"].tolist() == INDICES[1:]

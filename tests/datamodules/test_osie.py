@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,32 +9,15 @@ from datamodules import CorruptFileError, OSIEDataModule
 from datamodules.base import divided, fixation_density
 from datamodules.datasets.osie import TRAIN_SHARE
 from salvit.cli.command import run
-from tests.datamodules.data.images import truncate
+from tests.datamodules.data.images import names, truncate
 from tests.datamodules.data.osie import SIZE, make_osie, subjects
 
-
-def datamodule(root, **options):
-    return OSIEDataModule(root, image_size=(12, 16), batch_size=2, num_workers=0, **options)
+datamodule = partial(OSIEDataModule, image_size=(12, 16), batch_size=2, num_workers=0)
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_osie(tmp_path)
-
-
-def names(osie, split):
-    return [stimulus.name for stimulus in osie.dataset(split).stimuli]
-
-
-def test_split_is_complete_and_depends_on_the_seed(root):
-    osie = datamodule(root)
-    osie.setup("fit")
-    train, val = names(osie, "train"), names(osie, "val")
-    assert (len(train), len(val)) == (5, 2)
-    assert sorted(train + val) == [str(number) for number in range(1001, 1008)]
-    assert names(datamodule(root), "val") == val
-    assert any(names(datamodule(root, split_seed=seed), "val") != val for seed in (1, 2, 3))
-    assert osie.dataset("test") is osie.dataset("predict") is osie.dataset("val")
 
 
 def test_declared_split():
@@ -42,43 +26,30 @@ def test_declared_split():
     assert val[:5] == ["1003", "1006", "1008", "1010", "1012"]
 
 
-def test_fixations_are_fractional_and_zero_based(root):
-    dataset = datamodule(root).dataset("val")
+@pytest.mark.parametrize(("options", "sigma"), [({}, 24.0), ({"sigma": 3.0}, 3.0)])
+def test_fixations_are_fractional_zero_based_and_known_for_each_observer(root, options, sigma):
+    dataset = datamodule(root, **options).dataset("val")
     sample = dataset[0]
     expected = np.concatenate(subjects(int(sample["name"]))) - 1
-    assert len(expected) == 6
     assert np.allclose(sample["fixations"], expected)
-    assert sample["size"] == SIZE
-    assert torch.equal(sample["density"], fixation_density(sample["fixations"], SIZE, 24.0))
-    narrow = datamodule(root, sigma=3.0).dataset("val")[0]
-    assert torch.equal(narrow["density"], fixation_density(narrow["fixations"], SIZE, 3.0))
-    assert sample["image"].shape == (3, 12, 16)
+    assert [len(points) for points in dataset.observers(0)] == [5, 1, 0]
+    assert torch.equal(torch.cat(dataset.observers(0)), sample["fixations"])
+    assert torch.equal(sample["density"], fixation_density(sample["fixations"], SIZE, sigma))
 
 
-def test_skipping_leaves_the_split_as_it_was(root):
-    whole = datamodule(root)
-    train, val = names(whole, "train"), names(whole, "val")
-    (root / f"data/stimuli/{train[0]}.jpg").unlink()
+def test_an_image_without_fixations_is_left_out_and_leaves_the_split_as_it_was(root):
+    val = names(datamodule(root))
     (root / "data/stimuli/0000.jpg").write_bytes((root / f"data/stimuli/{val[0]}.jpg").read_bytes())
     osie = datamodule(root, on_error="skip")
     with pytest.warns(UserWarning, match="left out 1 of"):
-        osie.setup("fit")
-    assert (names(osie, "train"), names(osie, "val")) == (train[1:], val)
-    assert [item.name for item in osie.skipped] == [train[0], "0000"]
+        assert names(osie) == val
+    assert [item.name for item in osie.skipped] == ["0000"]
 
 
-def test_corrupt_annotations_are_named_whatever_is_configured(root):
+def test_corrupt_annotations_are_an_error_also_when_skipping(root):
     path = truncate(root / "data/eye/fixations.mat")
-    for on_error in ("raise", "skip"):
-        with pytest.raises(CorruptFileError, match=str(path)):
-            datamodule(root, on_error=on_error).setup("fit")
-
-
-def test_observers_are_known_apart(tmp_path):
-    dataset = OSIEDataModule(make_osie(tmp_path), image_size=32).dataset("val")
-    found = dataset.observers(0)
-    assert [points.shape for points in found] == [(5, 2), (1, 2), (0, 2)]
-    assert torch.equal(torch.cat(found), dataset.fixations(0))
+    with pytest.raises(CorruptFileError, match=str(path)):
+        datamodule(root, on_error="skip").setup("fit")
 
 
 @pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")

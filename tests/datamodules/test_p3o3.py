@@ -1,9 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from datamodules import CorruptFileError, P3O3DataModule
 from datamodules.datasets.p3o3 import read_features
 from tests.datamodules.data.p3o3 import DISTRACTORS, SIZE, TARGET, make_p3o3, rectangles
+
+datamodule = partial(P3O3DataModule, image_size=32, batch_size=8, num_workers=0)
+
 
 NAMES = [f"{folder}__image_circle_90_20" for folder in ("colors", "orientations", "sizes")]
 CATEGORIES = ["P3 colour", "P3 orientation", "P3 size", "O3 colour+shape", "O3 size"]
@@ -12,10 +17,6 @@ CATEGORIES = ["P3 colour", "P3 orientation", "P3 size", "O3 colour+shape", "O3 s
 @pytest.fixture
 def root(tmp_path):
     return make_p3o3(tmp_path)
-
-
-def datamodule(root, **options):
-    return P3O3DataModule(root, image_size=32, batch_size=8, num_workers=0, **options)
 
 
 def test_a_batch(root):
@@ -33,9 +34,7 @@ def test_a_batch(root):
 @pytest.mark.parametrize(("subset", "chosen"), [("P3", slice(0, 3)), ("O3", slice(3, 5))])
 def test_one_of_the_sets(root, subset, chosen):
     data = datamodule(root, subset=subset)
-    categories = [stimulus.category for stimulus in data.dataset("test").stimuli]
-    assert categories == CATEGORIES[chosen]
-    assert data.dataset("val") is data.dataset("predict") is data.dataset("test")
+    assert [stimulus.category for stimulus in data.dataset("test").stimuli] == CATEGORIES[chosen]
 
 
 def test_properties_that_are_no_table_are_said(root):
@@ -45,7 +44,7 @@ def test_properties_that_are_no_table_are_said(root):
     assert [stimulus.category for stimulus in dataset.stimuli] == ["O3", "O3"]
 
 
-@pytest.mark.parametrize("mark", ["\t", ",", ", ", ";", " ", "   "])
+@pytest.mark.parametrize("mark", ["\t", ", ", ";", "   "])
 @pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("True", "False"), ("yes", "no")])
 def test_tables(tmp_path, mark, yes, no):
     path = tmp_path / "image_properties.txt"
@@ -54,14 +53,17 @@ def test_tables(tmp_path, mark, yes, no):
     assert read_features(path) == {"a.b": ["colour"], "c": ["colour", "focus"]}
 
 
-@pytest.mark.parametrize("text", ["", "image,number\na.jpg,3\n", "image,color\na.jpg,blue\n"])
-def test_no_table(tmp_path, text):
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (b"", "expected a table"),
+        (b"image,number\na.jpg,3\n", "expected a table"),
+        (b"image,color\na.jpg,blue\n", "expected 0 or 1 for colour of a.jpg, not 'blue'"),
+        (b"\xff", "cannot read it"),
+    ],
+)
+def test_no_table(tmp_path, contents, problem):
     path = tmp_path / "image_properties.txt"
-    path.write_text(text)
-    with pytest.raises(CorruptFileError, match=f"{path}: expected"):
+    path.write_bytes(contents)
+    with pytest.raises(CorruptFileError, match=f"{path}: {problem}"):
         read_features(path)
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(CorruptFileError, match="cannot read it"):
-        read_features(tmp_path / "none.txt")

@@ -1,10 +1,11 @@
 """Evaluation under Lightning on two real processes: every image once, and no hanging."""
 
 import pytest
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 
 from datamodules import SaliconDataModule
 from tests.datamodules.data.salicon import make_salicon, stem
+from tests.tiny import quiet_trainer
 
 
 class Recorder(LightningModule):
@@ -22,15 +23,7 @@ class Recorder(LightningModule):
 def validate(folder, images):
     root = make_salicon(folder / "data", train=0, val=images)
     datamodule = SaliconDataModule(root, image_size=16, batch_size=4, num_workers=0)
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp_fork",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(folder, devices=2, strategy="ddp_fork")
     trainer.validate(Recorder(folder), datamodule, verbose=False)
 
 

@@ -35,15 +35,10 @@ def edges_of(profile):
 
 
 @pytest.mark.parametrize("resize", RESIZES.values(), ids=RESIZES)
-@pytest.mark.parametrize("size", [(48, 48), (40, 64), (57, 41)])
+@pytest.mark.parametrize("size", [(48, 48), (57, 41)])
 @pytest.mark.parametrize(
     ("native", "box"),
-    [
-        ((100, 180), (70, 30, 118, 71)),
-        ((183, 97), (31, 62, 66, 120)),
-        ((60, 61), (15, 20, 43, 44)),
-        ((31, 37), (9, 9, 29, 22)),
-    ],
+    [((100, 180), (70, 30, 118, 71)), ((183, 97), (31, 62, 66, 120)), ((31, 37), (9, 9, 29, 22))],
 )
 def test_a_box_follows_what_is_drawn(resize, size, native, box):
     view = resize(native, size)
@@ -58,7 +53,7 @@ def test_a_box_follows_what_is_drawn(resize, size, native, box):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_so_it_does_at_any_size(data):
+def test_a_mask_follows_its_box_at_any_size(data):
     native, size = data.draw(st.tuples(sides, sides)), data.draw(st.tuples(sides, sides))
     x0, y0 = data.draw(st.integers(0, native[1] // 2)), data.draw(st.integers(0, native[0] // 2))
     box = (x0, y0, data.draw(st.integers(x0 + 3, native[1])), data.draw(st.integers(y0 + 3, native[0])))

@@ -1,14 +1,18 @@
-import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datamodules import CorruptFileError, DatasetNotFoundError, VOC2012DataModule
 from datamodules.datasets.voc2012 import CLASSES
-from tests.datamodules.data.images import assert_boxes_enclose, truncate
+from tests.datamodules.data.images import assert_boxes_enclose, names, truncate
 from tests.datamodules.data.voc import IMAGES, make_voc, write_class_mask
 from tests.datamodules.data.xml import write_xml
+
+datamodule = partial(VOC2012DataModule, image_size=32, batch_size=8, num_workers=0)
+
 
 STEMS = list(IMAGES)
 
@@ -18,29 +22,15 @@ def root(tmp_path):
     return make_voc(tmp_path)
 
 
-def datamodule(root, **options):
-    return VOC2012DataModule(root, **{"image_size": 32, "batch_size": 8, "num_workers": 0, **options})
-
-
-def names(data, split="val"):
-    return [stimulus.name for stimulus in data.dataset(split).stimuli]
-
-
 def xml(root, number):
     return root / f"VOCdevkit/VOC2012/Annotations/{STEMS[number]}.xml"
-
-
-def test_twenty_classes_in_the_order_of_the_alphabet():
-    assert len(CLASSES) == 20
-    assert list(CLASSES) == sorted(CLASSES)
-    assert VOC2012DataModule.class_names == CLASSES
 
 
 def test_a_batch(root):
     (batch,) = datamodule(root).test_dataloader()
     assert batch["name"] == [STEMS[0], STEMS[1], STEMS[3]]
     assert batch["label"].tolist() == [CLASSES.index(name) for name in ("dog", "cat", "aeroplane")]
-    assert batch["label"].dtype == torch.int64
+    assert list(VOC2012DataModule.class_names) == sorted(CLASSES)
     assert batch["size"] == [(40, 60), (51, 37), (45, 45)]
     assert [len(boxes) for boxes in batch["boxes"]] == [1, 2, 1]
     assert [labels.tolist() for labels in batch["box_labels"]] == [[11], [7, 7], [0]]
@@ -51,8 +41,7 @@ def test_a_batch(root):
     assert "fixations" not in batch
 
 
-@pytest.mark.parametrize("resize", ["squash", "crop"])
-@pytest.mark.parametrize("image_size", [32, (48, 36)])
+@pytest.mark.parametrize(("resize", "image_size"), [("squash", (48, 36)), ("crop", 32)])
 def test_boxes_and_masks_enclose_what_is_drawn(root, resize, image_size):
     dataset = datamodule(root, resize=resize, image_size=image_size).dataset("val")
     assert_boxes_enclose(dataset)
@@ -65,6 +54,7 @@ def test_boxes_and_masks_enclose_what_is_drawn(root, resize, image_size):
 
 def test_single_multi_all(root):
     assert names(datamodule(root)) == [STEMS[0], STEMS[1], STEMS[3]]
+    assert names(datamodule(root), "train") == STEMS[:2]
     assert names(datamodule(root, classes="multi")) == [STEMS[2]]
     assert names(datamodule(root, classes="all")) == STEMS
 
@@ -92,22 +82,14 @@ def test_the_mask_is_of_the_labels_class(root):
     assert np.array_equal(data.dataset("val")[0]["mask"], expected)
 
 
-def test_splits(root):
-    data = datamodule(root)
-    data.setup("fit")
-    assert names(data, "train") == STEMS[:2]
-    assert data.dataset("test") is data.dataset("predict") is data.dataset("val")
-
-
 @pytest.mark.parametrize("place", ["VOCdevkit", "VOCdevkit/VOC2012"])
 def test_the_root_may_be_further_in(root, place):
     assert names(datamodule(root / place)) == [STEMS[0], STEMS[1], STEMS[3]]
 
 
+@pytest.mark.filterwarnings("error")
 def test_nothing_wrong_no_warning(root):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        datamodule(root, classes="all").setup("fit")
+    datamodule(root, classes="all").setup("fit")
 
 
 def test_bad_boxes_are_counted_in_one_warning(root):
@@ -123,10 +105,8 @@ def test_bad_boxes_are_counted_in_one_warning(root):
         "  boxes without area in their image, left out: 3",
     ]
     (batch,) = data.test_dataloader()
-    assert [len(boxes) for boxes in batch["boxes"]] == [1, 2, 0]
-    assert batch["boxes"][2].shape == (0, 4)
+    assert [tuple(boxes.shape) for boxes in batch["boxes"]] == [(1, 4), (2, 4), (0, 4)]
     assert batch["label"][2] == CLASSES.index("cow")
-    assert batch["boxes"][0][0, 0] == 0
 
 
 @pytest.mark.parametrize(
@@ -153,8 +133,6 @@ def test_bad_annotations_stop_the_run_or_are_skipped(root, damage, problem, clas
 
 @pytest.mark.parametrize(("mode", "size"), [("RGB", (60, 40)), ("L", (40, 60))])
 def test_a_mask_of_another_kind_or_size(root, mode, size):
-    from PIL import Image
-
     path = root / f"VOCdevkit/VOC2012/SegmentationClass/{STEMS[0]}.png"
     Image.new(mode, size).save(path)
     with pytest.raises(CorruptFileError, match=r"the mask is 60×40|a mask must be") as error:
@@ -169,9 +147,7 @@ def test_no_such_images(root):
 
 
 def test_pixels_stay_where_the_boxes_were_drawn(root):
-    """An EXIF orientation is not applied: who drew the boxes did not see it."""
-    from PIL import Image
-
+    """An EXIF orientation is not applied: the people who drew the boxes did not see it."""
     path = root / f"VOCdevkit/VOC2012/JPEGImages/{STEMS[0]}.jpg"
     image = Image.open(path)
     exif = image.getexif()

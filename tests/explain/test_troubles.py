@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -87,9 +88,7 @@ def test_weights_without_a_model_say_which_model_is_meant(image, tmp_path, capsy
 
 
 def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypatch):
-    def out_of_memory(*_):
-        raise torch.OutOfMemoryError("CUDA")
-
+    out_of_memory = Mock(side_effect=torch.OutOfMemoryError("CUDA"))
     monkeypatch.setattr("timm.models.VisionTransformer.forward", out_of_memory)
     message = failure(capsys, image, "--method", "rollout", *shapes)
     assert message.startswith("the model needs more memory than the device has for 1 images at a time")
@@ -156,30 +155,20 @@ def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image
     ]
 
 
-def test_results_go_to_stdout_and_everything_else_to_stderr(image, capfd):
-    explain(image, "--method", "rollout", "rise:masks=2", "--model", "salvit_tiny")
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_results_go_to_stdout_and_everything_else_to_stderr(image, capfd, quiet):
+    explain(image, *quiet, "--method", "rollout", "rise:masks=2")
     out, err = capfd.readouterr()
     assert "dog.png" in out
     assert out.endswith("maps and pictures are in runs/explain; explain.csv lists them\n")
     assert "forward passes" not in out
+    if quiet:
+        assert err == ""
+        return
     assert "rise:masks=2 takes 2 forward passes per image and class" in err
     assert "2/2" in err
-
-
-def test_quiet(image, capfd):
-    explain(image, "-q", "--method", "rollout")
-    out, err = capfd.readouterr()
-    assert "dog.png" in out
-    assert err == ""
-
-
-def test_the_model_of_shapes_says_what_it_is_for(image, shapes, capsys):
-    explain(image, "--method", "rollout")
-    said = capsys.readouterr().err
-    assert "salvit_tiny knows ten shapes" in said
-    assert "salvit explain dog.png --method rollout --model vit_base_patch16_224\n" in said
-    explain(image, "--method", "rollout", *shapes, "--out", "other")
-    assert "ten shapes" not in capsys.readouterr().err
+    assert "salvit_tiny knows ten shapes" in err
+    assert "salvit explain dog.png --method rollout rise:masks=2 --model vit_base_patch16_224\n" in err
 
 
 def test_one_process_also_where_a_cluster_has_started_several(image, shapes, monkeypatch):

@@ -7,20 +7,13 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+OPTIONS = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
+
 
 def build_vit(seed: int = 0, kind: Callable[..., Any] = VisionTransformer, **kwargs) -> Any:
     """A frozen float64 ViT on 32×32 pixels, 4×4 patches; random weights large enough for peaked attention."""
     torch.manual_seed(seed)
-    options = {
-        "img_size": 32,
-        "patch_size": 8,
-        "embed_dim": 24,
-        "depth": 3,
-        "num_heads": 3,
-        "num_classes": 5,
-        "dynamic_img_size": True,
-    }
-    return spread(kind(**{**options, **kwargs}))
+    return spread(kind(**{**OPTIONS, "dynamic_img_size": True, **kwargs}))
 
 
 def spread(vit: Any) -> Any:
@@ -38,11 +31,6 @@ def make_vit() -> Callable[..., VisionTransformer]:
 @pytest.fixture
 def vit() -> VisionTransformer:
     return build_vit()
-
-
-@pytest.fixture
-def vit_without_class_token() -> VisionTransformer:
-    return build_vit(class_token=False, global_pool="avg")
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ import torch
 from timm.layers import LayerNorm
 from timm.models.vision_transformer import VisionTransformer
 
-from salvit.extractors import Extractor
-
 FOLDER = Path(__file__).resolve().parents[2] / "../shared/golden"
 
 
@@ -39,12 +37,3 @@ def load_golden(name: str, block_eps: float = 1e-6):
         block.norm1.eps = block.norm2.eps = block_eps
     images, targets = torch.tensor(golden["images"]), torch.tensor(golden["targets"])
     return vit.requires_grad_(False).eval(), images, targets, golden
-
-
-def golden_error(name: str, expected: str, extractor: Extractor, block_eps: float) -> float:
-    """Largest deviation of a method from the reference, relative to the reference's maximum."""
-    vit, images, targets, golden = load_golden(name, block_eps)
-    maps = extractor(vit.double(), images.double(), targets)[:, 0].numpy()
-    reference = golden[f"expected/{expected}"]
-    assert maps.shape == reference.shape
-    return float(np.abs(maps - reference).max() / reference.max())

@@ -10,7 +10,6 @@ from timm.layers import LayerNorm
 
 from salvit.extractors import METHODS, Extractor, RawAttention, extract
 from tests.extractors import slow_vit
-from tests.extractors.golden_vit import golden_error
 from tests.registry import OPTIONS
 
 
@@ -20,31 +19,22 @@ def reference_attention(vit, images, block):
     return torch.stack(maps).detach().numpy()
 
 
-@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
-def test_golden(name):
-    assert golden_error(name, "raw_attention", RawAttention(), block_eps=1e-6) < 1e-6
-
-
 @pytest.fixture
 def square() -> torch.Tensor:
     return torch.randn(2, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("block", [0, 2, -1])
-def test_class_row_matches_slow_reference(make_vit, square, block):
+@pytest.mark.parametrize(("block", "rows"), [(0, "class"), (2, "class"), (-1, "class"), (-1, "all")])
+def test_matches_slow_reference(make_vit, square, block, rows):
     vit = make_vit(norm_layer=LayerNorm)
-    expected = reference_attention(vit, square, block)[:, :, 0, 1:].reshape(2, 3, 4, 4)
-    assert expected.max() > 3 / 17, "the reference must be far from uniform to show a mistake"
-    np.testing.assert_allclose(RawAttention(block, per_head=True)(vit, square), expected, rtol=1e-10)
-    fused = expected.mean(1, keepdims=True)
-    np.testing.assert_allclose(RawAttention(block)(vit, square), fused, rtol=1e-10)
-
-
-def test_all_rows_match_slow_reference(make_vit, square):
-    vit = make_vit()
-    expected = reference_attention(vit, square, -1)[:, :, 1:, 1:].mean(2).reshape(2, 3, 4, 4)
-    np.testing.assert_allclose(RawAttention(rows="all", per_head=True)(vit, square), expected, rtol=1e-10)
-    assert RawAttention(rows="all")(vit, square).shape == (2, 1, 4, 4)
+    read = slice(0, 1) if rows == "class" else slice(1, None)
+    expected = reference_attention(vit, square, block)[:, :, read, 1:].mean(2).reshape(2, 3, 4, 4)
+    assert expected.max() > 2 / 17, "the reference must be far from uniform to show a mistake"
+    per_head = RawAttention(block, rows, per_head=True)(vit, square)
+    np.testing.assert_allclose(per_head, expected, rtol=1e-10)
+    np.testing.assert_allclose(
+        RawAttention(block, rows)(vit, square), expected.mean(1, keepdims=True), rtol=1e-10
+    )
 
 
 def test_several_blocks_are_concatenated_in_order(vit, images):
@@ -63,18 +53,12 @@ def test_probabilities_are_not_renormalised(make_vit, images):
     assert (mass > 0).all()
 
 
-def nan_image(images):
-    images[1, 0, 0, 0] = torch.nan
-    return images
-
-
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
         (lambda images: images[0], ValueError, r"\[B, 3, H, W\].*\[3, 32, 48\]"),
-        (lambda images: images[:, :1], ValueError, r"\[B, 3, H, W\].*\[3, 1, 32, 48\]"),
         (lambda images: images[:0], ValueError, r"\[B, 3, H, W\] with B ≥ 1"),
-        (nan_image, ValueError, r"images \[1\] .* NaN"),
+        (lambda images: images.index_fill(0, torch.tensor(1), torch.nan), ValueError, r"images \[1\] .* NaN"),
         (lambda images: (images * 255).byte(), TypeError, "float tensor.*uint8"),
         (lambda images: images.numpy(), TypeError, "float tensor.*ndarray"),
         (lambda images: images[..., :30], ValueError, "multiples of the patch size"),
@@ -94,24 +78,15 @@ def test_bad_models(vit, images):
         RawAttention()(torch.compile(vit), images)
     with pytest.raises(TypeError, match="ResNet is not a plain"):
         RawAttention()(timm.create_model("resnet10t").eval(), images)
-    with pytest.raises(IndexError, match="no block 3: the model has 3"):
-        RawAttention(3)(vit, images)
 
 
-def compiled_in_place(vit):
-    vit.blocks[0].compile()
-
-
-def compiled_block(vit):
-    vit.blocks[0] = torch.compile(vit.blocks[0])
-
-
-@pytest.mark.parametrize("change", [compiled_in_place, compiled_block])
-def test_partly_compiled(make_vit, images, change):
-    vit = make_vit()
-    change(vit)
-    with pytest.raises(TypeError, match="compiled"):
-        RawAttention()(vit, images)
+def test_partly_compiled(make_vit, images):
+    in_place, replaced = make_vit(), make_vit()
+    in_place.blocks[0].compile()
+    replaced.blocks[0] = torch.compile(replaced.blocks[0])
+    for vit in (in_place, replaced):
+        with pytest.raises(TypeError, match="compiled"):
+            RawAttention()(vit, images)
 
 
 @pytest.mark.parametrize("name", ["raw_attention", "agcam", "relevance_lrp"])
@@ -138,11 +113,8 @@ class ClassSpecific(Extractor):
 
     class_specific = True
 
-    def num_channels(self, vit):
-        return 1
-
     def _maps(self, vit, images, target):
-        self.seen, self.images = target, images
+        self.seen = target
         return images.mean(1, keepdim=True)
 
 
@@ -161,12 +133,9 @@ def test_targets(vit, images):
     ("target", "message"),
     [
         (5, r"class 5 is outside 0 … 4"),
-        (torch.tensor([0, -1, 0]), r"class -1 is outside"),
         (torch.tensor([0, 1]), r"one per image, \[3\]; got \[2\]"),
         (torch.tensor([0.0, 1.0, 2.0]), "integers"),
-        (torch.tensor(2 + 1j), "integers"),
         ([1, None, 2], r"integers; got \[1, None, 2\]"),
-        (["disc", "ring", "disc"], "takes names"),
         ("disc", "takes names"),
     ],
 )
@@ -174,10 +143,6 @@ def test_bad_targets(vit, images, target, message):
     for extractor in (ClassSpecific(), RawAttention()):
         with pytest.raises(ValueError, match=message):
             extractor(vit, images, target)
-
-
-def test_a_target_changes_nothing_where_no_class_is_explained(vit, images):
-    torch.testing.assert_close(RawAttention()(vit, images, 3), RawAttention()(vit, images), rtol=0, atol=0)
 
 
 class Careless(Extractor):
@@ -195,14 +160,7 @@ class Careless(Extractor):
 
 @pytest.mark.parametrize(
     ("give", "found"),
-    [
-        (torch.ones(3, 4, 6), r"\[3, 4, 6\]"),
-        (torch.ones(3, 1, 4, 6), r"\[3, 1, 4, 6\]"),
-        (torch.ones(1, 2, 4, 6), r"\[1, 2, 4, 6\]"),
-        (torch.ones(3, 2), r"\[3, 2\]"),
-        (torch.ones(3, 2, 5), r"\[3, 2, 5\]"),
-        (None, "NoneType"),
-    ],
+    [(torch.ones(3, 1, 4, 6), r"\[3, 1, 4, 6\]"), (torch.ones(3, 2, 5), r"\[3, 2, 5\]"), (None, "NoneType")],
 )
 def test_an_extractor_must_keep_its_promise(vit, images, give, found):
     with pytest.raises(ValueError, match=rf"must give maps .* here \[3, 2, h, w\]; it gave {found}"):
@@ -227,30 +185,17 @@ def test_a_head_that_was_put_in_place_of_the_models_counts(make_vit, images, nam
 
 def test_a_model_that_pools_nothing_explains_no_class(make_vit, images):
     vit = make_vit(global_pool="")
-    for name in ("legrad", "input_gradient", "rise", "scorecam", "relevance_lrp"):
-        with pytest.raises(ValueError, match='global_pool=""'):
-            METHODS[name]()(vit, images)
+    with pytest.raises(ValueError, match='global_pool=""'):
+        ClassSpecific()(vit, images)
     assert RawAttention()(vit, images).isfinite().all()
 
 
 def test_no_classifier(make_vit, images):
-    headless = make_vit()
-    headless.head = torch.nn.Identity().eval()
-    with pytest.raises(ValueError, match="no classifier head"):
-        ClassSpecific()(headless, images)
     vit = make_vit(num_classes=0)
     with pytest.raises(ValueError, match="no classifier head"):
         ClassSpecific()(vit, images)
     with pytest.raises(ValueError, match="no classifier head: leave target out"):
         RawAttention()(vit, images, 0)
-
-
-def test_unknown_method(vit, images):
-    with pytest.raises(
-        ValueError,
-        match=r'no method "raw_atention"; did you mean "raw_attention"\?\nMethods: .*raw_attention',
-    ):
-        extract(vit, images, method="raw_atention")
 
 
 def test_extract_by_an_extractor(vit, images):
@@ -260,35 +205,19 @@ def test_extract_by_an_extractor(vit, images):
         extract(vit, images, RawAttention(), block=0)
 
 
-def test_unknown_option(vit, images):
-    with pytest.raises(ValueError, match="agcam has no option per_head; its options: rows"):
-        extract(vit, images, method="agcam", per_head=True)
-    with pytest.raises(
-        ValueError, match=r"rollout has no option layer.*; its options: start_layer, per_head, rows"
-    ):
-        extract(vit, images, method="rollout", layer=1)
-
-
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
         ("raw_attention", {"block": None}, r"block should be a whole number or a list .* or all; got None"),
-        ("raw_attention", {"block": True}, r"block should be .*; got True"),
-        ("center_prior", {"sigma": "a"}, "sigma should be a number; got a"),
         ("center_prior", {"sigma": 1e-30}, "sigma must be 1e-09 or more"),
         ("rise", {"masks": 1.5}, r"masks should be a whole number; got 1\.5"),
-        ("salient_attention", {"k": 2.5}, r"k should be a whole number; got 2\.5"),
         ("random", {"seed": -1}, "seed must be between"),
-        ("rise", {"seed": 2**63}, "seed must be between"),
-        ("rise", {"cells": 0}, "masks, cells and batch_size must be at least 1"),
         ("rise", {"probability": 1.0}, "probability must be between 0 and 1"),
         ("scorecam", {"channels": 0}, "channels and batch_size must be at least 1"),
-        ("unsupervised_map", {"mass": 0.0}, "mass must be in"),
         ("unsupervised_map", {"mass": 1.1}, "mass must be in"),
         ("unsupervised_map", {"sigma": float("inf")}, "sigma must be positive and finite"),
         ("attention_gradient", {"block": "last"}, "block should be a whole number or mean; got last"),
         ("raw_attention", {"block": []}, "block is an empty list"),
-        ("relevance_lrp", {"precision": "float64"}, "precision should be model or double; got float64"),
         (["agcam", "rollout"], {}, "a method is text"),
     ],
 )
@@ -299,13 +228,7 @@ def test_options_that_a_method_does_not_take(vit, images, method, options, messa
 
 @pytest.mark.parametrize(
     "extractor",
-    [
-        RawAttention([0, 1.5]),
-        METHODS["attention_gradient"](1.5),
-        METHODS["rollout"]("0"),
-        RawAttention(True),
-        METHODS["relevance_lrp"](None),
-    ],
+    [RawAttention([0, 1.5]), RawAttention(True), METHODS["attention_gradient"](1.5), METHODS["rollout"]("0")],
     ids=repr,
 )
 def test_blocks_are_integers(vit, images, extractor):

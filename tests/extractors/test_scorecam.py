@@ -20,9 +20,8 @@ def reference(vit, image, target, block, channels=None):
     exponentials = []
     for feature in features:
         mask = F.interpolate(feature[None, None], (32, 48), mode="bilinear")[0, 0]
-        mask = (
-            (mask - mask.min()) / (mask.max() - mask.min()) if len(set(feature.flatten().tolist())) > 1 else 0
-        )
+        varies = len(set(feature.flatten().tolist())) > 1
+        mask = (mask - mask.min()) / (mask.max() - mask.min()) if varies else 0
         exponentials.append(slow_vit.run(vit, image * mask).logits[target].exp())
     pairs = zip(exponentials, features, strict=True)
     return (sum(e * f for e, f in pairs) / sum(exponentials)).clamp(min=0).detach()[None]

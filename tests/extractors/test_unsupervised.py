@@ -36,6 +36,7 @@ def test_smoothing_is_a_gaussian_filter():
     expected = gaussian_filter(impulse.numpy(), 1.5, mode="constant", truncate=30)
     found = smooth(impulse, 1.5).numpy()
     np.testing.assert_allclose(found / found.sum(), expected / expected.sum(), rtol=1e-9, atol=1e-15)
+    torch.testing.assert_close(smooth(impulse, 1e-30), impulse)  # of no width
 
 
 def test_threshold():
@@ -46,8 +47,3 @@ def test_threshold():
     exact = torch.tensor([[0.25, 0.5, 0.25]])
     assert heaviest(exact, 0.5).tolist() == [[False, True, False]]  # half of it holds half
     assert heaviest(exact, 0.75).tolist() == [[True, True, False]]  # of equal ones the first
-
-
-def test_a_gaussian_of_no_width_leaves_the_fixations():
-    fixations = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    torch.testing.assert_close(smooth(fixations, sigma=1e-30), fixations)

@@ -1,6 +1,7 @@
-"""The definitions of metrics.md as plain loops over plain numbers: slow, and independent of the package."""
+"""The definitions of the metrics as plain loops over plain numbers: slow, and independent of the package."""
 
 import math
+import statistics
 from collections import Counter
 from fractions import Fraction
 
@@ -29,19 +30,15 @@ def nss(pred, points, duplicates=True):
     values = flat(pred)
     if min(values) == max(values):
         return 0.0
-    mean = math.fsum(values) / len(values)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return sum((float(pred[row][column]) - mean) / std for row, column in pixels) / len(pixels)
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return statistics.fmean((float(pred[row][column]) - mean) / deviation for row, column in pixels)
 
 
 def cc(pred, density):
     s, g = flat(pred), flat(density)
     if min(s) == max(s) or min(g) == max(g):
         return 0.0
-    s_mean, g_mean = math.fsum(s) / len(s), math.fsum(g) / len(g)
-    covariance = math.fsum((a - s_mean) * (b - g_mean) for a, b in zip(s, g, strict=True))
-    variances = math.fsum((a - s_mean) ** 2 for a in s) * math.fsum((b - g_mean) ** 2 for b in g)
-    return covariance / math.sqrt(variances)
+    return statistics.correlation(s, g)
 
 
 def distribution(values):

@@ -2,20 +2,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 
 from salvit.metrics import AUCBorji, AUCJudd
 from salvit.metrics.functional import auc, auc_borji, auc_judd
-from salvit.metrics.functional.auc import float32_order, mann_whitney_auc, stepped_auc
+from salvit.metrics.functional.auc import mann_whitney_auc, stepped_auc
 from salvit.metrics.functional.fixations import fixation_indices, generator, image_key
 from tests.metrics import mit_reference, reference
 from tests.metrics.cases import batch, batches, examples
-
-# Away from multiples of the step, where rounding decides.
-values = st.floats(0.001, 1).filter(lambda value: abs(value * 10 - round(value * 10)) > 1e-9)
-
-
-ranking_values = st.lists(st.one_of(st.integers(-3, 3).map(float), st.floats(-1, 1)), max_size=12)
 
 
 @examples
@@ -24,13 +17,9 @@ def test_agrees_with_counting_pairs(case):
     pred, _, fixations = case
     expected = [reference.auc(s.tolist(), xy.tolist()) for s, xy in zip(pred, fixations, strict=True)]
     np.testing.assert_array_equal(auc(pred, fixations), expected)
-
-
-@examples
-@given(batches)
-def test_only_the_order_matters(case):
-    pred, _, fixations = case
-    np.testing.assert_array_equal(auc(pred.double().exp() * 100, fixations), auc(pred, fixations))
+    np.testing.assert_array_equal(
+        auc(pred.double().exp() * 100, fixations), expected
+    )  # only the order matters
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -67,22 +56,30 @@ def test_auc_borji_constant_map_scores_one_half():
     assert auc_borji(torch.full((1, 3, 4), 0.1), [torch.tensor([[0.0, 0.0], [1.0, 1.0]])]).item() == 0.5
 
 
-def test_fewer_than_two_fixated_pixels_are_skipped_and_counted():
-    metric = AUCBorji()
-    twice_the_same = torch.tensor([[1.0, 1.0], [1.2, 1.0]])
-    metric.update(
-        torch.rand(3, 2, 3), [torch.zeros(0, 2), twice_the_same, torch.tensor([[0.0, 0.0], [1.0, 1.0]])]
-    )
+EVERYWHERE = torch.tensor([[x, y] for x in range(3) for y in range(2)], dtype=torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("metric", "unscorable"),
+    [(AUCBorji(), torch.tensor([[1.0, 1.0], [1.2, 1.0]])), (AUCJudd(), EVERYWHERE)],
+)
+def test_images_with_one_fixated_pixel_or_no_other_pixel_are_skipped(metric, unscorable):
+    metric.update(torch.rand(3, 2, 3), [torch.zeros(0, 2), unscorable, EVERYWHERE[:2]])
     assert metric.per_image().isnan().tolist() == [True, True, False]
     assert metric.n_skipped == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"splits": 0}, "splits is 0"), ({"step": 0.0}, "step is 0")]
+    ("function", "options", "message"),
+    [
+        (auc_borji, {"splits": 0}, "splits is 0"),
+        (auc_borji, {"step": 0.0}, "step is 0"),
+        (auc_judd, {"seed": -1}, "seed is -1"),
+    ],
 )
-def test_numbers_that_make_no_score_are_refused(options, message):
+def test_numbers_that_make_no_score_are_refused(function, options, message):
     with pytest.raises(ValueError, match=message):
-        auc_borji(torch.rand(1, 2, 3), [torch.zeros(1, 2)], **options)
+        function(torch.rand(1, 2, 3), [torch.zeros(1, 2)], **options)
 
 
 def noise_of(size, points, seed):
@@ -105,9 +102,8 @@ def test_auc_judd_agrees_with_the_script(jitter, case):
 
 def test_scale_and_offset_do_not_matter():
     pred, _, fixations = batch(0, levels=4)
-    torch.testing.assert_close(
-        auc_judd(pred * 255 - 3, fixations), auc_judd(pred, fixations), atol=1e-12, rtol=0
-    )
+    expected = auc_judd(pred, fixations)
+    torch.testing.assert_close(auc_judd(pred * 255 - 3, fixations), expected, atol=1e-12, rtol=0)
 
 
 def test_constant_map_is_scored_by_the_noise_about_one_half():
@@ -118,14 +114,6 @@ def test_constant_map_is_scored_by_the_noise_about_one_half():
     assert len(set(scores.tolist())) == 20
 
 
-def test_images_that_cannot_be_scored_are_counted():
-    everywhere = torch.tensor([[x, y] for x in range(3) for y in range(2)], dtype=torch.float32)
-    metric = AUCJudd()
-    metric.update(torch.rand(3, 2, 3), [torch.zeros(0, 2), everywhere, everywhere[:2]])
-    assert metric.per_image().isnan().tolist() == [True, True, False]
-    assert metric.n_skipped == 2
-
-
 def test_the_seed_decides_about_ties():
     pred, _, fixations = batch(0, size=(20, 30), images=1, levels=2, lengths=(30,))
     first, again, other = (AUCJudd(seed=seed) for seed in (0, 0, 1))
@@ -133,11 +121,6 @@ def test_the_seed_decides_about_ties():
         metric.update(pred, fixations)
     assert first.compute().equal(again.compute())
     assert not first.compute().equal(other.compute())
-
-
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ValueError, match="seed is -1"):
-        auc_judd(torch.rand(1, 2, 3), [torch.zeros(1, 2)], seed=-1)
 
 
 def test_trapezia_add_half_a_step_to_the_exact_rank_statistic():
@@ -153,43 +136,6 @@ def test_trapezia_add_half_a_step_to_the_exact_rank_statistic():
         assert auc_judd(s[None], [points], jitter=False).item() == pytest.approx(expected, abs=1e-12)
 
 
-@examples
-@given(st.lists(values, min_size=1, max_size=6), st.lists(values, min_size=4, max_size=4))
-def test_stepped_auc_agrees_with_the_script(positives, negatives):
-    splits = [negatives[:2], negatives[2:]]
-    expected = np.mean([mit_reference.stepped(positives, split, 0.1) for split in splits])
-    assert stepped_auc(np.array(positives), np.array(splits), 0.1) == pytest.approx(expected, abs=1e-12)
-
-
 def test_thresholds_of_eight_bits_are_met():
     """A value of 153/255 is 0.6, which 6 · 0.1 exceeds."""
     assert stepped_auc(np.array([153 / 255, 1.0]), np.array([[0.55, 0.55]]), 0.1) == 1
-
-
-@examples
-@given(positives=ranking_values, negatives=ranking_values)
-def test_ranking_agrees_with_counting_pairs(positives, negatives):
-    score = mann_whitney_auc(np.array(positives, dtype=float), np.array(negatives, dtype=float))
-    np.testing.assert_equal(score, reference.pairs(positives, negatives))
-
-
-@examples
-@given(positives=ranking_values, negatives=ranking_values, data=st.data())
-def test_counts_are_repetitions(positives, negatives, data):
-    counts = data.draw(st.lists(st.integers(0, 4), min_size=len(negatives), max_size=len(negatives)))
-    repeated = [value for value, count in zip(negatives, counts, strict=True) for _ in range(count)]
-    weighted = mann_whitney_auc(np.array(positives), np.array(negatives), np.array(counts, dtype=np.int64))
-    np.testing.assert_equal(weighted, reference.pairs(positives, repeated))
-
-
-@examples
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
-def test_float32_order_keeps_order_and_ties(ranking_values):
-    doubles = torch.tensor(ranking_values, dtype=torch.float64)
-    singles = float32_order(doubles)
-    assert singles.dtype == torch.float32
-    assert singles[:, None].sub(singles).sign().equal(_signs(doubles).float())
-
-
-def _signs(ranking_values):
-    return (ranking_values[:, None] > ranking_values).int() - (ranking_values[:, None] < ranking_values).int()

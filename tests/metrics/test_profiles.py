@@ -26,41 +26,29 @@ def made(profile, fixations, **options):
     return saliency_metrics(pool, profile=profile, **options)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_table_has_the_columns_of_its_profile(profile, case):
-    metrics = made(profile, case[2])
-    expected = COLUMNS[profile] if find_spec("ot") else COLUMNS[profile].replace("EMD ↓, ", "")
-    assert (
-        ", ".join(f"{name} {'↑' if one.higher_is_better else '↓'}" for name, one in metrics.items())
-        == expected
-    )
-    assert all(list(metric.columns) == [name] for name, metric in metrics.items())
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_batch_is_scored_under_every_profile(profile, case):
+def scored(profile, case, **options):
     pred, density, fixations = case
-    metrics = made(profile, fixations)
+    metrics = made(profile, fixations, **options)
     update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
-    assert all(score.isfinite() for score in metrics.compute().values())
-    assert all(len(metric.per_image()) == 3 for metric in metrics.values())
+    return metrics
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_is_kept_is_one_score_per_image(profile, case):
-    pred, density, fixations = case
-    metrics = made(profile, fixations)
-    for _ in range(4):
-        update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
-    for metric in metrics.values():
-        kept = {name: value for name, value in metric.metric_state.items() if isinstance(value, list)}
-        assert {name: sum(part.numel() for part in value) for name, value in kept.items()} == {"scores": 12}
+def test_a_profile_has_its_columns_and_keeps_one_score_per_image(profile, case):
+    metrics = scored(profile, case)
+    expected = COLUMNS[profile] if find_spec("ot") else COLUMNS[profile].replace("EMD ↓, ", "")
+    found = [f"{name} {'↑' if one.higher_is_better else '↓'}" for name, one in metrics.items()]
+    assert ", ".join(found) == expected
+    for name, metric in metrics.items():
+        assert list(metric.columns) == [name]
+        kept = {key: value for key, value in metric.metric_state.items() if isinstance(value, list)}
+        assert {key: sum(part.numel() for part in value) for key, value in kept.items()} == {"scores": 3}
+    assert all(score.isfinite() for score in metrics.compute().values())
 
 
 def test_tuebingen_is_pysaliency_on_a_map(case):
     pred, density, fixations = case
-    metrics = made("tuebingen", fixations, baseline=density[0])
-    update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
+    metrics = scored("tuebingen", case, baseline=density[0])
     pool = fixation_counts(fixations, SIZES, SIZES[0])
     expected = {
         "IG": information_gain(pred, fixations, density[0]),
@@ -79,11 +67,7 @@ def test_mit_scores_the_binary_fixation_map(case):
     pred, density, _ = case
     once = [torch.tensor([[float(i), 1.0], [3.0, 4.0]]) for i in range(3)]
     twice = [torch.cat([points, points[:1]]) for points in once]
-    found = []
-    for fixations in (once, twice):
-        metrics = made("mit", fixations)
-        update_metrics(metrics, pred, {"size": SIZES, "density": density, "fixations": fixations})
-        found.append(metrics["NSS"].per_image())
+    found = [scored("mit", (pred, density, fixations))["NSS"].per_image() for fixations in (once, twice)]
     assert found[0].equal(found[1])
 
 

@@ -1,8 +1,8 @@
 """The module against its parts: every score computed by hand, image by image."""
 
-import csv
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from datamodules import ImageFolderDataModule, SaliconDataModule, VOC2012DataModule
 from salvit.callbacks.explanation_pictures import ExplanationPictures
 from salvit.callbacks.explanation_scores import ExplanationScores
-from salvit.extractors import AGCAM, RISE, CenterPrior, Extractor, RawAttention, Rollout, spell
+from salvit.extractors import AGCAM, RISE, CenterPrior, RawAttention, Rollout
 from salvit.metrics import (
     ABPC,
     CC,
@@ -22,7 +22,6 @@ from salvit.metrics import (
     SMM,
     BoxLocalization,
     EnergyPointing,
-    ImageMetric,
     ShuffledAUC,
     functional,
 )
@@ -111,20 +110,13 @@ def test_the_label_is_explained_or_the_predicted_class(make_module, run):
     assert (same == right).all()
 
 
-def test_misclassified_images_are_left_out_of_localisation_only(make_module, run):
-    module = run(make_module([CenterPrior()]), tiny_popout(test_size=8))
-    wrong = torch.tensor([not image["correct"] for image in module.about["center_prior"]])
-    assert wrong.sum() > 0
-    assert (per_image(module, "center_prior", "iou").isnan() == wrong).all()
-    assert (per_image(module, "center_prior", "best_iou").isnan() == wrong).all()
-    assert not per_image(module, "center_prior", "ABPC").isnan().any()
-    assert not per_image(module, "center_prior", "CC").isnan().any()
-
-
 class Interrupt(Callback):
+    def __init__(self, error, batch):
+        self.error, self.batch = error, batch
+
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        if batch_idx == 1:
-            raise RuntimeError("the power went off")
+        if batch_idx == self.batch:
+            raise self.error
 
 
 def count_extractions(module):
@@ -142,8 +134,8 @@ def count_extractions(module):
 def test_a_rerun_after_an_interrupt_computes_what_is_missing_and_gives_the_same(make_module, run, tmp_path):
     options = {"results": tmp_path / "results"}
     whole = run(make_module(), tiny_popout(test_size=9, batch_size=3))
-    with pytest.raises(RuntimeError, match="power"):
-        run(make_module(**options), tiny_popout(test_size=9, batch_size=3), [Interrupt()])
+    with pytest.raises(RuntimeError):
+        run(make_module(**options), tiny_popout(test_size=9, batch_size=3), [Interrupt(RuntimeError, 1)])
     again = make_module(**options)
     counts = count_extractions(again)
     run(again, tiny_popout(test_size=9, batch_size=4))  # the other batches cut across those that are done
@@ -156,89 +148,39 @@ def test_a_rerun_after_an_interrupt_computes_what_is_missing_and_gives_the_same(
     assert again.images == whole.images
 
 
-def test_a_method_that_is_added_is_all_that_is_computed(make_module, run, tmp_path):
-    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [EnergyPointing()]}
-    run(make_module([AGCAM()], **options), data)
-    more = make_module([AGCAM(), Rollout()], **options)
-    counts = count_extractions(more)
-    run(more, data)
-    assert counts == {"agcam": 0, "rollout": 3}
-
-
-@pytest.mark.parametrize("change", ["vit", "scores", "data", "target", "extractor"])
-def test_results_of_something_else_are_not_taken(make_module, run, tmp_path, change):
-    options = {"results": tmp_path, "scores": [EnergyPointing()]}
-    run(make_module([Rollout()], **options), tiny_popout(test_size=3))
-    options |= {"vit": {"vit_seed": 1}, "scores": {"scores": [SMM()]}, "target": {"target": "predicted"}}.get(
-        change, {}
-    )
-    other = make_module([Rollout(1 if change == "extractor" else 0)], **options)
-    counts = count_extractions(other)
-    run(other, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
-    assert list(counts.values()) == [3]
-
-
-@pytest.mark.parametrize("change", ["code", "package"])
-def test_results_of_other_code_are_not_taken(make_module, run, tmp_path, monkeypatch, change):
+@pytest.mark.parametrize(
+    "change", ["", "vit", "scores", "data", "target", "extractor", "normalisation", "code", "package"]
+)
+def test_cached_results_are_taken_unless_what_they_depend_on_has_changed(
+    make_module, run, tmp_path, monkeypatch, change
+):
     class Mine(Rollout):
         pass
 
-    def count():
-        module = make_module([Mine()], results=tmp_path / "results", scores=[EnergyPointing()])
-        counts = count_extractions(module)
-        run(module, tiny_popout(test_size=3))
-        return list(counts.values())
-
-    assert count() == [3]
-    assert count() == [0]
+    options = {"results": tmp_path, "scores": [EnergyPointing()]}
+    run(make_module([Mine()], **options), tiny_popout(test_size=3))
     if change == "code":
         monkeypatch.setattr(source, "_source", lambda kind: b"as it is after an edit")
-    else:
+    if change == "package":
         monkeypatch.setattr("salvit.modules.explanation.package_hash", lambda: "another")
-    assert count() == [3]
+    others = {"vit": {"vit_seed": 1}, "scores": {"scores": [SMM()]}, "target": {"target": "predicted"}}
+    extractors = [Mine(1 if change == "extractor" else 0), CenterPrior()]
+    module = make_module(extractors, **{**options, **others.get(change, {})})
+    if change == "normalisation":
+        module.vit.pretrained_cfg["mean"] = [0.4, 0.4, 0.4]
+    counts = count_extractions(module)
+    run(module, tiny_popout(test_size=3, seed=1 if change == "data" else 0))
+    assert list(counts.values()) == [3 if change else 0, 3]
 
 
-class GradientOfMyOwn(Extractor):
-    """As one writes it who has not heard of inference mode."""
-
-    class_specific = True
-
-    def num_channels(self, vit):
-        return 1
-
-    def _maps(self, vit, images, target):
-        images = images.clone().requires_grad_()
-        with torch.enable_grad():
-            logits = vit(images)
-            [gradient] = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), images)
-        return gradient.abs().mean(1, keepdim=True)
-
-
-def test_a_gradient_of_ones_own_in_the_inference_mode_of_lightning(make_module, run):
-    module = run(make_module([GradientOfMyOwn()], scores=[EnergyPointing()]), tiny_popout(test_size=3))
-    assert not per_image(module, spell(GradientOfMyOwn()), "energy").isnan().all()
-
-
-def test_all_methods_that_have_a_meaning_by_default(vit_file, capfd):
-    module = ExplanationModule(vit=vit_file(num_classes=0))
-    assert "rollout" in module.methods
-    assert "agcam" not in module.methods
-    assert "relevance_lrp" not in module.methods
-
-
-def test_fixations_alone(make_module, run, tmp_path):
-    root = make_salicon(tmp_path / "salicon", train=2, val=3)
-    module = run(make_module(), SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0))
-    assert {type(score) for score in module.active_scores} == {CC, NSS, ShuffledAUC, ABPC}
-    assert all(image["correct"] for image in module.about["rollout"])
-
-
-def test_images_without_fixations_are_left_out_of_agreement_with_people(make_module, run, tmp_path, capsys):
+def test_fixations_alone_and_images_without_them(make_module, run, tmp_path, capsys):
     root = make_salicon(tmp_path / "salicon", train=2, val=4)
     write_gaze(root / f"fixations/val/{stem('val', 3)}.mat", [])
     Image.new("L", (64, 48)).save(root / f"maps/val/{stem('val', 4)}.png")
     data = SaliconDataModule(root, image_size=32, batch_size=3, num_workers=0)
     module = run(make_module(), data, [ExplanationScores()], default_root_dir=tmp_path)
+    assert {type(score) for score in module.active_scores} == {CC, NSS, ShuffledAUC, ABPC}
+    assert all(image["correct"] for image in module.about["rollout"])
     for name in NAMES:
         for key in ("CC", "NSS", "sAUC"):
             assert per_image(module, name, key).isnan().tolist() == [False, False, True, True]
@@ -265,26 +207,6 @@ def test_tables_reach_wandb_as_numbers(make_module, make_trainer, tmp_path, monk
     assert list(table.index) == ["rollout", "center_prior"]
     expected = float(per_image(module, "rollout", "CC").mean())
     assert table.at["rollout", "CC"] == pytest.approx(expected, abs=1e-6)
-
-
-class UpperHalf(ImageMetric):
-    """Share of the heatmap in the upper half of the image."""
-
-    group = "where it lies"
-    columns = {"upper": "↑"}  # noqa: RUF012
-
-    def update(self, heatmaps):
-        half = heatmaps.shape[1] // 2
-        self.record(heatmaps[:, :half].sum((1, 2)) / heatmaps.sum((1, 2)))
-
-
-def test_a_score_of_ones_own_is_one_small_class(make_module, run, tmp_path):
-    module = make_module([RawAttention(), CenterPrior()], scores=[UpperHalf(), ABPC()])
-    run(module, tiny_popout(test_size=3), [ExplanationScores()], default_root_dir=tmp_path)
-    assert per_image(module, "center_prior", "upper").tolist() == pytest.approx([0.5] * 3)
-    text = (tmp_path / "scores.md").read_text()
-    assert "| method | upper ↑ | ABPC ↑ |" in text
-    assert "**where it lies; mean ± half the 95 % bootstrap interval**" in text
 
 
 def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_file):
@@ -328,8 +250,11 @@ def test_options_that_make_no_sense(make_module):
         make_module([])
 
 
-def test_methods_without_meaning_are_left_out_and_counted_once(vit_file, caplog):
+def test_methods_that_the_model_does_not_support_are_left_out_and_counted_once(vit_file, caplog):
     headless = vit_file(num_classes=0)
+    every = ExplanationModule(vit=headless).methods.keys()
+    assert ("rollout" in every, "agcam" in every, "relevance_lrp" in every) == (True, False, False)
+    caplog.clear()
     with caplog.at_level("INFO"):
         module = ExplanationModule(vit=headless, extractors=[AGCAM(), "rollout:start_layer=1", "legrad"])
     assert list(module.methods) == ["rollout:start_layer=1"]
@@ -358,32 +283,28 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
     module = make_module([AGCAM(), Rollout(), RISE(masks=4)])
     callbacks = [ExplanationScores(), ExplanationPictures(count=2, columns=3)]
     run(module, tiny_popout(test_size=5), callbacks, default_root_dir=tmp_path)
+    assert {"test/rollout/iou", "test/rollout/ABPC"} <= module.trainer.callback_metrics.keys()
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     tables = {"scores.md", "scores.csv", "per_image.csv", "differences.csv", "curves.csv"}
     assert names >= {*tables, "curves.png", "pictures/methods.png"}
-    rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
-    assert {row["method"] for row in rows} == {"agcam", "rollout", "rise:masks=4"}
-    found = {(row["method"], row["score"]): row for row in rows}
+    rows, images, pairs = (
+        pd.read_csv(tmp_path / f"{name}.csv") for name in ("scores", "per_image", "differences")
+    )
+    assert set(rows["method"]) == {"agcam", "rollout", "rise:masks=4"}
+    found = rows.set_index(["method", "score"]).loc[("agcam", "CC")]
     scores = per_image(module, "agcam", "CC")
-    assert float(found["agcam", "CC"]["mean"]) == pytest.approx(scores.mean().item(), abs=1e-5)
-    assert float(found["agcam", "CC"]["low"]) <= scores.mean() <= float(found["agcam", "CC"]["high"])
-    images = list(csv.DictReader((tmp_path / "per_image.csv").open()))
+    assert found["mean"] == pytest.approx(scores.mean().item(), abs=1e-5)
+    assert found["low"] <= scores.mean() <= found["high"]
     assert len(images) == 15
-    assert [row["CC"] for row in images[:5]] == [f"{value:.6f}" for value in scores.tolist()]
-    assert all((row["iou"] == "") == (row["correct"] == "False") for row in images)
-    pairs = list(csv.DictReader((tmp_path / "differences.csv").open()))
-    [pair] = [
-        row for row in pairs if (row["score"], row["method"], row["other"]) == ("CC", "agcam", "rollout")
-    ]
+    assert images["CC"][:5].tolist() == pytest.approx(scores.tolist(), abs=1e-6)
+    assert (images["iou"].isna() == ~images["correct"]).all()
+    pair = pairs.set_index(["score", "method", "other"]).loc[("CC", "agcam", "rollout")]
     difference = scores - per_image(module, "rollout", "CC")
-    assert float(pair["difference"]) == pytest.approx(difference.mean().item(), abs=1e-5)
-    ends = [float(pair["low"]), float(pair["high"])]
-    assert ends == pytest.approx(bootstrap_interval(difference), abs=0.1)
-    assert ends[0] < float(pair["difference"]) < ends[1]
-    assert pair["images"] == "5"
-    assert {row["images"] for row in pairs if row["score"] == "iou"} == {
-        str(sum(row["correct"] == "True" for row in images[:5]))
-    }
+    assert pair["difference"] == pytest.approx(difference.mean().item(), abs=1e-5)
+    assert [pair["low"], pair["high"]] == pytest.approx(bootstrap_interval(difference), abs=0.1)
+    assert pair["low"] < pair["difference"] < pair["high"]
+    assert pair["images"] == 5
+    assert set(pairs[pairs["score"] == "iou"]["images"]) == {images["correct"][:5].sum()}
     text = (tmp_path / "scores.md").read_text()
     assert "PopOut, test split, 5 images" in text
     assert "misclassified ones are left out" in text
@@ -393,41 +314,28 @@ def test_files_of_a_run(make_module, run, tmp_path, capsys):
     assert "agcam" in capsys.readouterr().out
 
 
-def test_every_score_is_logged(make_module, make_trainer):
-    trainer = make_trainer(callbacks=[ExplanationScores()])
-    trainer.test(
-        make_module([Rollout()], scores=[BoxLocalization(), ABPC()]), tiny_popout(test_size=3), verbose=False
-    )
-    assert {"test/rollout/iou", "test/rollout/ABPC"} <= trainer.callback_metrics.keys()
-
-
 @pytest.mark.parametrize(
     ("images", "processes"),
     [(3, 2), pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(5, 3, marks=pytest.mark.slow)],
 )
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-def test_processes_change_nothing(make_module, make_trainer, tmp_path, images, processes):
-    rows = []
-    for count in (1, processes):
+def test_processes_change_nothing(make_module, run, tmp_path, images, processes):
+    def lines(count):
         fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
         options = {"devices": count, "strategy": fork} if count > 1 else {}
         folder = tmp_path / str(count)
-        callbacks = [ExplanationScores(), ExplanationPictures(count=1)]
-        trainer = make_trainer(
-            callbacks=callbacks, logger=CSVLogger(folder, name="run", version=""), **options
-        )
         module = make_module([Rollout(), AGCAM()], results=folder / "results")
+        logger = CSVLogger(folder, name="run", version="")
         # One in a batch: a network rounds differently in batches of different sizes.
-        trainer.test(module, tiny_popout(test_size=images, batch_size=1), verbose=False)
-        rows.append(
-            [
-                sorted((folder / "run" / name).read_text().splitlines())
-                for name in ("scores.csv", "per_image.csv")
-            ]
-        )
+        data = tiny_popout(test_size=images, batch_size=1)
+        run(module, data, [ExplanationScores(), ExplanationPictures(count=1)], logger=logger, **options)
         assert len(list((folder / "results").rglob("rank*.jsonl"))) == 2 * min(count, images)
-    assert rows[0] == rows[1]
-    assert len(rows[0][1]) == 1 + 2 * images
+        files = [folder / "run" / name for name in ("scores.csv", "per_image.csv")]
+        return [sorted(path.read_text().splitlines()) for path in files]
+
+    one = lines(1)
+    assert lines(processes) == one
+    assert len(one[1]) == 1 + 2 * images
 
 
 def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, vit_file):
@@ -445,16 +353,6 @@ def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, 
     assert counts() == 3
 
 
-def test_a_model_of_the_same_weights_but_another_make_is_computed_anew(make_module, run, tmp_path):
-    data, options = tiny_popout(test_size=3), {"results": tmp_path, "scores": [EnergyPointing()]}
-    run(make_module([Rollout()], **options), data)
-    other = make_module([Rollout()], **options)
-    other.vit.pretrained_cfg["mean"] = [0.4, 0.4, 0.4]
-    counts = count_extractions(other)
-    run(other, data)
-    assert counts == {"rollout": 3}
-
-
 def test_what_the_run_was_is_said(make_module, run, tmp_path, vit_file):
     root = make_voc(tmp_path / "voc")
     module = ExplanationModule(vit=vit_file(num_classes=20), pretrained=False, extractors=[Rollout()])
@@ -467,15 +365,12 @@ def test_what_the_run_was_is_said(make_module, run, tmp_path, vit_file):
     assert str(tmp_path) not in text.replace(module.model_name, "")
 
 
-class Break(Callback):
-    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        raise KeyboardInterrupt
-
-
-def test_an_interrupt_says_that_results_are_kept(make_module, make_trainer, tmp_path, capfd, caplog):
+def test_an_interrupt_says_that_results_are_kept(make_module, run, tmp_path, capfd, caplog):
     module = make_module([Rollout()], results=tmp_path / "results")
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        make_trainer(callbacks=[ExplanationScores(), Break()]).test(
-            module, tiny_popout(test_size=6, batch_size=2)
+        run(
+            module,
+            tiny_popout(test_size=6, batch_size=2),
+            [ExplanationScores(), Interrupt(KeyboardInterrupt, 0)],
         )
     assert "the results of 2 images are kept" in caplog.text + capfd.readouterr().err

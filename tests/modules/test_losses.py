@@ -28,9 +28,8 @@ def test_kld_of_a_prediction_with_zeros_is_the_metric():
     expected = functional.kld(pred, density).mean()
     assert expected > 1
     torch.testing.assert_close(SaliencyLoss()(pred, density), expected, atol=1e-5, rtol=1e-6)
-    torch.testing.assert_close(
-        SaliencyLoss()(pred.float(), density.float()).double(), expected, atol=1e-4, rtol=0
-    )
+    found = SaliencyLoss()(pred.float(), density.float())
+    torch.testing.assert_close(found, expected.float(), atol=1e-4, rtol=0)
 
 
 def test_cc_is_the_metric():
@@ -66,25 +65,16 @@ def test_gradient(weights):
     assert torch.autograd.gradcheck(SaliencyLoss(**weights), (pred, density), eps=1e-6, atol=1e-5)
 
 
-def test_an_image_without_density_does_not_count():
+@pytest.mark.parametrize("counted", [2, 0])
+def test_an_image_without_density_does_not_count(counted):
     pred, density = maps()
-    expected = SaliencyLoss(cc=1, nss=1)(pred[:2], density[:2])
-    density[2] = 0
+    expected = SaliencyLoss(cc=1, nss=1)(pred[:2], density[:2]) if counted else torch.tensor(0.0).double()
+    density[counted:] = 0
     pred.requires_grad_()
     loss = SaliencyLoss(cc=1, nss=1)(pred, density)
     loss.backward()
     torch.testing.assert_close(loss, expected)
-    assert pred.grad[2].abs().max() == 0
-    assert pred.grad[0].abs().max() > 0
-
-
-def test_a_batch_without_density():
-    pred, density = maps()
-    pred.requires_grad_()
-    loss = SaliencyLoss(cc=1, nss=1)(pred, density * 0)
-    loss.backward()
-    assert loss == 0
-    assert pred.grad.abs().max() == 0
+    assert pred.grad.any(dim=(1, 2)).tolist() == [counted > 0, counted > 0, False]
 
 
 @pytest.mark.parametrize("prediction", [0.0, 1.0])
@@ -119,9 +109,7 @@ def test_autocast_does_not_touch_it():
     torch.testing.assert_close(loss, SaliencyLoss(cc=1, nss=1)(pred, density), atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "weights", [{"kld": 0.0}, {"kld": -1.0}, {"cc": -0.1}, {"nss": float("nan")}, {"kld": float("inf")}]
-)
+@pytest.mark.parametrize("weights", [{"kld": 0.0}, {"cc": -0.1}, {"nss": float("nan")}])
 def test_bad_weights(weights):
     with pytest.raises(ValueError, match=f"weights must be.*{next(iter(weights))}="):
         SaliencyLoss(**weights)
@@ -131,7 +119,3 @@ def test_shapes_must_agree():
     pred, density = maps()
     with pytest.raises(ValueError, match=r"pred is \[2, 9, 12\] but density \[3, 9, 12\]"):
         SaliencyLoss()(pred[:2], density)
-
-
-def test_the_printed_form_shows_the_weights():
-    assert "kld=1.0, cc=0.5" in str(SaliencyLoss(cc=0.5))

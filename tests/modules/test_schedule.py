@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from torch.utils.data import DataLoader
 
-from salvit.modules import SaliencyModule
-from salvit.modules.schedule import adamw_with_warmup, keep_weight_decay, warmup_and_cosine
+from salvit.modules.schedule import warmup_and_cosine
+from salvit.modules.trained import TrainedModule
 
 
 @given(warmup=st.integers(0, 50), cosine=st.integers(1, 50))
@@ -25,17 +25,14 @@ def test_shape(warmup, cosine):
     assert all(math.isclose(rise, shares[0]) for rise in rises)
 
 
-class Linear(LightningModule):
+class Linear(TrainedModule):
     def __init__(self, **options):
-        super().__init__()
+        super().__init__(**{"lr": 0.1, "weight_decay": 0.3, "warmup_epochs": 2, **options})
         self.layer = torch.nn.Linear(1, 1)
-        self.options = {"lr": 0.1, "weight_decay": 0.3, "warmup_epochs": 2, **options}
+        self.description = {}
 
     def training_step(self, batch, batch_idx):
         return self.layer(batch).square().mean()
-
-    def configure_optimizers(self):
-        return adamw_with_warmup(self.layer.parameters(), self.trainer, **self.options)
 
 
 class Rates(Callback):
@@ -61,24 +58,18 @@ def expected(warmup, steps):
     return pytest.approx([0.1 * warmup_and_cosine(step, warmup, steps) for step in range(steps)])
 
 
-def test_steps_are_counted_from_epochs(rates):
-    assert rates({"max_epochs": 5}) == expected(warmup=6, steps=15)
-
-
-def test_accumulated_batches_are_one_step(rates):
-    assert rates({"max_epochs": 5, "accumulate_grad_batches": 2}) == expected(warmup=4, steps=10)
-
-
-def test_a_limit_in_steps(rates):
-    assert rates({"max_epochs": -1, "max_steps": 10}) == expected(warmup=6, steps=10)
-
-
-def test_part_of_an_epoch(rates):
-    assert rates({"max_epochs": 3}, warmup_epochs=0.67) == expected(warmup=2, steps=9)
-
-
-def test_no_warmup_in_a_dry_run(rates):
-    assert rates({"fast_dev_run": True}) == [0.1]
+@pytest.mark.parametrize(
+    ("trainer", "epochs", "warmup", "steps"),
+    [
+        ({"max_epochs": 5}, 2, 6, 15),
+        ({"max_epochs": 5, "accumulate_grad_batches": 2}, 2, 4, 10),
+        ({"max_epochs": -1, "max_steps": 10}, 2, 6, 10),
+        ({"max_epochs": 3}, 0.67, 2, 9),
+        ({"fast_dev_run": True}, 2, 0, 1),
+    ],
+)
+def test_the_warmup_is_counted_in_epochs(rates, trainer, epochs, warmup, steps):
+    assert rates(trainer, warmup_epochs=epochs) == expected(warmup, steps)
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1), (2, 3)])
@@ -92,17 +83,12 @@ def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, epochs, warmup
 @pytest.mark.parametrize("value", [-1, float("nan")])
 def test_negative_options_are_refused_when_the_module_is_made(option, value):
     with pytest.raises(ValueError, match=f"{option}={value:g}"):
-        SaliencyModule(**{option: value})
+        Linear(**{option: value})
 
 
 def test_training_without_an_end(rates):
     with pytest.raises(ValueError, match="set max_epochs or max_steps"):
         rates({"max_epochs": -1})
-
-
-class Keeping(Linear):
-    def on_load_checkpoint(self, checkpoint):
-        keep_weight_decay(checkpoint, self.options["weight_decay"])
 
 
 @pytest.fixture
@@ -112,25 +98,22 @@ def resumed(make_trainer, tmp_path):
     def fit(epochs, longer, first=None, **options):
         loader = DataLoader(torch.ones(6, 1), batch_size=2)
         trainer = make_trainer(max_epochs=epochs)
-        trainer.fit(Keeping(**(first or {})), loader)
+        trainer.fit(Linear(**(first or {})), loader)
         trainer.save_checkpoint(tmp_path / "a.ckpt")
         callback = Rates()
         trainer = make_trainer(max_epochs=longer, callbacks=[callback])
-        trainer.fit(Keeping(**options), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+        trainer.fit(Linear(**options), loader, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
         return callback.rates, trainer
 
     return fit
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_longer_training_goes_on_as_if_it_had_not_stopped(rates, resumed, epochs):
-    whole = rates({"max_epochs": 5}, warmup_epochs=2)
-    assert resumed(epochs, longer=5, warmup_epochs=2)[0] == pytest.approx(whole[3 * epochs :])
-
-
-def test_a_warmup_that_gave_way_is_whole_in_a_longer_training(rates, resumed):
-    whole = rates({"max_epochs": 5}, warmup_epochs=4)
-    assert resumed(2, longer=5, first={"warmup_epochs": 4}, warmup_epochs=4)[0] == pytest.approx(whole[6:])
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 2), (3, 2), (2, 4)])
+def test_a_longer_training_goes_on_as_if_it_had_not_stopped(rates, resumed, epochs, warmup):
+    """Also where the warm-up did not fit into the shorter one."""
+    options = {"warmup_epochs": warmup}
+    whole = rates({"max_epochs": 5}, **options)
+    assert resumed(epochs, longer=5, first=options, **options)[0] == pytest.approx(whole[3 * epochs :])
 
 
 def test_the_configuration_wins_over_a_checkpoint(rates, resumed):

@@ -25,20 +25,13 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def make_run(tmp_path) -> Callable[..., Path]:
     """Makes a log folder `name/version` with what the command line leaves there."""
 
-    def make(
-        name: str,
-        version: str,
-        stage: str,
-        started: str = "2026-01-01T00:00:00",
-        options: dict | None = None,
-        **record,
-    ) -> Path:
+    def make(name: str, version: str, stage: str, options: dict | None = None, **record) -> Path:
         folder = tmp_path / name / version
         folder.mkdir(parents=True)
         record = {
             "command": f"salvit {stage} --config a.yaml",
             "stage": stage,
-            "started": started,
+            "started": "2026-01-01T00:00:00",
             "seconds": 75.2,
             "machine": "Linux x86_64, 2 CPU cores",
             "device": "CPU",
@@ -64,13 +57,8 @@ def make_test(make_run) -> Callable[..., Path]:
     """Makes the log folder of a test run in which the model scores `scores` on two images, in every metric."""
 
     def make(
-        name: str,
-        scores: tuple = (0.5, 0.7),
-        version: str = "version_1",
-        about: dict | None = None,
-        **options,
+        name, scores=(0.5, 0.7), version="version_1", about=None, baselines=BASELINES, **options
     ) -> Path:
-        baselines = options.pop("baselines", BASELINES)
         folder = make_run(name, version, "test", **{"started": "2026-01-02T00:00:00", **options})
         rows = [
             {"model": model, "image": f"image{index}", **dict.fromkeys(COLUMNS, score)}
@@ -93,11 +81,8 @@ def make_fit(make_run) -> Callable[..., Path]:
 
     def make(name: str, version: str = "version_0", weights: str = "", **options) -> Path:
         folder = make_run(name, version, "fit", **options)
-        rows = [
-            {"epoch": 0, "step": step, "train/loss": 1 / (step + 1), "val/CC": "", "val/NSS": ""}
-            for step in (9, 19)
-        ]
-        rows.append({"epoch": 0, "step": 19, "val/NSS": 1.5, "val/CC": 0.25, "lr-AdamW": 0.1})
+        rows = [{"step": step, "train/loss": 1 / (step + 1), "val/CC": "", "val/NSS": ""} for step in (9, 19)]
+        rows.append({"step": 19, "val/NSS": 1.5, "val/CC": 0.25, "lr-AdamW": 0.1})
         write_csv(folder / "metrics.csv", rows)
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints/last.ckpt").write_text(weights or str(folder))

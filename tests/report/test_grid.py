@@ -14,7 +14,7 @@ def pixels(picture):
     return np.asarray(picture).astype(int)
 
 
-@pytest.mark.parametrize("size", [(640, 480), (480, 640), (3200, 300), (60, 480), (8, 8)])
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (3200, 300), (8, 8)])
 def test_thumbnails_keep_proportions_within_the_cell(size):
     width, height = thumbnail(Image.new("RGB", size)).size
     assert width <= 320
@@ -23,18 +23,13 @@ def test_thumbnails_keep_proportions_within_the_cell(size):
     assert abs(width - size[0] * height / size[1]) <= max(1, size[0] / size[1])
 
 
-def test_captions_are_wrapped_to_the_cell_and_whole():
+def test_captions_are_wrapped_to_the_cell_and_whole_and_a_probability_is_not_broken():
     font = label_font()
     lines = _wrapped(LONG, font, 190)
     assert "".join(lines).replace(" ", "") == LONG.replace(" ", "")
     assert all(font.getlength(line) <= 190 for line in lines)
-
-
-def test_a_probability_is_not_broken():
-    font = label_font()
-    lines = _wrapped(
-        "predicted: heart (6), p = 0.650", font, int(font.getlength("predicted: heart (6), p =")) + 1
-    )
+    width = int(font.getlength("predicted: heart (6), p =")) + 1
+    lines = _wrapped("predicted: heart (6), p = 0.650", font, width)
     assert lines == ["predicted: heart (6),", "p = 0.650"]
 
 
@@ -42,16 +37,15 @@ def test_every_picture_is_there_whole_below_its_caption():
     colours = ["red", "lime", "blue"]
     rows = [[Cell(Image.new("RGB", (30, 240), colour), LONG, LONG) for colour in colours]] * 2
     picture = pixels(grid(rows))
-    for channel in range(3):
-        pure = (picture[..., channel] == 255) & (picture.sum(-1) == 255)
-        assert pure.sum() == 2 * 30 * 240
-    first = np.flatnonzero(((picture[..., 0] == 255) & (picture.sum(-1) == 255)).any(1))[0]
+    pure = (picture == 255) & (picture.sum(-1, keepdims=True) == 255)
+    assert pure.sum((0, 1)).tolist() == [2 * 30 * 240] * 3
+    first = np.flatnonzero(pure[..., 0].any(1))[0]
     assert picture[:first].min() < 50  # ink of the caption
     assert (picture[-10:] == 255).all()
     assert (picture[:, -10:] == 255).all()
 
 
-@pytest.mark.parametrize("number", range(22))
+@pytest.mark.parametrize("number", [0, 1, 5, 6, 11, 21])
 def test_rows_hold_every_cell_in_order(number):
     cells = [Cell(Image.new("RGB", (1, 1)), str(i), "") for i in range(number)]
     rows = reflow(cells)

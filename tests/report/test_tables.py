@@ -9,9 +9,7 @@ from salvit.report.tables import read_tables
 from tests.report.conftest import write_csv
 
 
-def test_runs_on_the_same_images_share_a_table_named_by_run_above_their_baselines(
-    tmp_path, make_fit, make_test
-):
+def test_runs_on_the_same_images_share_a_table_above_their_baselines(tmp_path, make_fit, make_test):
     make_test("b", scores=(0.1, 0.3))
     make_test("a")
     make_fit("c")
@@ -19,9 +17,8 @@ def test_runs_on_the_same_images_share_a_table_named_by_run_above_their_baseline
     assert list(table.means.index) == ["tiny · a", "tiny · b", "center prior", "random"]
     assert table.means.at["tiny · b", "KLD"] == pytest.approx(0.2)
     assert table.means.at["center prior", "CC"] == pytest.approx(0.3)
-    assert (
-        table.title == "PopOut, test split, 2 images, profile exact (KLD in nats, NSS in standard deviations)"
-    )
+    units = "KLD in nats, NSS in standard deviations"
+    assert table.title == f"PopOut, test split, 2 images, profile exact ({units})"
 
 
 def test_two_tests_under_one_name_are_two_rows(tmp_path, make_test):
@@ -32,38 +29,37 @@ def test_two_tests_under_one_name_are_two_rows(tmp_path, make_test):
 
 
 @pytest.mark.parametrize(
-    "about", [{"dataset": "OSIE"}, {"split": "val"}, {"images": 3}, {"left_out": 1}, {"release": "2017"}]
+    "about",
+    [
+        *(
+            {"about": about}
+            for about in ({"dataset": "OSIE"}, {"images": 3}, {"left_out": 1}, {"release": "2017"})
+        ),
+        {"baselines": {"center prior": (0.2, 0.41), "random": (0.0, 0.1)}},  # of other images
+    ],
 )
 def test_what_is_not_comparable_is_another_table(tmp_path, make_test, about):
     make_test("a")
-    make_test("b", about=about)
+    make_test("b", **about)
     first, second = read_tables(find_runs(tmp_path))
     assert list(first.means.index) == ["tiny · a", "center prior", "random"]
     assert list(second.means.index) == ["tiny · b", "center prior", "random"]
 
 
-def test_other_images_under_the_same_title_are_another_table(tmp_path, make_test):
-    make_test("a")
-    make_test("b", baselines={"center prior": (0.2, 0.41), "random": (0.0, 0.1)})
-    assert len(read_tables(find_runs(tmp_path))) == 2
-
-
-def test_images_that_could_not_be_scored_are_left_out_of_the_mean(tmp_path, make_test):
-    make_test("a", scores=("", 0.6))
+@pytest.mark.parametrize(
+    ("scores", "cell"),
+    [
+        (("", 0.6), ("0.600", "±0.000", True)),  # an image that could not be scored
+        (("", ""), ("–", "", False)),
+        ((0.25, 1.0), ("0.625", f"±{statistics.stdev([0.25, 1.0]) / math.sqrt(2):.3f}", True)),
+    ],
+)
+def test_the_mean_and_its_standard_error_are_over_the_images_that_were_scored(
+    tmp_path, make_test, scores, cell
+):
+    make_test("a", scores=scores)
     [table] = read_tables(find_runs(tmp_path))
-    assert table.cell("tiny · a", "NSS") == ("0.600", "±0.000", True)
-
-
-def test_a_metric_that_scored_no_image_has_no_mean(tmp_path, make_test):
-    make_test("a", scores=("", ""))
-    [table] = read_tables(find_runs(tmp_path))
-    assert table.cell("tiny · a", "NSS") == ("–", "", False)
-
-
-def test_the_spread_is_the_deviation_over_root_n(tmp_path, make_test):
-    make_test("a", scores=(0.25, 1.0))
-    [table] = read_tables(find_runs(tmp_path))
-    assert table.spread.at["tiny · a", "CC"] == pytest.approx(statistics.stdev([0.25, 1.0]) / math.sqrt(2))
+    assert table.cell("tiny · a", "NSS") == cell
 
 
 def test_an_explanation_run_has_a_table_of_methods(tmp_path, make_run, make_test):

@@ -9,8 +9,8 @@ import pytest
 from salvit.results.atomic import atomic_write, output_path
 
 
-def test_new_folders_and_contents(tmp_path):
-    path = tmp_path / "a" / "b" / "c.txt"
+def test_a_file_in_new_folders_with_the_longest_name_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "a" / "b" / ("c" * 251 + ".npy")
     with atomic_write(path) as file:
         file.write(b"whole")
         assert not path.exists()
@@ -50,13 +50,6 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         file.write(b"")
 
 
-def test_a_name_as_long_as_names_can_be(tmp_path):
-    path = tmp_path / ("a" * 251 + ".npy")
-    with atomic_write(path) as file:
-        file.write(b"whole")
-    assert path.read_bytes() == b"whole"
-
-
 @contextmanager
 def files_no_longer_than(size):
     """As on a full disk, writing fails where the file would grow longer."""
@@ -93,12 +86,12 @@ def test_an_error_about_another_file_stays_what_it_is(tmp_path):
         file.write((tmp_path / "missing").read_bytes())
 
 
-@pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/a", "a/.."])
+@pytest.mark.parametrize("name", ["../a", "a/../../b", "/etc/a"])
 def test_no_name_leads_out_of_the_folder(tmp_path, name):
     with pytest.raises(ValueError, match="would be written outside"):
-        output_path(tmp_path, name, "/x.png" if name.endswith("..") else ".png")
+        output_path(tmp_path, name, ".png")
 
 
-@pytest.mark.parametrize("name", ["a", "a/b", "..a", "a..b", "."])
+@pytest.mark.parametrize("name", ["a/b", "..a", "a..b", "."])
 def test_any_other_name_is_kept(tmp_path, name):
     assert output_path(tmp_path, name, ".png") == tmp_path / f"{name}.png"

@@ -32,41 +32,38 @@ def test_markdown(table):
     assert "±" not in table.markdown(spread=False)
 
 
-def test_what_rounds_to_zero_has_no_sign():
-    assert Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001}})).cell("a", "CC") == ("0.000", "", True)
+def test_equal_scores_are_equally_good_and_zero_has_no_sign():
+    table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001, "b": -0.0001}}))
+    assert table.cell("a", "CC") == table.cell("b", "CC") == ("0.000", "", True)
 
 
-def test_equal_scores_are_equally_good():
-    table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": 0.5, "b": 0.5}}))
-    assert table.cell("a", "CC") == table.cell("b", "CC") == ("0.500", "", True)
+def printed(table, width):
+    console = Console(file=io.StringIO(), width=width)
+    parts = table.terminal(console.width)
+    console.print(*parts, sep="\n")
+    return console.file.getvalue(), len(parts)
 
 
 @pytest.mark.parametrize(("width", "tables"), [(200, 1), (48, 2), (36, 3)])
 def test_no_column_is_ever_cut_off_in_a_terminal(table, width, tables):
-    console = Console(file=io.StringIO(), width=width)
-    parts = table.terminal(console.width)
-    console.print(*parts, sep="\n")
-    printed = console.file.getvalue()
-    assert len(parts) == tables
-    assert "…" not in printed
-    assert printed.count("agcam, published") == tables
+    text, count = printed(table, width)
+    assert count == tables
+    assert "…" not in text
+    assert text.count("agcam, published") == tables
     for word in ("what is scored", "MaxBoxAccV2 ↑", "0.500 ±0.100", "0.250", "0.125", "0.900"):
-        assert word in printed
+        assert word in text
 
 
-def test_brackets_in_a_name_are_no_markup(table):
-    console = Console(file=io.StringIO(), width=99)
-    console.print(*Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a[bold]": 0.5}})).terminal(99))
-    assert "a[bold]" in console.file.getvalue()
+def test_brackets_in_a_name_are_no_markup():
+    text, _ = printed(Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a[bold]": 0.5}})), 99)
+    assert "a[bold]" in text
 
 
 def test_a_long_name_takes_no_room_from_the_numbers():
     name = "vit_small_patch14_dinov2 with weights vit_small_patch14_dinov2.saliency.safetensors"
     means = pd.DataFrame({"CC": {name: 0.5}, "MoRF": {name: 0.25}})
-    console = Console(file=io.StringIO(), width=80)
-    console.print(*Table("", {"CC": "↑", "MoRF": "↓"}, means).terminal(console.width))
-    printed = console.file.getvalue()
-    assert "0.500" in printed
-    assert "0.250" in printed
-    assert "…" not in printed
-    assert printed.count("CC ↑") == printed.count("MoRF ↓") == 1
+    text, _ = printed(Table("", {"CC": "↑", "MoRF": "↓"}, means), 80)
+    assert "0.500" in text
+    assert "0.250" in text
+    assert "…" not in text
+    assert text.count("CC ↑") == text.count("MoRF ↓") == 1

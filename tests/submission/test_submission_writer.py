@@ -14,17 +14,27 @@ from PIL import Image
 from scipy.special import logsumexp
 
 from datamodules import ImageFolderDataModule, MIT300DataModule
-from datamodules.base import Stimulus, StimulusDataset
 from salvit.callbacks.outputs import MARKER
 from salvit.callbacks.submission import SubmissionWriter
 from salvit.modules import SaliencyModule
-from salvit.submission import hdf5, stimuli_of
+from salvit.submission import hdf5
 from tests.datamodules.data.formats import TURNED
 from tests.datamodules.data.images import truncate, write_image
 from tests.datamodules.data.mit import make_mit300
 
 h5py = pytest.importorskip("h5py")
 SIZES = {"i1.jpg": (21, 30), "i2.jpg": (22, 30), "i10.jpg": (30, 30)}
+
+
+@pytest.fixture
+def write(tmp_path, make_trainer):
+    """Predicts with a writer into tmp_path/s."""
+
+    def run(module, data, writer=None, **options):
+        callbacks = [writer or SubmissionWriter(str(tmp_path / "s"))]
+        return make_trainer(callbacks=callbacks, **options).predict(module, data)
+
+    return run
 
 
 @pytest.fixture
@@ -49,9 +59,9 @@ def log_densities(folder):
         return {name: file[name][()] for name in file}
 
 
-def test_the_submission(data, module, make_trainer, tmp_path):
+def test_the_submission(data, module, write, tmp_path):
     folder = tmp_path / "new/submission"
-    predictions = make_trainer(callbacks=[SubmissionWriter(str(folder))]).predict(module, data)
+    predictions = write(module, data, SubmissionWriter(str(folder)))
     stems = ("i1", "i10", "i2")
     assert files(folder) == [
         *(f"densities/{stem}.npy" for stem in stems),
@@ -102,30 +112,28 @@ def test_the_record(data, module, make_trainer, tmp_path):
     assert record["model"]["extractor"]["class_path"].endswith("RawAttention")
 
 
-def test_jpg_without_log_densities(data, module, make_trainer, tmp_path):
-    writer = SubmissionWriter(str(tmp_path / "s"), picture="jpg", hdf5=False)
-    make_trainer(callbacks=[writer]).predict(module, data)
+def test_jpg_without_log_densities(data, module, write, tmp_path):
+    write(module, data, SubmissionWriter(str(tmp_path / "s"), picture="jpg", hdf5=False))
     assert {"maps/i1.jpg", "densities/i1.npy"} < set(files(tmp_path / "s"))
     assert not (tmp_path / "s/log_densities.h5").exists()
     with Image.open(tmp_path / "s/maps/i2.jpg") as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (30, 22))
 
 
-def test_images_in_subfolders(module, make_trainer, tmp_path):
+def test_images_in_subfolders(module, write, tmp_path):
     write_image(tmp_path / "images/a.jpg", (20, 30))
     write_image(tmp_path / "images/b/c.png", (40, 25))
     data = ImageFolderDataModule(tmp_path / "images", image_size=32, batch_size=2, num_workers=0)
-    make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+    write(module, data)
     assert {"maps/a.png", "maps/b/c.png"} < set(files(tmp_path / "s"))
     with h5py.File(tmp_path / "s/log_densities.h5") as file:
         assert file["b/c.png"].shape == (40, 25)
 
 
-def test_two_processes_write_the_same(data, module, make_trainer, tmp_path):
+def test_two_processes_write_the_same(data, module, write, tmp_path):
     fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
     for folder, options in (("one", {}), ("two", {"devices": 2, "strategy": fork})):
-        callbacks = [SubmissionWriter(str(tmp_path / folder))]
-        make_trainer(callbacks=callbacks, **options).predict(module, data, return_predictions=False)
+        write(module, data, SubmissionWriter(str(tmp_path / folder)), **options)
     one, two = (log_densities(tmp_path / folder) for folder in ("one", "two"))
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert one.keys() == two.keys() == SIZES.keys()
@@ -139,40 +147,33 @@ class Interrupted(SaliencyModule):
         return super().predict_step(batch, batch_idx)
 
 
-def test_an_interrupt_leaves_no_submission_and_a_rerun_completes_it(
-    data, module, make_trainer, tmp_path, vit_file
-):
-    run = lambda model: make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(model, data)  # noqa: E731
-    run(module)
+def test_an_interrupt_leaves_no_submission_and_a_rerun_completes_it(data, module, write, tmp_path, vit_file):
+    write(module, data)
     complete = files(tmp_path / "s")
     for name in ("densities/i2.npy", "maps/i2.png"):
         (tmp_path / "s" / name).unlink()
     handler = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(SystemExit):
-            run(Interrupted(vit=vit_file()))
+            write(Interrupted(vit=vit_file()), data)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert "densities/i1.npy" in files(tmp_path / "s")
     assert not {"log_densities.h5", "submission.json"} & set(files(tmp_path / "s"))
-    run(module)
+    write(module, data)
     assert files(tmp_path / "s") == complete
 
 
-def test_a_map_of_another_image_is_no_part_of_it(data, module, make_trainer, tmp_path):
+def test_a_map_too_many_or_too_few_is_no_submission(data, module, write, tmp_path):
+    with pytest.raises(ValueError, match=r"i2\.npy: missing"):
+        write(module, data, limit_predict_batches=1)
     write_image(tmp_path / "s/maps/i11.png", (20, 30))
     with pytest.raises(ValueError, match=r"i11\.png: belongs to none of the 3 images: remove it"):
-        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+        write(module, data)
     assert not (tmp_path / "s/submission.json").exists()
 
 
-def test_not_all_images(data, module, make_trainer, tmp_path):
-    trainer = make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))], limit_predict_batches=1)
-    with pytest.raises(ValueError, match=r"i2\.npy: missing"):
-        trainer.predict(module, data)
-
-
-def test_an_unreadable_image(module, make_trainer, tmp_path):
+def test_an_unreadable_image(module, write, tmp_path):
     root = make_mit300(tmp_path / "mit300")
     truncate(root / "BenchmarkIMAGES/i2.jpg")
     data = MIT300DataModule(root, image_size=32, batch_size=1, num_workers=0, on_error="skip")
@@ -180,7 +181,7 @@ def test_an_unreadable_image(module, make_trainer, tmp_path):
         pytest.warns(UserWarning, match="left out 1 of 3"),
         pytest.raises(ValueError, match="every image, and i2 cannot be read"),
     ):
-        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+        write(module, data)
 
 
 def test_without_h5py(monkeypatch, tmp_path):
@@ -208,43 +209,33 @@ def test_options(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_images_that_their_files_turn(module, make_trainer, tmp_path, orientation):
-    for kind, (suffix, write, _) in {
-        "TIFF": TURNED["TIFF 8 BlackIsZero"],
-        "JPEG": TURNED["JPEG RGB"],
-    }.items():
-        (tmp_path / "images").mkdir(exist_ok=True)
-        write(tmp_path / f"images/{kind}.{suffix}", np.linspace(0, 1, 20 * 30).reshape(20, 30), orientation)
+def test_images_that_their_files_turn(module, write, tmp_path, orientation):
+    (tmp_path / "images").mkdir()
+    for kind, key in {"TIFF": "TIFF 8 BlackIsZero", "JPEG": "JPEG RGB"}.items():
+        suffix, save, _ = TURNED[key]
+        save(tmp_path / f"images/{kind}.{suffix}", np.linspace(0, 1, 20 * 30).reshape(20, 30), orientation)
     data = ImageFolderDataModule(tmp_path / "images", image_size=32, num_workers=0)
-    make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"), hdf5=False)]).predict(module, data)
+    write(module, data, SubmissionWriter(str(tmp_path / "s"), hdf5=False))
     upright = (20, 30) if orientation == 1 else (30, 20)
     assert {np.load(path).shape for path in (tmp_path / "s/densities").glob("*.npy")} == {upright}
 
 
-def test_maps_that_are_not_finite(data, module, make_trainer, tmp_path):
+def test_maps_that_are_not_finite(data, module, write, tmp_path):
     for parameter in module.decoder.parameters():
         parameter.data.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"map of the image 'i1\.jpg' has NaN or infinite values"):
-        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+        write(module, data)
     assert files(tmp_path / "s") == []
 
 
-def test_files_of_others_are_left_alone(data, module, make_trainer, tmp_path):
+def test_files_of_others_are_left_alone(data, module, write, tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s/submission.json").write_text("a user's own")
     with pytest.raises(ValueError, match=r"submission\.json is there and was not written by salvit"):
-        make_trainer(callbacks=[SubmissionWriter(str(tmp_path / "s"))]).predict(module, data)
+        write(module, data)
     assert (tmp_path / "s/submission.json").read_text() == "a user's own"
 
 
-def test_the_default_folder_is_in_that_of_the_run(data, module, make_trainer, tmp_path):
-    logger = CSVLogger(tmp_path, "mit300")
-    make_trainer(callbacks=[SubmissionWriter(hdf5=False)], logger=logger).predict(module, data)
+def test_the_default_folder_is_in_that_of_the_run(data, module, write, tmp_path):
+    write(module, data, SubmissionWriter(hdf5=False), logger=CSVLogger(tmp_path, "mit300"))
     assert (tmp_path / "mit300/version_0/submission/submission.json").is_file()
-
-
-def test_names_that_differ_in_case_alone(tmp_path):
-    paths = [write_image(tmp_path / name, (20, 30)) for name in ("a/i1.jpg", "A/I1.jpg")]
-    dataset = StimulusDataset([Stimulus(str(path), path) for path in paths], (32, 32))
-    with pytest.raises(ValueError, match=r"maps of .* would have the same name"):
-        stimuli_of(dataset)

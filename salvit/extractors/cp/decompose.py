@@ -11,7 +11,10 @@ from salvit.extractors.cp.iterate import Fit, initial_fit, iterate, restarted
 from salvit.extractors.cp.solve import DAMPING
 from salvit.extractors.cp.start import initial_factors
 from salvit.extractors.cp.sweep import Problem, as_problem
+from salvit.extractors.requirements import check_choice
 from salvit.extractors.tf32 import without_tf32
+
+Init = Literal["svd", "random"]
 
 # Columns of a matrix with which compression pays.
 _LARGE = 128
@@ -48,7 +51,7 @@ def cp_als(
     rank: int,
     *,
     nonnegative: bool = False,
-    init: Literal["svd", "random"] = "svd",
+    init: Init = "svd",
     max_iter: int = 100,
     tol: float = 3e-4,
     seed: int = 0,
@@ -93,7 +96,6 @@ def cp_als(
             message names the samples), or if an option is out of range.
 
     Example:
-        >>> import torch
         >>> columns = [torch.rand(2, size, 3, dtype=torch.float64) for size in (4, 5, 6)]
         >>> tensor = torch.einsum("bir,bjr,bkr->bijk", *columns)
         >>> cp = cp_als(tensor, rank=3, tol=1e-9, max_iter=2000)
@@ -133,8 +135,7 @@ def _check(tensor: Tensor, rank: int, init: str, max_iter: int, tol: float) -> N
         raise InvalidValueError(
             f"tensor must be float32 or float64, got {tensor.dtype}; convert it with .float()"
         )
-    if init not in ("svd", "random"):
-        raise InvalidValueError(f'init must be "svd" or "random", got {init!r}')
+    check_choice("init", init, Init)
     if max_iter < 1 or tol < 0:
         raise InvalidValueError(f"max_iter must be at least 1 and tol at least 0, got {max_iter} and {tol}")
     most = math.prod(sorted(tensor.shape[1:])[:-1])

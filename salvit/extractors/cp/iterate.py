@@ -15,7 +15,7 @@ _ELSEWHERE = 10
 class Fit(NamedTuple):
     """State of the samples under way; the first dimension of every field is theirs."""
 
-    sample: Tensor
+    sample: Tensor  # index in the batch
     weights: Tensor
     factors: Tensor  # [b, R, d_1 + … + d_n], so that one operation reaches all of them
     previous: Tensor  # the factors one sweep ago
@@ -30,11 +30,7 @@ class Fit(NamedTuple):
 
 
 def initial_fit(factors: Tensor) -> Fit:
-    """The state before the first sweep.
-
-    Args:
-        factors: [b, R, d_1 + … + d_n].
-    """
+    """The state before the first sweep, from factors [b, R, d_1 + … + d_n]."""
     batch, rank, _ = factors.shape
     zeros = factors.new_zeros(batch)
     return Fit(
@@ -57,11 +53,7 @@ def restarted(fit: Fit, dtype: torch.dtype) -> Fit:
 def iterate(problem: Problem, fit: Fit, max_iter: int, tol: float) -> Fit:
     """Sweep until all samples have converged; whenever half of the batch has, that half leaves it.
 
-    Args:
-        problem: what is fitted.
-        fit: the state to go on from.
-        max_iter: largest number of sweeps, those of the state included.
-        tol: relative decrease of the error below which a sample has converged.
+    `max_iter` counts the sweeps that the state has already had as well; `tol` is that of `cp_als`.
     """
     every = _SWEEPS_BETWEEN_CHECKS.get(fit.factors.device.type, _ELSEWHERE)
     parts: list[Fit] = []

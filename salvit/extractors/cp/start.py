@@ -41,13 +41,8 @@ def range_basis(unfolding: Tensor, count: int, generator: torch.Generator) -> Te
     """Orthonormal basis [B, d, count] of nearly the leading left singular space of [B, d, m], count < d.
 
     Randomised subspace iteration (Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM
-    Review 53, 2011, algorithm 4.4): the eigenvectors of the Gram matrix of all patches would cost as much as
-    all sweeps together.
-
-    Args:
-        unfolding: matrices.
-        count: columns of the basis.
-        generator: of the random start, on the CPU.
+    Review 53, 2011, algorithm 4.4), from a start drawn by a generator on the CPU: the eigenvectors of the Gram
+    matrix of all patches would cost as much as all sweeps together.
     """
     basis = _gaussian(unfolding.shape[1], count, generator).to(unfolding).expand(len(unfolding), -1, -1)
     for _ in range(_POWER_STEPS):

@@ -53,12 +53,7 @@ class Problem(NamedTuple):
 
 
 def as_problem(tensor: Tensor, nonnegative: bool) -> Problem:
-    """Unfold tensors [B, d_1, …, d_n].
-
-    Args:
-        tensor: what is fitted.
-        nonnegative: whether factors may not be negative.
-    """
+    """Unfold tensors [B, d_1, …, d_n]."""
     dims = list(tensor.shape[1:])
     # Any split costs the same two matrix products; a square one leaves the least to do after them.
     split = min(range(1, len(dims)), key=lambda m: math.prod(dims[:m]) + math.prod(dims[m:]))

@@ -7,11 +7,12 @@ Rows of tokens that nothing flows to, as all but the class token's in the last b
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from salvit.errors import InvalidValueError
@@ -20,8 +21,8 @@ from salvit.extractors.recording import masked
 from salvit.vit import ViT, fused_attention
 
 
-class Attended(NamedTuple):
-    """Relevance R_A and gradient ∇A (or None) of a block's attention A, [B, heads, N, N]."""
+class Flow(NamedTuple):
+    """The relevance of a tensor and its gradient (None if not asked for), both of the tensor's shape."""
 
     relevance: Tensor
     gradient: Tensor | None
@@ -29,8 +30,8 @@ class Attended(NamedTuple):
 
 def attended(
     vit: ViT, exact: ViT, images: Tensor, target: Tensor | None, rules: RuleSet, first: int, gradients: bool
-) -> Iterator[Attended]:
-    """Yield relevance and gradient of the attention of the last block, of the one before, … down to block `first`.
+) -> Iterator[Flow]:
+    """Yield relevance and gradient of the attention [B, heads, N, N] of the last block, the one before, … `first`.
 
     Args:
         vit: a plain timm ViT in eval mode, in whose precision relevance flows.
@@ -52,13 +53,11 @@ def attended(
         [torch.Size([1, 3, 5, 5])]
     """
     tape = _Tape(rules, next(vit.parameters()).dtype, gradients)
-
-    def begin(block: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (tape.begin(args[0]), *args[1:])
-
-    with exact.blocks[first].register_forward_pre_hook(begin):
+    block = exact.blocks[first]
+    with block.register_forward_pre_hook(lambda _, args: (tape.begin(args[0]), *args[1:])):
         logits = tape.run(exact, images)
-    tape.drop_what_is_below_attention()
+    lowest = next(index for index, step in enumerate(tape.steps) if step.block is not None)
+    del tape.steps[:lowest]  # nothing is asked about what is below the first attention
     yield from tape.explain(logits, target)
 
 
@@ -75,23 +74,12 @@ def patch_relevance(vit: ViT, exact: ViT, images: Tensor, target: Tensor | None,
         torch.Size([1, 4, 192])
     """
     tape = _Tape(rules, next(vit.parameters()).dtype, gradients=False)
-
-    def begin(embedding: nn.Module, args: Any, patches: Tensor) -> Tensor:
-        return tape.begin(patches)
-
-    with exact.patch_embed.register_forward_hook(begin):
+    with exact.patch_embed.register_forward_hook(lambda *args: tape.begin(args[-1])):
         logits = tape.run(exact, images)
     for _ in tape.explain(logits, target):
         pass
     relevance = tape.beginning.to(images.dtype)
     return relevance.reshape(len(images), -1, relevance.shape[-1])
-
-
-class _Flow(NamedTuple):
-    """The relevance of a tensor and its gradient, or None where that is not asked for."""
-
-    relevance: Tensor
-    gradient: Tensor | None
 
 
 _Share = Callable[[Tensor, Sequence[Tensor], Tensor], Sequence[Tensor]]
@@ -103,47 +91,25 @@ class _Step(NamedTuple):
 
     inputs: list[int | None]
     outputs: list[int]
-    back: Callable[[list[_Flow | None]], Sequence[_Flow | None]]
+    back: Callable[[list[Flow | None]], Sequence[Flow | None]]
     block: int | None = None  # of an attention
 
 
-def _named(*names: str) -> set[Any]:
+def _named(names: str) -> set[Any]:
     """Functions of torch and methods of its tensors by name."""
-    return {getattr(place, name) for place in (torch, torch.Tensor) for name in names if hasattr(place, name)}
+    places = (torch, torch.Tensor)
+    return {getattr(place, name) for place in places for name in names.split() if hasattr(place, name)}
 
 
-_PASSED_ON = {F.layer_norm, F.rms_norm, F.gelu, F.silu, F.relu} | _named("sigmoid", "tanh", "neg", "__neg__")
-_MOVED = {F.dropout, torch.functional.split} | _named(
-    *(
-        "__getitem__",
-        "cat",
-        "chunk",
-        "contiguous",
-        "expand",
-        "expand_as",
-        "flatten",
-        "permute",
-        "repeat_interleave",
-    ),
-    *(
-        "reshape",
-        "split",
-        "squeeze",
-        "stack",
-        "to",
-        "transpose",
-        "type_as",
-        "unbind",
-        "unflatten",
-        "unsqueeze",
-        "view",
-    ),
-)
-_SPLITS = {torch.functional.split} | _named("chunk", "split", "unbind")
-_ADDITIONS = _named("add", "__add__", "__radd__", "__iadd__")
-_PRODUCTS = _named("mul", "__mul__", "__rmul__", "div", "__truediv__")
-_MATMULS = _named("matmul", "__matmul__")
-_SUMS = _named("mean", "sum")
+_PASSED_ON = {F.layer_norm, F.rms_norm, F.gelu, F.silu, F.relu} | _named("sigmoid tanh neg __neg__")
+_SPLITS = {torch.functional.split} | _named("chunk split unbind")
+_MOVED = {F.dropout} | _SPLITS
+_MOVED |= _named("__getitem__ cat contiguous expand expand_as flatten permute repeat_interleave reshape")
+_MOVED |= _named("squeeze stack to transpose type_as unflatten unsqueeze view")
+_ADDITIONS = _named("add __add__ __radd__ __iadd__")
+_PRODUCTS = _named("mul __mul__ __rmul__ div __truediv__")
+_MATMULS = _named("matmul __matmul__")
+_SUMS = _named("mean sum")
 
 
 class _Tape(TorchFunctionMode):
@@ -161,10 +127,8 @@ class _Tape(TorchFunctionMode):
         self.numbers = 0
         self.used: set[int] = set()
         self.copied: dict[int, Tensor] = {}
-        self.found: list[Attended] = []
+        self.found: list[Flow] = []
         self.sparse = True
-
-    # Forward
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Return the tensor as the first of the tokens that are followed."""
@@ -174,16 +138,13 @@ class _Tape(TorchFunctionMode):
     def run(self, vit: ViT, images: Tensor) -> Tensor:
         """Run the model, and return its logits."""
 
-        def at(index: int | None) -> Callable[..., None]:
-            def hook(*_: Any) -> None:
-                self.block = index
-
-            return hook
+        def at(index: int | None, *_: Any) -> None:
+            self.block = index
 
         with ExitStack() as stack:
             for index, block in enumerate(vit.blocks):
-                stack.enter_context(block.register_forward_pre_hook(at(index)))
-                stack.enter_context(block.register_forward_hook(at(None)))
+                stack.enter_context(block.register_forward_pre_hook(partial(at, index)))
+                stack.enter_context(block.register_forward_hook(partial(at, None)))
             stack.enter_context(fused_attention(vit))
             with self:
                 logits: Tensor = vit(images)
@@ -194,11 +155,6 @@ class _Tape(TorchFunctionMode):
         if not _has_tokens([logits]):
             raise InvalidValueError(f"LRP cannot follow tokens to the logits of this {type(vit).__name__}")
         return logits
-
-    def drop_what_is_below_attention(self) -> None:
-        """Forget the steps before the first attention: nothing is asked about them."""
-        lowest = next(index for index, step in enumerate(self.steps) if step.block is not None)
-        del self.steps[:lowest]
 
     def _number(self, output: Any) -> Any:
         """Mark tensors, one or several, as tokens: by a number, under which what flows back to them is kept."""
@@ -240,8 +196,8 @@ class _Tape(TorchFunctionMode):
             return self._follow(func, args, kwargs, _pass_on)
         if func is F.linear:
             return self._linear(*args, **kwargs)
-        if func in _MATMULS and _is_matrix(*args[1:]):  # x @ A.T, as many adapters are written
-            return self._linear(args[0], args[1].mT)
+        if func in _MATMULS and not _has_tokens(args[1:]) and [part.ndim for part in args[1:]] == [2]:
+            return self._linear(args[0], args[1].mT)  # x @ A.T, as many adapters are written
         if func is F.scaled_dot_product_attention:
             return self._attend(*args, **kwargs)
         if func in _ADDITIONS:
@@ -251,8 +207,10 @@ class _Tape(TorchFunctionMode):
             return self._follow(func, args, kwargs, _halve if both else _pass_on)
         if func in _SUMS:
             return self._sum(func, *args, **kwargs)
-        output = None if func is torch.Tensor.__setitem__ else func(*args, **kwargs)
-        if output is None or _has_numbers(output):  # None of what changes a token in place
+        changes = func is torch.Tensor.__setitem__  # a token in place
+        output = None if changes else func(*args, **kwargs)
+        results = output if isinstance(output, list | tuple) else [output]
+        if changes or any(isinstance(one, Tensor) and one.is_floating_point() for one in results):
             raise InvalidValueError(
                 f"LRP has no relevance rule for {resolve_name(func) or func}, which this model uses"
             )
@@ -295,7 +253,7 @@ class _Tape(TorchFunctionMode):
             found = torch.autograd.grad(ends, leaves, given, retain_graph=True, allow_unused=True)
             return [None if one is None else one.to(self.dtype) for one in found]
 
-        def back(flows: list[_Flow | None]) -> Sequence[_Flow | None]:
+        def back(flows: list[Flow | None]) -> Sequence[Flow | None]:
             relevance: Sequence[Tensor | None]
             if share is None:
                 relevance = pull([flow and flow.relevance for flow in flows])
@@ -309,7 +267,7 @@ class _Tape(TorchFunctionMode):
             if self.gradients:
                 gradients = pull([flow and flow.gradient for flow in flows])
             return [
-                one if one is None else _Flow(one, of) for one, of in zip(relevance, gradients, strict=True)
+                one if one is None else Flow(one, of) for one, of in zip(relevance, gradients, strict=True)
             ]
 
         return self._write(inputs, outputs if isinstance(result, list | tuple) else outputs[0], back)
@@ -319,7 +277,7 @@ class _Tape(TorchFunctionMode):
             output = F.linear(x, weight, bias)
         kept, left = x.detach(), output.detach()
 
-        def back(flows: list[_Flow]) -> list[_Flow]:
+        def back(flows: list[Flow]) -> list[Flow]:
             rows, [flow] = self._rows(flows[0]), flows
             entered, leaving, relevance = (
                 _take(one, rows).to(self.dtype) for one in (kept, left, flow.relevance)
@@ -328,28 +286,23 @@ class _Tape(TorchFunctionMode):
             shift = None if bias is None else bias.detach().to(self.dtype)
             shared = _put(self.rules.linear(entered, matrix, shift, leaving, relevance), rows, kept.shape)
             if flow.gradient is None:
-                return [_Flow(shared, None)]
-            return [_Flow(shared, _put(_take(flow.gradient, rows) @ matrix, rows, kept.shape))]
+                return [Flow(shared, None)]
+            return [Flow(shared, _put(_take(flow.gradient, rows) @ matrix, rows, kept.shape))]
 
         return self._write([x], output, back)
 
     def _add(self, left: Any, right: Any) -> Tensor:
         # The queries' and keys' sums are rotations (RoPE), linear in what is rotated: nothing is to be rescaled.
         rule = add_plain if left.ndim == 4 else self.rules.add
+        tokens, other = (left, right) if _has_tokens([left]) else (right, left)
+        both = _has_tokens([other])
 
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            return rule(inputs[0], inputs[1], output, relevance)
+            summand = inputs[1] if both else other.detach().to(self.dtype).expand_as(output)
+            return rule(inputs[0], summand, output, relevance)[: len(inputs)]
 
-        if _has_tokens([left]) and _has_tokens([right]):
-            return self._follow(torch.add, (left, right), {}, share)
-        tokens, constant = (left, right) if _has_tokens([left]) else (right, left)
-        if not isinstance(constant, Tensor) or constant.ndim < 2:  # a bias
-            return self._follow(torch.add, (tokens, constant), {}, _pass_on)
-
-        def share_with(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
-            return rule(inputs[0], constant.detach().to(self.dtype).expand_as(output), output, relevance)[:1]
-
-        return self._follow(torch.add, (tokens, constant), {}, share_with)
+        bias = not both and (not isinstance(other, Tensor) or other.ndim < 2)
+        return self._follow(torch.add, (tokens, other), {}, _pass_on if bias else share)
 
     def _sum(self, func: Any, x: Tensor, dim: int, keepdim: bool = False) -> Tensor:
         def share(output: Tensor, inputs: Sequence[Tensor], relevance: Tensor) -> Sequence[Tensor]:
@@ -375,7 +328,7 @@ class _Tape(TorchFunctionMode):
             output = F.scaled_dot_product_attention(query, key, value, attn_mask, scale=scale)
         entered, left, block = (query.detach(), key.detach(), value.detach()), output.detach(), self.block
 
-        def back(flows: list[_Flow]) -> Sequence[_Flow | None]:
+        def back(flows: list[Flow]) -> Sequence[Flow | None]:
             rows, [flow] = self._rows(flows[0]), flows
             query, key, value = entered
             mask = None if attn_mask is None else _take(attn_mask.detach(), rows)
@@ -392,7 +345,7 @@ class _Tape(TorchFunctionMode):
             if block is not None:
                 shape = (*before.shape[:-2], query.shape[-2], before.shape[-1])
                 whole = None if gradient is None else _put(gradient, rows, shape)
-                self.found.append(Attended(_put(relevance, rows, shape), whole))
+                self.found.append(Flow(_put(relevance, rows, shape), whole))
             if not self.steps:
                 return [None, None, None]
             # The rule is for unscaled products: with a scaled stabiliser it gives the same on scaled ones. What a
@@ -400,29 +353,27 @@ class _Tape(TorchFunctionMode):
             of_query, of_key = bilinear(queries, key, divide(relevance, before, STABILIZER * scale))
             shared = (_put(of_query, rows, query.shape), of_key, of_value.mT)
             if gradient is None or mixed is None:
-                return [_Flow(one, None) for one in shared]
+                return [Flow(one, None) for one in shared]
             of_scores = attention * (gradient - (gradient * attention).sum(-1, keepdim=True))
             pulled = (
                 _put((of_scores @ key).mul_(scale), rows, query.shape),
                 of_scores.mT @ queries,
                 attention.mT @ mixed,
             )
-            return [_Flow(*pair) for pair in zip(shared, pulled, strict=True)]
+            return [Flow(*pair) for pair in zip(shared, pulled, strict=True)]
 
         return self._write([query, key, value], output, back, block)
 
-    # Back
-
-    def explain(self, logits: Tensor, target: Tensor | None) -> Iterator[Attended]:
+    def explain(self, logits: Tensor, target: Tensor | None) -> Iterator[Flow]:
         """Carry relevance 1 back from each image's logit; yield what reaches each block's attention, the last first."""
         classes = logits.argmax(-1) if target is None else target
         seed = F.one_hot(classes, logits.shape[-1]).to(self.dtype)
         return self.sweep(logits, seed)
 
-    def sweep(self, output: Tensor, relevance: Tensor) -> Iterator[Attended]:
+    def sweep(self, output: Tensor, relevance: Tensor) -> Iterator[Flow]:
         """Carry relevance, and the same as a gradient, back from any output."""
         end: Any = output
-        flows: dict[int, _Flow] = {end.salvit_token: _Flow(relevance, relevance if self.gradients else None)}
+        flows: dict[int, Flow] = {end.salvit_token: Flow(relevance, relevance if self.gradients else None)}
         blocks = [step.block for step in self.steps]
         while self.steps:
             step = self.steps.pop()
@@ -433,11 +384,11 @@ class _Tape(TorchFunctionMode):
                         flows[entered] = _plus(flows[entered], flow) if entered in flows else flow
             if step.block is not None and len(self.found) == blocks.count(step.block):
                 parts, self.found = self.found[::-1], []
-                yield _side_by_side(parts)
+                yield parts[0] if len(parts) == 1 else _side_by_side(parts)
         if flows:
             self.beginning = next(iter(flows.values())).relevance
 
-    def _rows(self, flow: _Flow) -> Tensor | None:
+    def _rows(self, flow: Flow) -> Tensor | None:
         """Indices of the tokens that anything flows to, or None for all, as in every block below the last."""
         if not self.sparse or flow.relevance.ndim < 3:
             return None
@@ -450,7 +401,7 @@ class _Tape(TorchFunctionMode):
             reached = reached + flow.gradient.abs().amax(others)
         return reached.nonzero()[:, 0]
 
-    def _joined(self, number: int, flow: _Flow | None) -> _Flow | None:
+    def _joined(self, number: int, flow: Flow | None) -> Flow | None:
         """The relevances of copies of an activation x are joined as x ⊙ (sd(R₁, x) + sd(R₂, x))."""
         x = self.copied.pop(number, None)
         if x is None or flow is None:
@@ -459,19 +410,15 @@ class _Tape(TorchFunctionMode):
         return flow._replace(relevance=(flow.relevance * x).div_(x + STABILIZER).nan_to_num_(0, 0, 0))
 
 
-def _plus(one: _Flow, other: _Flow) -> _Flow:
+def _plus(one: Flow, other: Flow) -> Flow:
     gradient = None if one.gradient is None or other.gradient is None else one.gradient + other.gradient
-    return _Flow(one.relevance + other.relevance, gradient)
+    return Flow(one.relevance + other.relevance, gradient)
 
 
-def _side_by_side(parts: list[Attended]) -> Attended:
+def _side_by_side(parts: list[Flow]) -> Flow:
     """The heads of a block's attentions, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    gradients = [part.gradient for part in parts if part.gradient is not None]
-    return Attended(
-        torch.cat([part.relevance for part in parts], 1), torch.cat(gradients, 1) if gradients else None
-    )
+    relevance, gradients = zip(*parts, strict=True)
+    return Flow(torch.cat(relevance, 1), None if gradients[0] is None else torch.cat(gradients, 1))
 
 
 def _take(tensor: Tensor, rows: Tensor | None) -> Tensor:
@@ -499,14 +446,3 @@ def _has_tokens(values: Sequence[Any]) -> bool:
         _has_tokens(value) if isinstance(value, list | tuple) else hasattr(value, "salvit_token")
         for value in values
     )
-
-
-def _is_matrix(value: Any = None) -> bool:
-    """Whether it is a matrix of constants."""
-    return isinstance(value, Tensor) and value.ndim == 2 and not _has_tokens([value])
-
-
-def _has_numbers(output: Any) -> bool:
-    if isinstance(output, list | tuple):
-        return any(map(_has_numbers, output))
-    return isinstance(output, Tensor) and output.is_floating_point()

@@ -1,25 +1,17 @@
 """Layer-wise relevance propagation: relevance of the explained logit, shared out layer by layer."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
-from salvit.extractors.lrp.engine import Attended, attended, patch_relevance
+from salvit.extractors.lrp.engine import Flow, attended, patch_relevance
 from salvit.extractors.lrp.precision import in_double, plain_arithmetic
 from salvit.extractors.lrp.rules import ORIGINAL, TRANSFORMER, pixels_relevance
-from salvit.vit import (
-    ViT,
-    block_indices,
-    has_residual,
-    num_blocks,
-    num_heads,
-    patch_grid,
-    tokens_read,
-)
+from salvit.extractors.requirements import check_choice
+from salvit.vit import ViT, block_indices, has_residual, num_heads, patch_grid, tokens_read
 
 Precision = Literal["model", "double"]
 
@@ -33,7 +25,6 @@ class _LRP(Extractor):
     class_specific: ClassVar[bool] = True
     requires = frozenset({"attention", "gradients", "float_weights"})
     precision: Precision = "model"
-    per_head: bool = False
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         with plain_arithmetic(images.device.type):
@@ -47,10 +38,6 @@ class _LRP(Extractor):
                 for part, classes in zip(images.split(size), targets, strict=False)
             ]
             return torch.cat(maps).to(dtype)
-
-    def num_channels(self, vit: ViT) -> int:
-        """Return the number of heads if `per_head`, else 1."""
-        return num_heads(vit) if self.per_head else 1
 
     @abstractmethod
     def _first_block(self, vit: ViT) -> int:
@@ -87,7 +74,6 @@ class RelevanceLRP(_LRP):
         precision: of the forward pass: "model", that of the weights, or "double".
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> RelevanceLRP(per_head=True)(vit, torch.rand(4, 3, 32, 48), target=7).shape
@@ -95,7 +81,7 @@ class RelevanceLRP(_LRP):
     """
 
     def __init__(self, start_layer: int = 1, per_head: bool = False, precision: Precision = "model") -> None:
-        _check_precision(precision)
+        check_choice("precision", precision, Precision)
         self.precision = precision
         self.start_layer = start_layer
         self.per_head = per_head
@@ -106,10 +92,11 @@ class RelevanceLRP(_LRP):
     def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         flows = attended(vit, exact, images, target, TRANSFORMER, self._first_block(vit), gradients=True)
         last = next(flows)
-        identity = _row_read(vit, last.relevance)
+        # How the classifier weighs the tokens: 1 for the class token, or 1/n for each of n tokens.
+        identity = last.relevance.new_zeros(len(images), self.num_channels(vit), last.relevance.shape[-1])
+        read = identity[..., tokens_read(vit)]
+        read.fill_(1 / read.shape[-1])
         kept = float(has_residual(vit.blocks[0]))  # all blocks have residual connections, or none
-        if self.per_head:
-            identity = identity.expand(-1, num_heads(vit), -1)
         rows = _through_factor(identity, last, fused=not self.per_head)
         for flow in flows:
             rows = kept * rows + _through_factor(kept * identity + rows, flow, fused=True)
@@ -130,7 +117,6 @@ class PartialLRP(_LRP):
         per_head: one map per head instead of their mean.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> PartialLRP()(vit, torch.rand(4, 3, 32, 48)).shape
@@ -141,7 +127,7 @@ class PartialLRP(_LRP):
         self.per_head = per_head
 
     def _first_block(self, vit: ViT) -> int:
-        return num_blocks(vit) - 1
+        return len(vit.blocks) - 1
 
     def _explain(self, vit: ViT, exact: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         last = self._first_block(vit)
@@ -170,7 +156,6 @@ class FullLRP(_LRP):
         precision: of the forward pass: "double", or "model", that of the weights.
 
     Example:
-        >>> import torch
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
         >>> FullLRP()(vit, torch.rand(4, 3, 32, 48)).shape
@@ -180,7 +165,7 @@ class FullLRP(_LRP):
     requires = _LRP.requires | {"pixel_rule"}
 
     def __init__(self, precision: Precision = "double") -> None:
-        _check_precision(precision)
+        check_choice("precision", precision, Precision)
         self.precision = precision
 
     def _first_block(self, vit: ViT) -> int:
@@ -191,20 +176,7 @@ class FullLRP(_LRP):
         return pixels_relevance(exact, images, patches)
 
 
-def _check_precision(precision: str) -> None:
-    if precision not in get_args(Precision):
-        raise InvalidValueError(f'precision must be "model" or "double"; got {precision!r}')
-
-
-def _row_read(vit: ViT, like: Tensor) -> Tensor:
-    """How the classifier weighs the tokens, [B, 1, N]: 1 for the class token, or 1/n for each of n tokens."""
-    row = like.new_zeros(len(like), 1, like.shape[-1])
-    read = row[..., tokens_read(vit)]
-    read.fill_(1 / read.shape[-1])
-    return row
-
-
-def _through_factor(rows: Tensor, flow: Attended, fused: bool) -> Tensor:
+def _through_factor(rows: Tensor, flow: Flow, fused: bool) -> Tensor:
     """Return rows [B, K, N] times M; if not `fused`, each row times the factor of its own head."""
     assert flow.gradient is not None
     factor = (flow.gradient * flow.relevance).clamp_(min=0)
@@ -215,6 +187,6 @@ def _images_at_once(vit: ViT, images: Tensor, first_block: int) -> int:
     """Return how many images' tapes and attention matrices fit into two GiB, and on a CPU are quickest."""
     height, width = patch_grid(vit, images)
     tokens = vit.num_prefix_tokens + height * width
-    kept = 12 * num_heads(vit) * tokens**2 + 30 * vit.embed_dim * tokens * (num_blocks(vit) - first_block)
+    kept = 12 * num_heads(vit) * tokens**2 + 30 * vit.embed_dim * tokens * (len(vit.blocks) - first_block)
     fitting = _TAPE_BYTES // (kept * images.element_size())
     return max(1, min(fitting, _CPU_TOKENS // tokens) if images.device.type == "cpu" else fitting)

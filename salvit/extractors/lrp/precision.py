@@ -43,9 +43,8 @@ def in_double(vit: ViT) -> ViT:
     """
     if next(vit.parameters()).dtype == torch.float64:
         return vit
-    # What is in the memo already is taken as it is, so no weight is copied in its old precision first.
-    double: dict[int, object] = {
-        id(weight): nn.Parameter(weight.detach().double(), requires_grad=False) for weight in vit.parameters()
-    }
-    double |= {id(buffer): buffer.double() for buffer in vit.buffers() if buffer.is_floating_point()}
+    # deepcopy takes what is in the memo as it is, so no weight is copied in its old precision first.
+    double: dict[int, object] = {id(one): one.double() for one in vit.buffers() if one.is_floating_point()}
+    for weight in vit.parameters():
+        double[id(weight)] = nn.Parameter(weight.detach().double(), requires_grad=False)
     return copy.deepcopy(vit, memo=double)

@@ -114,12 +114,11 @@ def linear_separate(
         >>> linear_separate(x, weight, None, x @ weight.T, torch.ones(1, 1))
         tensor([[0.2500, 0.7500, 1.0000]])
     """
-    positive = _one_sign(x.clamp(min=0), weight.clamp(min=0), relevance)
-    return positive.add_(_one_sign(x.clamp(max=0), weight.clamp(max=0), relevance))
-
-
-def _one_sign(x: Tensor, weight: Tensor, relevance: Tensor) -> Tensor:
-    return (divide(relevance, x @ weight.T) @ weight).mul_(x)
+    shares = []
+    for clamp in (torch.clamp_min, torch.clamp_max):
+        part, kernel = clamp(x, 0), clamp(weight, 0)
+        shares.append((divide(relevance, part @ kernel.T) @ kernel).mul_(part))
+    return shares[0].add_(shares[1])
 
 
 def add_plain(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,15 +147,12 @@ def add_conserving(left: Tensor, right: Tensor, total: Tensor, relevance: Tensor
         2.0
     """
     left, right = add_plain(left, right, total, relevance)
-    sums = torch.stack([_sum_per_image(left), _sum_per_image(right)])
-    sizes = sums.abs()
-    shares = divide(sizes, sizes.sum(0).expand_as(sizes)) * _sum_per_image(relevance)
-    left_scale, right_scale = divide(shares, sums)
+    image = tuple(range(1, total.ndim))
+    *sums, whole = (part.sum(image, keepdim=True) for part in (left, right, relevance))
+    both = torch.stack(sums)
+    shares = divide(both.abs(), both.abs().sum(0).expand_as(both)) * whole
+    left_scale, right_scale = divide(shares, both)
     return left.mul_(left_scale), right.mul_(right_scale)
-
-
-def _sum_per_image(tensor: Tensor) -> Tensor:
-    return tensor.sum(tuple(range(1, tensor.ndim)), keepdim=True)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salvit.metrics.functional.fixations import (
-    check_sampling,
-    distinct,
-    fixation_indices,
-    generator,
-    image_key,
-)
-from salvit.metrics.functional.maps import check_maps, minmax_normalize
+from salvit.metrics.functional.fixations import check_sampling, generator, image_key, maps_and_indices
+from salvit.metrics.functional.maps import minmax_normalize
 
 JITTER = 1e-7
 """Largest amount by which ties are broken, of a map in [0, 1]."""
@@ -45,8 +39,7 @@ def auc(pred: Tensor, fixations: Sequence[Tensor]) -> Tensor:
         >>> auc(torch.tensor([[[0.0, 1.0], [2.0, 3.0]]]), [torch.tensor([[1.0, 1.0]])])
         tensor([0.8750], dtype=torch.float64)
     """
-    maps = check_maps(pred, "pred")
-    indices = fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
+    maps, indices = maps_and_indices(pred, fixations)
     rows = zip(rankable(maps), indices, strict=True)
     scores = [mann_whitney_auc(values[index.numpy()], values) for values, index in rows]
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
@@ -83,23 +76,14 @@ def auc_borji(
         tensor([0.7400], dtype=torch.float64)
     """
     check_sampling(splits, step)
-    maps = check_maps(pred, "pred")
-    size = (maps.shape[1], maps.shape[2])
-    rows = minmax_normalize(maps.double().flatten(1)).cpu().numpy()
+    maps, indices = maps_and_indices(pred, fixations)
     scores = []
-    for values, index in zip(rows, fixation_indices(fixations, [size] * len(maps)), strict=True):
-        random = generator(seed, image_key(index.numpy(), size))
-        scores.append(_borji(values, distinct(index.numpy()), splits, step, random))
+    for values, index in zip(unit_rows(maps), indices, strict=True):
+        random = generator(seed, image_key(index.numpy(), (maps.shape[1], maps.shape[2])))
+        fixated = np.unique(index.numpy())
+        drawn = random.integers(len(values), size=(splits, len(fixated)))
+        scores.append(stepped_auc(values[fixated], values[drawn], step) if len(fixated) > 1 else np.nan)
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
-
-
-def _borji(
-    values: np.ndarray, fixated: np.ndarray, splits: int, step: float, random: np.random.Generator
-) -> float:
-    if len(fixated) < 2:
-        return float("nan")
-    drawn = random.integers(len(values), size=(splits, len(fixated)))
-    return stepped_auc(values[fixated], values[drawn], step)
 
 
 def auc_judd(pred: Tensor, fixations: Sequence[Tensor], jitter: bool = True, seed: int = 0) -> Tensor:
@@ -108,10 +92,10 @@ def auc_judd(pred: Tensor, fixations: Sequence[Tensor], jitter: bool = True, see
     .. math:: \mathrm{TP}_k = \frac{k}{n}, \quad
               \mathrm{FP}_k = \frac{|\{j : S_j \ge t_k\}| - k}{HW - n}, \quad t_1 \ge t_2 \ge \dots \ge t_n
 
-    where t are the values at the n fixated pixels; the area is that of trapezia between these points, (0, 0) and (1,
-    1). A pixel fixated twice counts once, and fixated pixels are no negatives. Uniform noise of up to 1e-7 breaks
-    ties.
-    Source: the MIT saliency benchmark's AUC_Judd.m; Judd et al., "Learning to predict where humans look", ICCV 2009.
+    where t are the values at the n fixated pixels; the area is the sum of the trapezia between these points, (0, 0) and
+    (1, 1). A pixel fixated twice counts once, and fixated pixels are no negatives. Uniform noise of up to 1e-7 breaks
+    ties. Source: the MIT saliency benchmark's AUC_Judd.m; Judd et al., "Learning to predict where humans look", ICCV
+    2009.
 
     Args:
         pred: [B, H, W] saliency maps on any scale; brought to [0, 1] before the noise.
@@ -131,15 +115,13 @@ def auc_judd(pred: Tensor, fixations: Sequence[Tensor], jitter: bool = True, see
         >>> auc_judd(pred, [torch.tensor([[1.0, 1.0], [1.0, 0.0]])])
         tensor([0.8750], dtype=torch.float64)
     """
-    maps = check_maps(pred, "pred")
-    size = (maps.shape[1], maps.shape[2])
-    rows = minmax_normalize(maps.double().flatten(1)).cpu().numpy()
+    maps, indices = maps_and_indices(pred, fixations)
     scores = []
-    for values, index in zip(rows, fixation_indices(fixations, [size] * len(maps)), strict=True):
+    for values, index in zip(unit_rows(maps), indices, strict=True):
         if jitter:
-            noise = generator(seed, image_key(index.numpy(), size)).random(len(values))
-            values = values + JITTER * noise
-        scores.append(_judd(values, distinct(index.numpy())))
+            random = generator(seed, image_key(index.numpy(), (maps.shape[1], maps.shape[2])))
+            values = values + JITTER * random.random(len(values))
+        scores.append(_judd(values, np.unique(index.numpy())))
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
 
 
@@ -179,8 +161,8 @@ def area(alarms: np.ndarray, hits: np.ndarray) -> np.ndarray:
 def thresholds(top: float, step: float) -> np.ndarray:
     """MATLAB's `0:step:top`, to the last digit: float64 [T], rising.
 
-    It counts from both ends towards the middle, and takes `top` where a multiple of the step is within rounding of it.
-    Digits matter: a map of 8 bits has values at 0.6 exactly, where 6 · 0.1 is above it.
+    MATLAB counts from both ends towards the middle, and takes `top` where a multiple of the step is within rounding of
+    it. Digits matter: maps of 8 bits have values at exactly 0.6, and 6 · 0.1 is above that.
     """
     tolerance = 2 * np.finfo(float).eps * top
     count = round(top / step)
@@ -192,6 +174,11 @@ def thresholds(top: float, step: float) -> np.ndarray:
     if count % 2 == 0:
         values[count // 2] = last / 2
     return values
+
+
+def unit_rows(maps: Tensor) -> np.ndarray:
+    """Maps [B, H, W], each brought to [0, 1], as float64 [B, H·W] of NumPy."""
+    return minmax_normalize(maps.double().flatten(1)).cpu().numpy()
 
 
 def rankable(maps: Tensor) -> np.ndarray:
@@ -215,21 +202,17 @@ def mann_whitney_auc(positives: np.ndarray, negatives: np.ndarray, counts: np.nd
         >>> mann_whitney_auc(np.array([1.0]), np.array([0.0, 2.0]), counts=np.array([3, 1]))
         0.75
     """
-    ordered, below = _cumulative(negatives, counts)
+    if counts is None:
+        ordered, below = np.sort(negatives), np.arange(len(negatives) + 1)
+    else:
+        order = np.argsort(negatives)
+        ordered, below = negatives[order], np.concatenate([[0], np.cumsum(counts[order])])
     total = 2 * len(positives) * int(below[-1])
     if total == 0:
         return float("nan")
     wins = below[np.searchsorted(ordered, positives, "left")].sum()
     wins_and_ties = below[np.searchsorted(ordered, positives, "right")].sum()
     return float((int(wins) + int(wins_and_ties)) / total)
-
-
-def _cumulative(values: np.ndarray, counts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted values [m], and the number of negatives below each position [m + 1]."""
-    if counts is None:
-        return np.sort(values), np.arange(len(values) + 1)
-    order = np.argsort(values)
-    return values[order], np.concatenate([[0], np.cumsum(counts[order])])
 
 
 def float32_order(values: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """Confidence intervals of means over images, and of their differences, by `scipy.stats.bootstrap`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-
-_BATCH = 10
-"""Resamples at once: all of a large set would take gigabytes."""
 
 
 def bootstrap_interval(
@@ -42,16 +42,8 @@ def bootstrap_interval(
     values = np.sort(values[~np.isnan(values)])
     if len(values) < 2:
         return float("nan"), float("nan")
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=resamples,
-        confidence_level=confidence,
-        method="percentile",
-        batch=_BATCH,
-        random_state=np.random.default_rng(seed),
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = _interval(values, np.mean, confidence, resamples, seed)
+    return float(low), float(high)
 
 
 def bootstrap_differences(
@@ -70,8 +62,8 @@ def bootstrap_differences(
         seed: of the resampling.
 
     Returns:
-        Three float64 tensors [m, m]: the mean of method i minus that of method j, and the lower and upper end of its
-        interval; the ends are NaN with fewer than two images.
+        Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of
+        its interval; the ends are NaN with fewer than two images.
 
     Raises:
         ValueError: The scores are not one per method and image.
@@ -97,13 +89,20 @@ def bootstrap_differences(
         return resampled[:, None] - resampled
 
     if images > 1:
-        low, high = stats.bootstrap(
-            (np.arange(images),),
-            differences,
-            n_resamples=resamples,
-            confidence_level=confidence,
-            method="percentile",
-            batch=_BATCH,
-            random_state=np.random.default_rng(seed),
-        ).confidence_interval
+        low, high = _interval(np.arange(images), differences, confidence, resamples, seed)
     return torch.from_numpy(means[:, None] - means), torch.from_numpy(low), torch.from_numpy(high)
+
+
+def _interval(
+    values: np.ndarray, statistic: Callable[..., Any], confidence: float, resamples: int, seed: int
+) -> tuple[Any, Any]:
+    found = stats.bootstrap(
+        (values,),
+        statistic,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        batch=10,  # resamples at once: all of a large set would take gigabytes
+        random_state=np.random.default_rng(seed),
+    )
+    return found.confidence_interval.low, found.confidence_interval.high

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
+from salvit.metrics.functional.heatmaps import constant_heatmaps
 from salvit.metrics.functional.removal import (
     BATCH_SIZE,
     Fill,
@@ -42,10 +42,10 @@ def perturbation_curves(
 
     .. math:: p(\phi) = \mathrm{softmax}(f(x_{\setminus k}))_{\mathrm{target}},\; k = \lfloor \phi H W \rfloor
 
-    where the k first pixels in the order of the heatmap, equal ones in reading order, are replaced. Both curves share
+    where the first k pixels in the order of the heatmap, equal ones in reading order, are replaced. Both curves share
     their ends: eleven fractions cost 20 forward passes per image. Sources: Samek et al., "Evaluating the visualization
     of what a deep neural network has learned", IEEE TNNLS 2017; Leem and Seo, "Attention Guided CAM", AAAI 2024, whose
-    protocol are the defaults.
+    protocol is the default.
 
     Args:
         vit: a plain timm ViT in eval mode.
@@ -64,7 +64,7 @@ def perturbation_curves(
 
     Raises:
         TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, a target is no class of the model, a fraction is out of range,
+        ValueError: A shape, dtype or device is wrong, a target is not a class of the model, a fraction is out of range,
             or there is no such fill.
 
     Example:
@@ -74,9 +74,7 @@ def perturbation_curves(
         >>> lerf.shape, bool((lerf[:, [0, -1]] == morf[:, [0, -1]]).all())
         (torch.Size([2, 11]), True)
     """
-    maps, classes = check_perturbation(vit, images, heatmaps, target)
-    scored = finite_heatmaps(maps[:, None])
-    images, maps, classes = images[scored], maps[scored], classes[scored]
+    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
     counts = removed_counts(fractions, maps.shape[1])
     lerf, morf = ([_step(order, k, maps.shape[1]) for k in counts] for order in (_LEAST, _MOST))
     steps = list(dict.fromkeys([*lerf, *morf]))
@@ -87,8 +85,8 @@ def perturbation_curves(
     fills = filled(images, fill, seed)
     found = target_probabilities(vit, images, fills, orders, spans, classes, batch_size)
     least, most = (found[:, [steps.index(step) for step in curve]] for curve in (lerf, morf))
-    # A batch's layout shows in the last digits: equal removals are to score equal.
-    most = torch.where(constant_heatmaps(maps[:, None])[:, None], least, most)
+    # Equal removals score equal: the last digits depend on the layout of the batch.
+    most = torch.where(constant_heatmaps(maps)[:, None], least, most)
     return scored_rows(least, scored), scored_rows(most, scored)
 
 
@@ -165,11 +163,9 @@ def deletion_insertion(
         >>> bool(torch.isclose(deletion[:, 0], insertion[:, -1]).all())  # the image as it is
         True
     """
-    maps, classes = check_perturbation(vit, images, heatmaps, target)
-    scored = finite_heatmaps(maps[:, None])
-    images, classes, pixels = images[scored], classes[scored], maps.shape[1]
-    order = ranks(maps[scored], descending=True)[:, None]
-    counts = removed_counts(fractions, pixels)
+    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
+    order = ranks(maps, descending=True)[:, None]
+    counts = removed_counts(fractions, maps.shape[1])
 
     def curve(fill: Fill, spans: list[Span]) -> Tensor:
         fills = filled(images, fill, seed)
@@ -178,7 +174,7 @@ def deletion_insertion(
 
     deletion = curve(deleted, [Span(0, 0, count) for count in counts])
     # What has not been inserted yet is what is removed.
-    return deletion, curve(inserted_into, [Span(0, count, pixels) for count in counts])
+    return deletion, curve(inserted_into, [Span(0, count, maps.shape[1]) for count in counts])
 
 
 def group_effects(
@@ -221,12 +217,10 @@ def group_effects(
         >>> salience.shape, drops.shape
         (torch.Size([2, 10]), torch.Size([2, 10]))
     """
-    maps, classes = check_perturbation(vit, images, heatmaps, target)
+    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
     pixels = maps.shape[1]
     if not 2 <= groups <= pixels:
         raise InvalidValueError(f"groups is {groups}; expected 2 … {pixels}, the number of pixels")
-    scored = finite_heatmaps(maps[:, None])
-    images, maps, classes = images[scored], maps[scored], classes[scored]
     bounds = list(pairwise(group * pixels // groups for group in range(groups + 1)))
     spans = [Span(0, 0, 0), *(Span(0, low, high) for low, high in bounds)]
     order, fills = ranks(maps, descending=True)[:, None], filled(images, fill, seed)
@@ -243,7 +237,7 @@ def _group_sums(maps: Tensor, bounds: list[tuple[int, int]]) -> Tensor:
     """
     values = maps.sort(dim=1, descending=True).values
     sums = torch.stack([values[:, low:high].sum(1) for low, high in bounds], 1)
-    return torch.where(constant_heatmaps(maps[:, None])[:, None], 0.0, sums)
+    return torch.where(constant_heatmaps(maps)[:, None], 0.0, sums)
 
 
 def saco(salience: Tensor, drops: Tensor) -> Tensor:
@@ -323,10 +317,9 @@ def max_sensitivity(
     changes = []
     for _ in range(samples):
         delta = (2 * torch.rand(images.shape[1:], generator=generator) - 1) * radius
-        changes.append(
-            (_flat(explain(images + delta.to(images.device, images.dtype))) - original).norm(dim=1)
-        )
-    # A change that is NaN is kept by max; a norm of 0 makes 0/0 or x/0 of it.
+        moved = images + delta.to(images.device, images.dtype)
+        changes.append((_flat(explain(moved)) - original).norm(dim=1))
+    # amax keeps NaN; a norm of 0 gives 0/0 or x/0, which are not finite.
     relative = torch.stack(changes).amax(0) / original.norm(dim=1)
     return torch.where(relative.isfinite(), relative, torch.nan)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
+from salvit.metrics.functional.maps import check_maps
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -44,6 +45,12 @@ def fixation_indices(
     columns, rows = (edges * target / extent).floor().long().unbind(1)
     width = extent[:, 0].long() if shape is None else shape[1]
     return (rows * width + columns).split(counts)
+
+
+def maps_and_indices(pred: Tensor, fixations: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Predictions [B, H, W], and the indices of the pixels under the fixations of each, after all checks."""
+    maps = check_maps(pred, "pred")
+    return maps, fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
 
 
 def _width_height(sizes: Sequence[Size]) -> Tensor:
@@ -85,7 +92,7 @@ def fixation_counts(fixations: Sequence[Tensor], sizes: Sequence[Size], shape: S
     """Count map of the fixations of many images, the pool of shuffled AUC.
 
     Points are rescaled as coordinates from the size of their image to `shape`. Counts of parts of a dataset add up to
-    those of the whole.
+    the counts of the whole.
 
     Args:
         fixations: One [n, 2] of (x, y) per image, in pixels of that image.
@@ -110,11 +117,7 @@ def fixation_counts(fixations: Sequence[Tensor], sizes: Sequence[Size], shape: S
 
 
 def check_pool(pool: Tensor) -> Tensor:
-    """Return a count map as int64 [H, W] on the CPU, so that no cast to half precision can round it.
-
-    Raises:
-        ValueError: The shape is not [H, W], or a value is negative, fractional or not finite.
-    """
+    """Return a count map as int64 on the CPU, which no cast to half precision can round; ValueError if it is none."""
     if pool.ndim != 2 or 0 in pool.shape:
         raise InvalidValueError(
             f"pool has shape {tuple(pool.shape)}; expected one count map [H, W] (see fixation_counts)"
@@ -137,9 +140,9 @@ def resized_pixels(shape: Size, target: Size) -> np.ndarray:
 
 
 def image_key(pixels: np.ndarray, size: Size) -> int:
-    """A 64-bit number that stands for an image: a hash of its size and of its fixated pixels, int64 [n], in any order.
+    """A 64-bit hash of an image's size and fixated pixels, int64 [n], in any order.
 
-    So a score is the same whatever else is in the batch, in any order, on any number of processes.
+    Random numbers depend on it, so that a score depends neither on the batch nor on the number of processes.
     """
     numbers = np.concatenate([np.asarray(size), np.sort(pixels)]).astype("<i8")
     return int.from_bytes(hashlib.blake2b(numbers.tobytes(), digest_size=8).digest(), "little")
@@ -162,16 +165,11 @@ def check_sampling(splits: int, step: float) -> None:
         )
 
 
-def distinct(indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Pixels of the binary fixation map: each fixated pixel once, in order."""
-    return np.unique(np.asarray(indices, dtype=np.int64))
-
-
 class OtherImages:
-    """Fixations of all images of a set, from which a metric draws those on other images.
+    """Fixations of all images of a set, from which a metric draws fixations on other images.
 
-    Images are recognised by their fixations; images with the very same fixations are never each other's others. The
-    tensors given are kept, not copied.
+    An image is recognised by its fixations: of two images with the same fixations, neither is an other image of the
+    other. The tensors are kept, not copied.
 
     Args:
         fixations: One [n, 2] of (x, y) per image, in pixels of that image, those to be scored included.
@@ -187,13 +185,12 @@ class OtherImages:
     """
 
     def __init__(self, fixations: Sequence[Tensor], sizes: Sequence[Size]) -> None:
-        indices = fixation_indices(fixations, sizes)
-        looked_at = [image for image, index in enumerate(indices) if len(index)]
-        self._fixations = [fixations[image] for image in looked_at]
-        self._sizes = [sizes[image] for image in looked_at]
-        self._keys = np.array(
-            [image_key(indices[image].numpy(), sizes[image]) for image in looked_at], dtype=np.uint64
-        )
+        images = zip(fixations, sizes, fixation_indices(fixations, sizes), strict=True)
+        looked_at = [
+            (points, size, image_key(index.numpy(), size)) for points, size, index in images if len(index)
+        ]
+        self._images = [(points, size) for points, size, _ in looked_at]
+        self._keys = np.array([key for *_, key in looked_at], dtype=np.uint64)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OtherImages":
         # Nothing changes it, and every metric of a table is copied once per row.
@@ -203,16 +200,16 @@ class OtherImages:
         """Pixels fixated on other images, drawn without replacement: the union of their fixation maps.
 
         Args:
-            own: int64 [n], pixels under the fixations of the image scored.
+            own: int64 [n], pixels under the fixations of the scored image.
             size: (H, W) of that image; points of images of other sizes are rescaled as coordinates.
-            images: how many to draw of those that have fixations; all if there are fewer.
-            random: to draw with.
+            images: how many images with fixations to draw; all if there are fewer.
+            random: the random numbers.
 
         Returns:
             int64 [m], distinct and rising; empty if no other image has a fixation.
 
         Raises:
-            ValueError: None of the images has the fixations of the one scored.
+            ValueError: No image has the fixations of the scored one.
         """
         mine = self._keys == image_key(own, size)
         if not mine.any():
@@ -222,7 +219,6 @@ class OtherImages:
             )
         rest = np.flatnonzero(~mine)
         drawn = random.choice(rest, min(images, len(rest)), replace=False)
-        points = fixation_indices(
-            [self._fixations[image] for image in drawn], [self._sizes[image] for image in drawn], size
-        )
-        return distinct(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())
+        fixations, sizes = ([self._images[image][part] for image in drawn] for part in (0, 1))
+        points = fixation_indices(fixations, sizes, size)
+        return np.unique(torch.cat([torch.empty(0, dtype=torch.int64), *points]).numpy())

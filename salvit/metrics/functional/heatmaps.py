@@ -10,11 +10,7 @@ from salvit.metrics.functional.maps import minmax_normalize
 
 
 def check_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Return heatmaps [B, h, w] detached, in float32, or float64 if they were.
-
-    Raises:
-        ValueError: The shape is not [B, h, w] with h, w ≥ 1.
-    """
+    """Return heatmaps detached, in float32 or float64; ValueError unless they are [B, h, w] with h, w ≥ 1."""
     if heatmaps.ndim != 3 or 0 in heatmaps.shape[1:]:
         raise InvalidValueError(
             f"heatmaps have shape {tuple(heatmaps.shape)}; expected [B, h, w]: of an extractor's maps "
@@ -24,12 +20,12 @@ def check_heatmaps(heatmaps: Tensor) -> Tensor:
 
 
 def finite_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Which heatmaps [B, h, w] have neither NaN nor infinity: bool [B]."""
+    """Which heatmaps [B, ...] have neither NaN nor infinity: bool [B]."""
     return heatmaps.isfinite().flatten(1).all(1)
 
 
 def constant_heatmaps(heatmaps: Tensor) -> Tensor:
-    """Which heatmaps [B, h, w] hold the same finite value everywhere: bool [B]."""
+    """Which heatmaps [B, ...] hold the same finite value everywhere: bool [B]."""
     flat = heatmaps.flatten(1)
     return (flat == flat[:, :1]).all(1)
 
@@ -44,7 +40,7 @@ def upsampled(heatmaps: Tensor, size: Size) -> Tensor:
     if tuple(heatmaps.shape[1:]) == tuple(size):
         return heatmaps
     resized = F.interpolate(heatmaps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
-    # The weights of a pixel sum to 1 but for rounding, which min-max would blow up to a full-range map.
+    # The weights of a pixel sum to 1 except for rounding, which min-max scaling would turn into a map of full range.
     constant = constant_heatmaps(heatmaps)[:, None, None]
     return torch.where(constant, heatmaps[:, :1, :1], resized)
 
@@ -54,22 +50,15 @@ def normalized(heatmaps: Tensor, size: Size) -> Tensor:
 
     Returns:
         float64 [B, H, W] on the CPU, rounded to nine digits; 0 for a constant heatmap, NaN for one that is not finite.
-
-    Raises:
-        ValueError: The shape is not [B, h, w].
     """
     maps = upsampled(check_heatmaps(heatmaps).cpu().double(), size)
-    # Interpolation leaves rounding errors on a plateau, which a threshold at its level would make peaks of.
+    # Interpolation leaves rounding errors on a plateau: a threshold at its level would see peaks.
     scaled = minmax_normalize(maps.flatten(1)).round(decimals=9).unflatten(1, tuple(size))
     return torch.where(finite_heatmaps(heatmaps).cpu()[:, None, None], scaled, torch.nan)
 
 
 def bool_mask(mask: Tensor | None, image: int) -> Tensor | None:
-    """Return a mask, positive on the object, as bool [H, W] on the CPU; None stays None.
-
-    Raises:
-        ValueError: The shape is not [H, W] with H, W ≥ 1; the message names the image's index.
-    """
+    """Return a mask as bool on the CPU, None as None; ValueError, naming the image, unless it is [H, W]."""
     if mask is None:
         return None
     if mask.ndim != 2 or 0 in mask.shape:

@@ -1,6 +1,6 @@
 """A heatmap against the object: its boxes, or its mask."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,8 +41,8 @@ def box_localization(
     r"""Pixel accuracy, IoU, Dice, precision and recall of the boxes around the peaks of a heatmap, per image.
 
     The heatmap is brought to the size of the input (bilinear) and to [0, 1]; each connected region above the
-    threshold, diagonal neighbours included, gets its bounding box. With P the union of these boxes and G that of the
-    ground-truth boxes, as sets of the N pixels,
+    threshold, diagonal neighbours included, gets its bounding box. With P the union of these boxes and G the union of
+    the ground-truth boxes, as sets of the N pixels,
 
     .. math:: \frac{|P \cap G| + |\bar P \cap \bar G|}{N},\;
         \frac{|P \cap G|}{|P \cup G|},\;
@@ -74,17 +74,10 @@ def box_localization(
         >>> {name: round(score.item(), 3) for name, score in scores.items()}
         {'pixel_accuracy': 0.667, 'iou': 0.333, 'dice': 0.5, 'precision': 0.5, 'recall': 0.5}
     """
-    if not 0 <= threshold < 1:
-        raise InvalidValueError(
-            f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts"
-        )
+    _check_threshold(threshold)
     check_count(boxes, heatmaps, "boxes")
-    targets = box_masks(boxes, size)
-    maps = normalized(heatmaps, size)
-    rows = [
-        _scores(heatmap.numpy(), target.numpy(), threshold, reference)
-        for heatmap, target in zip(maps, targets, strict=True)
-    ]
+    images = zip(normalized(heatmaps, size), box_masks(boxes, size), strict=True)
+    rows = [_scores(heatmap.numpy(), target.numpy(), threshold, reference) for heatmap, target in images]
     columns = torch.tensor(rows, dtype=torch.float64).reshape(-1, len(LOCALIZATION_SCORES)).unbind(1)
     return dict(zip(LOCALIZATION_SCORES, columns, strict=True))
 
@@ -92,7 +85,7 @@ def box_localization(
 def _scores(heatmap: np.ndarray, target: np.ndarray, threshold: float, reference: bool) -> list[float]:
     if np.isnan(heatmap[0, 0]) or not target.any():
         return [np.nan] * len(LOCALIZATION_SCORES)
-    boxes = regions(heatmap > threshold).boxes
+    boxes, _ = regions(heatmap > threshold)
     predicted = union(boxes + _ONE_MORE if reference else boxes, target.shape)
     both, p, g = (int(np.count_nonzero(mask)) for mask in (predicted & target, predicted, target))
     eps = _REFERENCE_EPS if reference else 0.0
@@ -102,10 +95,10 @@ def _scores(heatmap: np.ndarray, target: np.ndarray, threshold: float, reference
 
 
 class SweepIoU(NamedTuple):
-    """IoUs of an image at each of T thresholds, float64 [B, T].
+    """IoUs at each of T thresholds, float64 [B, T].
 
-    `union` is of the unions of all boxes, `largest` of the box of the largest region with the ground-truth box it fits
-    best, `best` of the box of any region that fits any ground-truth box best.
+    `union` compares the unions of all boxes, `largest` the box of the largest region with the ground-truth box that
+    fits best, and `best` is the largest IoU of any region's box with any ground-truth box.
     """
 
     union: Tensor
@@ -119,10 +112,9 @@ def box_sweep(
     """IoU of predicted with ground-truth boxes at each threshold, per image.
 
     Boxes are drawn as in `box_localization`. Choe et al., "Evaluating Weakly Supervised Object Localization Methods
-    Right", CVPR 2020, call a box correct by `largest` for MaxBoxAcc, and by `best` for MaxBoxAccV2. Against their
-    public
-    evaluator: maps are not rounded to 8 bits, edges are exclusive and boxes at the right and lower border keep their
-    last pixel, and the largest region is the one with most pixels, not the one whose contour encloses most.
+    Right", CVPR 2020, call a box correct by `largest` for MaxBoxAcc, and by `best` for MaxBoxAccV2. Differences from
+    their public evaluator: maps are not rounded to 8 bits, edges are exclusive and boxes at the right and lower border
+    keep their last pixel, and the largest region has the most pixels, not the contour that encloses most.
 
     Args:
         heatmaps: [B, h, w] on any grid and scale.
@@ -145,31 +137,27 @@ def box_sweep(
     if not thresholds or not all(0 <= threshold < 1 for threshold in thresholds):
         raise InvalidValueError(f"thresholds are {tuple(thresholds)}; expected at least one, all in [0, 1)")
     check_count(boxes, heatmaps, "boxes")
-    targets = box_masks(boxes, size)
-    maps = normalized(heatmaps, size)
-    images = [
-        _sweep(heatmap.numpy(), corners.detach().cpu().double(), target.numpy(), thresholds)
-        for heatmap, corners, target in zip(maps, boxes, targets, strict=True)
+    corners = [one.detach().cpu().double() for one in boxes]
+    images = zip(normalized(heatmaps, size).numpy(), corners, box_masks(boxes, size), strict=True)
+    ious = [
+        [_ious(heatmap, threshold, truth, target.numpy()) for threshold in thresholds]
+        for heatmap, truth, target in images
     ]
-    ious = torch.tensor(np.array(images), dtype=torch.float64).reshape(-1, len(thresholds), 3)
-    return SweepIoU(*ious.unbind(2))
+    return SweepIoU(*torch.tensor(ious, dtype=torch.float64).reshape(-1, len(thresholds), 3).unbind(2))
 
 
-def _sweep(heatmap: np.ndarray, boxes: Tensor, target: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """IoUs [T, 3] of one image."""
+def _ious(
+    heatmap: np.ndarray, threshold: float, boxes: Tensor, target: np.ndarray
+) -> tuple[float, float, float]:
     if np.isnan(heatmap[0, 0]) or not target.any():
-        return np.full((len(thresholds), 3), np.nan)
-    return np.array([_ious(heatmap > threshold, boxes, target) for threshold in thresholds])
-
-
-def _ious(mask: np.ndarray, boxes: Tensor, target: np.ndarray) -> tuple[float, float, float]:
-    found = regions(mask)
-    if not len(found.boxes):
+        return np.nan, np.nan, np.nan
+    found, areas = regions(heatmap > threshold)
+    if not len(found):
         return 0.0, 0.0, 0.0
-    predicted = union(found.boxes, target.shape)
+    predicted = union(found, target.shape)
     overlap = np.count_nonzero(predicted & target) / np.count_nonzero(predicted | target)
-    fits = box_iou(torch.from_numpy(found.boxes).double(), boxes).amax(1).numpy()
-    return overlap, float(fits[found.areas.argmax()]), float(fits.max())
+    fits = box_iou(torch.from_numpy(found).double(), boxes).amax(1).numpy()
+    return overlap, float(fits[areas.argmax()]), float(fits.max())
 
 
 def energy_pointing(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
@@ -196,20 +184,23 @@ def energy_pointing(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
         tensor([0.7500], dtype=torch.float64)
     """
     maps = check_heatmaps(heatmaps).cpu().double()
-    check_count(masks, maps, "masks")
-    scores = [
-        _share(heatmap, bool_mask(mask, image))
-        for image, (heatmap, mask) in enumerate(zip(maps, masks, strict=True))
-    ]
-    scored = torch.tensor(scores, dtype=torch.float64)
-    return torch.where(finite_heatmaps(maps), scored, torch.nan)
+    scores = torch.tensor([_share(*pair) for pair in _with_masks(maps, masks)], dtype=torch.float64)
+    return torch.where(finite_heatmaps(maps), scores, torch.nan)
+
+
+def _with_masks(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Each heatmap with its mask; None for an image without one, or whose mask is empty."""
+    check_count(masks, heatmaps, "masks")
+    for image, (heatmap, mask) in enumerate(zip(heatmaps, masks, strict=True)):
+        inside = bool_mask(mask, image)
+        yield heatmap, None if inside is None or not inside.any() else inside
 
 
 def _share(heatmap: Tensor, mask: Tensor | None) -> float:
-    if mask is None or not mask.any():
+    if mask is None:
         return torch.nan
     energy = upsampled(heatmap[None], (mask.shape[0], mask.shape[1]))[0].clamp(min=0)
-    # By the peak first: the sum of very large values would overflow.
+    # First divided by the peak: the sum of very large values would overflow.
     energy = energy / peak if (peak := energy.max()) > 0 else energy
     total = energy.sum()
     return float(energy[mask].sum() / total) if total > 0 else 0.0
@@ -240,21 +231,13 @@ def smm(heatmaps: Tensor, masks: Sequence[Tensor | None], threshold: float = 0.5
         >>> smm(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), [torch.tensor([[0, 1], [0, 0]])])
         tensor([0.5000], dtype=torch.float64)
     """
-    if not 0 <= threshold < 1:
-        raise InvalidValueError(
-            f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts"
-        )
-    maps = check_heatmaps(heatmaps)
-    check_count(masks, maps, "masks")
-    scores = [
-        _overlap(heatmap, bool_mask(mask, image), threshold)
-        for image, (heatmap, mask) in enumerate(zip(maps, masks, strict=True))
-    ]
-    return torch.tensor(scores, dtype=torch.float64)
+    _check_threshold(threshold)
+    pairs = _with_masks(check_heatmaps(heatmaps), masks)
+    return torch.tensor([_overlap(*pair, threshold) for pair in pairs], dtype=torch.float64)
 
 
 def _overlap(heatmap: Tensor, mask: Tensor | None, threshold: float) -> float:
-    if mask is None or not mask.any():
+    if mask is None:
         return torch.nan
     values = normalized(heatmap[None], (mask.shape[0], mask.shape[1]))[0]
     if values[0, 0].isnan():
@@ -263,19 +246,15 @@ def _overlap(heatmap: Tensor, mask: Tensor | None, threshold: float) -> float:
     return float((attended & mask).sum() / (attended | mask).sum())
 
 
-class Regions(NamedTuple):
-    """Connected regions: boxes, int64 [m, 4] of (x0, y0, x1, y1) with exclusive edges, and areas in pixels [m]."""
+def regions(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes, int64 [m, 4] of (x0, y0, x1, y1) with exclusive edges, and areas [m] of a mask's connected regions.
 
-    boxes: np.ndarray
-    areas: np.ndarray
-
-
-def regions(mask: np.ndarray) -> Regions:
-    """The connected regions of a mask [H, W], from top to bottom; diagonal neighbours belong together."""
+    They are in order from top to bottom; diagonal neighbours belong together.
+    """
     labels, count = label(mask, _EIGHT_CONNECTED)
     corners = [(x.start, y.start, x.stop, y.stop) for y, x in find_objects(labels)]
     boxes = np.array(corners, dtype=np.int64).reshape(-1, 4)
-    return Regions(boxes, np.bincount(labels.ravel(), minlength=count + 1)[1:])
+    return boxes, np.bincount(labels.ravel(), minlength=count + 1)[1:]
 
 
 def union(boxes: np.ndarray, size: Size) -> np.ndarray:
@@ -304,18 +283,9 @@ def box_masks(boxes: Sequence[Tensor], size: Size) -> list[Tensor]:
         tensor([[0, 1, 1],
                 [0, 0, 0]], dtype=torch.int32)
     """
-    check_boxes(boxes, size)
-    # Pixel x has its centre at x + 0.5 and is inside where x0 ≤ x + 0.5 < x1: boxes that share an edge share
-    # no pixel.
-    edges = [(corners.detach().cpu().double() - 0.5).ceil().clamp(min=0).long().numpy() for corners in boxes]
-    return [torch.from_numpy(union(corners, size)) for corners in edges]
-
-
-def check_boxes(boxes: Sequence[Tensor], size: Size) -> None:
-    """Raise ValueError, naming image and box, unless all boxes are [n, 4], lie in their image and have an area."""
     height, width = size
-    low = torch.tensor([0.0, 0.0, 0.0, 0.0], dtype=torch.float64) - _TOLERANCE
     high = torch.tensor([width, height, width, height], dtype=torch.float64) + _TOLERANCE
+    masks = []
     for image, corners in enumerate(boxes):
         if corners.ndim != 2 or corners.shape[1] != 4:
             raise InvalidValueError(
@@ -323,7 +293,7 @@ def check_boxes(boxes: Sequence[Tensor], size: Size) -> None:
                 "(x0, y0, x1, y1), and [0, 4] for none"
             )
         values = corners.detach().cpu().double()
-        inside = ((values >= low) & (values <= high)).all(1) & (values[:, 2:] > values[:, :2]).all(1)
+        inside = ((values >= -_TOLERANCE) & (values <= high)).all(1) & (values[:, 2:] > values[:, :2]).all(1)
         for box in inside.logical_not().nonzero().flatten().tolist():
             raise InvalidValueError(
                 f"box {box} of image {image}, {tuple(corners[box].tolist())}, lies outside its "
@@ -331,6 +301,18 @@ def check_boxes(boxes: Sequence[Tensor], size: Size) -> None:
                 f"0 ≤ y0 < y1 ≤ {height} in pixels of the input, exclusive edges: cut it off at the image's "
                 "edge, or drop it"
             )
+        # Pixel x has its centre at x + 0.5 and is inside where x0 ≤ x + 0.5 < x1: boxes that share an edge share
+        # no pixel.
+        pixels = (values - 0.5).ceil().clamp(min=0).long().numpy()
+        masks.append(torch.from_numpy(union(pixels, size)))
+    return masks
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold < 1:
+        raise InvalidValueError(
+            f"threshold is {threshold}; expected a value in [0, 1), above which a pixel counts"
+        )
 
 
 def check_count(truth: Sequence[object], heatmaps: Tensor, name: str) -> None:

@@ -10,11 +10,10 @@ EPS = 2.2204e-16
 
 
 def check_maps(maps: Tensor, name: str) -> Tensor:
-    """Return maps [B, H, W] detached, on a device that can compute in float64; `name` is for the message.
+    """Return maps detached, on a device that can compute in float64; `name` is for the message.
 
     Raises:
-        ValueError: The shape is not [B, H, W] with H, W ≥ 1, or a map holds NaN, infinity, or values further apart
-            than float64 can say.
+        ValueError: The shape is not [B, H, W] with H, W ≥ 1, a map holds NaN or infinity, or its range overflows.
     """
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise InvalidValueError(
@@ -74,6 +73,6 @@ def sum_normalize(maps: Tensor) -> Tensor:
     low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
     shift = low.clamp(max=0)
     peak = high - shift
-    # By the peak first: the sum of very large values would overflow, that of very small ones lose digits.
+    # First divided by the peak: the sum of very large values would overflow, and of very small ones lose digits.
     mass = torch.where(peak > 0, (maps - shift) / torch.where(peak > 0, peak, 1), 1)
     return mass / mass.sum(1, keepdim=True)

@@ -25,14 +25,14 @@ def popout(
         \mathrm{MSR_{bg}} = \frac{\max_B S}{\max_T S}, \quad
         \mathrm{GSI} = \frac{\bar S_T - \bar S_D}{\bar S_T + \bar S_D}
 
-    with S the map at the size of the masks (bilinear) and min-max scaled to [0, 1], T the pixels of the target, D
-    those of the distractors and B all others. `fixations` is the number of fixations until the target is found, and
-    `found` whether it is within the limit: see `fixations_to_find`; the inhibited square is as large as a distractor.
+    with S the map at the size of the masks (bilinear), min-max scaled to [0, 1], T the pixels of the target, D those of
+    the distractors and B all others. `fixations` is the number of fixations until the target is found, and `found` says
+    whether that is within the limit: see `fixations_to_find`; the inhibited square is as large as a distractor.
 
     Source: Kotseruba, Wloka, Rasouli and Tsotsos, "Do saliency models detect odd-one-out targets?", BMVC 2019, and
-    their published code (GSI after Soltani and Koch 2010). Their maps are 8-bit pictures, which begin near 0; here the
-    scaling to [0, 1] does that. Where a denominator is 0 their code gives −1; here GSI is −1, and a ratio is NaN. Not
-    verified: how their tables treat the −1, their dilation of the masks (none here), and the scores on their data.
+    their published code (GSI after Soltani and Koch 2010). Their maps are 8-bit pictures, whose values begin near 0;
+    here the scaling to [0, 1] ensures that. If a denominator is 0, their code gives −1; here GSI is −1, and a ratio is
+    NaN. Not verified: how their tables treat −1, their dilation of the masks (none here), and the scores on their data.
     Their demonstration searches with a circle around the target in place of its mask.
 
     Args:
@@ -56,46 +56,35 @@ def popout(
     maps = check_heatmaps(pred)
     check_count(targets, maps, "targets")
     check_count(distractors, maps, "distractors")
-    rows = [
-        _row(image, *_masks(target, others, index), limit)
-        for index, (image, target, others) in enumerate(zip(maps, targets, distractors, strict=True))
-    ]
-    return torch.stack(rows) if rows else torch.empty(0, len(COLUMNS), dtype=torch.float64)
-
-
-def _masks(target: Tensor, distractors: Tensor, image: int) -> tuple[Tensor, Tensor]:
-    one, others = bool_mask(target, image), bool_mask(distractors, image)
-    if one is None or others is None or one.shape != others.shape:
-        raise InvalidValueError(
-            f"target and distractors of image {image} have shapes {getattr(target, 'shape', None)} and "
-            f"{getattr(distractors, 'shape', None)}; expected the same [H, W]"
-        )
-    return one, others
+    rows = torch.full((len(maps), len(COLUMNS)), torch.nan, dtype=torch.float64)
+    for index, image in enumerate(maps):
+        one, others = bool_mask(targets[index], index), bool_mask(distractors[index], index)
+        if one is None or others is None or one.shape != others.shape:
+            raise InvalidValueError(
+                f"target and distractors of image {index} have shapes {getattr(one, 'shape', None)} and "
+                f"{getattr(others, 'shape', None)}; expected the same [H, W]"
+            )
+        if one.any() and others.any() and image.isfinite().all():
+            rows[index] = _row(image, one, others, limit)
+    return rows
 
 
 def _row(image: Tensor, target: Tensor, distractors: Tensor, limit: int) -> Tensor:
     saliency = normalized(image[None], (target.shape[0], target.shape[1]))[0]
-    if not (target.any() and distractors.any()) or saliency[0, 0].isnan():
-        return torch.full((len(COLUMNS),), torch.nan, dtype=torch.float64)
     fixations, found = fixations_to_find(saliency, target, item_side(distractors), limit)
     if not saliency.any():
         return torch.tensor([1, 1, 0, fixations, found], dtype=torch.float64)
     background = saliency[~(target | distractors)]
     on_target, on_others = saliency[target], saliency[distractors]
     total = on_target.mean() + on_others.mean()
-    return torch.stack(
-        [
-            _ratio(on_target.max(), on_others.max()),
-            _ratio(background.max(), on_target.max()) if len(background) else total.new_tensor(torch.nan),
-            (on_target.mean() - on_others.mean()) / total if total > 0 else total.new_tensor(-1),
-            total.new_tensor(fixations),
-            total.new_tensor(found),
-        ]
-    )
+    gsi = (on_target.mean() - on_others.mean()) / total if total > 0 else -1
+    ratios = _ratio(on_target, on_others), _ratio(background, on_target)
+    return torch.tensor([*ratios, gsi, fixations, found], dtype=torch.float64)
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    return numerator / denominator if denominator > 0 else denominator.new_tensor(torch.nan)
+def _ratio(values: Tensor, others: Tensor) -> float:
+    """The largest value divided by the largest of the others; NaN if there is no value, or the others are 0."""
+    return float(values.max() / others.max()) if len(values) and others.max() > 0 else torch.nan
 
 
 def fixations_to_find(saliency: Tensor, target: Tensor, side: int, limit: int = 100) -> tuple[int, bool]:

@@ -10,7 +10,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_target
-from salvit.metrics.functional.heatmaps import check_heatmaps, upsampled
+from salvit.metrics.functional.heatmaps import check_heatmaps, finite_heatmaps, upsampled
 from salvit.vit import ViT, require_frozen_vit
 
 BATCH_SIZE = 64
@@ -28,12 +28,16 @@ class Span(NamedTuple):
 
 def check_perturbation(
     vit: ViT, images: Tensor, heatmaps: Tensor, target: int | Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the heatmaps at pixel resolution [B, H·W] and the classes [B], on the device of the images.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Select the images whose heatmap is finite, after all checks.
+
+    Returns:
+        These n images, their heatmaps at pixel resolution [n, H·W] and their classes [n]; and which images these are,
+        bool [B]. All on the device of the images.
 
     Raises:
         TypeError: The model is not a plain timm ViT, or the images are not floats.
-        ValueError: A shape, dtype or device is wrong, or a target is no class of the model.
+        ValueError: A shape, dtype or device is wrong, or a target is not a class of the model.
     """
     require_frozen_vit(vit)
     check_images(vit, images)
@@ -44,7 +48,9 @@ def check_perturbation(
             f"there are {len(heatmaps)} heatmaps for {len(images)} images; expected one each"
         )
     size = (images.shape[2], images.shape[3])
-    return upsampled(check_heatmaps(heatmaps).to(images.device), size).flatten(1), classes
+    maps = upsampled(check_heatmaps(heatmaps).to(images.device), size).flatten(1)
+    scored = finite_heatmaps(maps)
+    return images[scored], maps[scored], classes[scored], scored
 
 
 def ranks(heatmaps: Tensor, descending: bool) -> Tensor:
@@ -60,9 +66,9 @@ def ranks(heatmaps: Tensor, descending: bool) -> Tensor:
 
 
 def _comparable(heatmaps: Tensor) -> Tensor:
-    """Values without the rounding errors of float32, which would order equal pixels by the layout of the batch.
+    """Values without the rounding errors of float32, which depend on the batch and would order equal pixels.
 
-    To 17 binary digits each, not to a share of the largest: in a map with a peak, most pixels are small, not equal.
+    Each is rounded to 17 binary digits, not to a share of the largest: in a map with a peak most pixels are small.
     """
     if heatmaps.dtype == torch.float64:
         return heatmaps
@@ -80,22 +86,19 @@ def target_probabilities(
     classes: Tensor,
     batch_size: int = BATCH_SIZE,
 ) -> Tensor:
-    """Softmax probability of the target after each removal, one forward pass per image and removal.
+    """Softmax probability of the target after each of S removals, one forward pass per image and removal.
 
     Args:
         vit: a plain timm ViT in eval mode.
         images: [B, 3, H, W], normalised for the model.
-        fills: broadcasting to [B, 3, H, W], what removed pixels become (`filled`).
+        fills: what removed pixels become, from `filled`.
         orders: int [B, D, H·W], ranks of the pixels in D orders.
-        spans: S removals.
+        spans: the S removals.
         classes: int64 [B].
-        batch_size: perturbed images per forward pass, which bounds the memory.
+        batch_size: perturbed images per forward pass, which bounds the memory; ValueError if below 1.
 
     Returns:
         [B, S], float32 or the dtype of the model if wider.
-
-    Raises:
-        ValueError: `batch_size` is below 1.
     """
     if batch_size < 1:
         raise InvalidValueError(f"batch_size must be at least 1; got {batch_size}")
@@ -131,7 +134,7 @@ def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
 
     Args:
         images: [B, 3, H, W], normalised for the model.
-        fill: "zero" is the mean colour of the training set, "mean" that of each image, "blur" the image under a
+        fill: "zero" is the mean colour of the training set, "mean" the mean of each image, "blur" the image under a
             Gaussian of σ = 5 pixels (11 × 11), "noise" standard normal noise.
         seed: of the noise, which is the same for all images.
 
@@ -150,17 +153,13 @@ def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
     if fill == "mean":
         return images.mean((2, 3), keepdim=True)
     if fill == "blur":
-        return _blurred(images)
+        if min(images.shape[2:]) <= _BLUR_KERNEL // 2:
+            raise InvalidValueError(
+                f"images of {images.shape[2]}×{images.shape[3]} pixels cannot be blurred over {_BLUR_KERNEL} "
+                "pixels: take another fill"
+            )
+        return gaussian_blur(images, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2)
     if fill == "noise":
         noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed))
         return noise.to(images.device, images.dtype).expand_as(images)
     raise InvalidValueError(f'there is no fill "{fill}"; expected one of {", ".join(get_args(Fill))}')
-
-
-def _blurred(images: Tensor) -> Tensor:
-    if min(images.shape[2:]) <= _BLUR_KERNEL // 2:
-        raise InvalidValueError(
-            f"images of {images.shape[2]}×{images.shape[3]} pixels cannot be blurred over {_BLUR_KERNEL} "
-            "pixels: take another fill"
-        )
-    return gaussian_blur(images, [_BLUR_KERNEL] * 2, [_BLUR_SIGMA] * 2)

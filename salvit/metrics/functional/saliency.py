@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError, MissingExtraError
-from salvit.metrics.functional.fixations import Size, fixation_indices
+from salvit.metrics.functional.fixations import Size, maps_and_indices
 from salvit.metrics.functional.maps import EPS, check_map_pair, check_maps, minmax_normalize, sum_normalize
 from salvit.resize import resize_antialiased
 
@@ -38,14 +38,11 @@ def cc(pred: Tensor, density: Tensor) -> Tensor:
         >>> cc(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])).round(decimals=4)
         tensor([-0.8660], dtype=torch.float64)
     """
-    s, g = (_centered(minmax_normalize(maps)) for maps in check_map_pair(pred, density))
+    scaled = (minmax_normalize(maps) for maps in check_map_pair(pred, density))
+    s, g = (maps - maps.mean(1, keepdim=True) for maps in scaled)
     product = s.norm(dim=1) * g.norm(dim=1)
     correlation = (s * g).sum(1) / torch.where(product > 0, product, 1)
     return correlation.clamp(-1, 1)
-
-
-def _centered(maps: Tensor) -> Tensor:
-    return maps - maps.mean(1, keepdim=True)
 
 
 def nss(pred: Tensor, fixations: Sequence[Tensor], duplicates: bool = True, ddof: int = 1) -> Tensor:
@@ -59,7 +56,7 @@ def nss(pred: Tensor, fixations: Sequence[Tensor], duplicates: bool = True, ddof
         pred: [B, H, W] saliency maps on any scale.
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         duplicates: Whether a pixel fixated k times counts k times; False scores the binary fixation map (MIT).
-        ddof: 1 for the standard deviation of the sample (MIT), 0 for that of the population (pysaliency).
+        ddof: 1 for the standard deviation of the sample (MIT), 0 for the population (pysaliency).
 
     Returns:
         float64 [B]; 0 for a constant map, NaN for an image without fixations.
@@ -71,10 +68,9 @@ def nss(pred: Tensor, fixations: Sequence[Tensor], duplicates: bool = True, ddof
         >>> nss(torch.tensor([[[0.0, 1.0, 2.0]]]), [torch.tensor([[2.0, 0.0], [1.0, 0.0]])])
         tensor([0.5000], dtype=torch.float64)
     """
-    maps = check_maps(pred, "pred")
+    maps, indices = maps_and_indices(pred, fixations)
     # Scale and offset do not matter; in [0, 1] no variance overflows, and a constant map is exactly 0.
     values = minmax_normalize(maps.double().flatten(1))
-    indices = fixation_indices(fixations, [(maps.shape[1], maps.shape[2])] * len(maps))
     scores = [
         _mean_at(row, index if duplicates else index.unique(), ddof)
         for row, index in zip(values, indices, strict=True)
@@ -95,9 +91,8 @@ def sim(pred: Tensor, density: Tensor, minmax: bool = True) -> Tensor:
 
     .. math:: \mathrm{SIM} = \sum_i \min(p_i, g_i)
 
-    Both maps are brought to [0, 1], then to sum 1, as in the MIT benchmark. A map without mass becomes uniform.
-    Source: Judd et al., "A benchmark of computational models of saliency to predict human fixations", MIT tech report
-        2012.
+    Both maps are brought to [0, 1], then to sum 1, as in the MIT benchmark. A map without mass becomes uniform. Source:
+    Judd et al., "A benchmark of computational models of saliency to predict human fixations", MIT tech report 2012.
 
     Args:
         pred: [B, H, W] saliency maps on any scale.
@@ -126,8 +121,7 @@ def kld(pred: Tensor, density: Tensor) -> Tensor:
 
     Both maps are divided by their sums, and ε = 2.2204e-16. A map that goes below 0 is shifted to ≥ 0 first; a map
     without mass becomes uniform. Always in float64: an ε that float32 can hold moves the score by 13 % on a 480×640
-    map.
-    Source: Eq. 2 of the paper on vision transformers as saliency learners; the MIT benchmark's MATLAB code.
+    map. Source: Eq. 2 of the paper on vision transformers as saliency learners; the MIT benchmark's MATLAB code.
 
     Args:
         pred: [B, H, W] saliency maps on any scale.
@@ -176,22 +170,17 @@ def information_gain(pred: Tensor, fixations: Sequence[Tensor], baseline: Tensor
         >>> information_gain(pred, [torch.tensor([[1.0, 1.0]])])  # 1/2 instead of 1/4
         tensor([1.0000], dtype=torch.float64)
     """
-    maps = check_maps(pred, "pred")
-    size = (maps.shape[1], maps.shape[2])
+    maps, indices = maps_and_indices(pred, fixations)
     logs = (EPS + sum_normalize(maps.double().flatten(1))).log2()
-    gains = logs - (EPS + density_of(baseline, size).to(maps.device)).log2()
-    indices = fixation_indices(fixations, [size] * len(maps))
+    reference = density_of(baseline, (maps.shape[1], maps.shape[2]))
+    gains = logs - (EPS + reference.to(maps.device)).log2()
     # The mean of no values is NaN, which marks an image that cannot be scored.
     scores = [row[index.to(row.device)].mean() for row, index in zip(gains, indices, strict=True)]
     return torch.stack(scores) if scores else gains.new_empty(0)
 
 
 def check_baseline(baseline: Tensor) -> Tensor:
-    """Return a baseline density as float64 [H, W] on the CPU.
-
-    Raises:
-        ValueError: It is not [H, W], not finite, negative somewhere or 0 everywhere.
-    """
+    """Return a baseline as float64 [H, W] on the CPU; ValueError unless it is a density."""
     if baseline.ndim != 2:
         raise InvalidValueError(f"baseline has shape {tuple(baseline.shape)}; expected one density [H, W]")
     density = check_maps(baseline[None], "baseline")[0].cpu().double()
@@ -207,10 +196,7 @@ def density_of(baseline: Tensor | None, size: Size) -> Tensor:
     """The baseline at an image size (H, W), uniform for None: float64 [H · W] with sum 1, on the CPU."""
     if baseline is None:
         return torch.full((size[0] * size[1],), 1 / (size[0] * size[1]), dtype=torch.float64)
-    density = check_baseline(baseline)
-    if density.shape != size:
-        density = resize_antialiased(density[None, None], size)[0, 0]
-    return sum_normalize(density.flatten()[None])[0]
+    return sum_normalize(_resized(check_baseline(baseline)[None], size).flatten(1))[0]
 
 
 def emd(pred: Tensor, density: Tensor, factor: int = FACTOR, match_histogram: bool = False) -> Tensor:
@@ -242,15 +228,19 @@ def emd(pred: Tensor, density: Tensor, factor: int = FACTOR, match_histogram: bo
         tensor([1.5000], dtype=torch.float64)
     """
     check_pot()
+    import ot
+
     if factor < 1:
         raise InvalidValueError(f"factor is {factor}; expected a whole number ≥ 1")
     pair = check_map_pair(pred, density)
     shape = (math.ceil(pred.shape[1] / factor), math.ceil(pred.shape[2] / factor))
-    s, g = (_smaller(maps.reshape(pred.shape), shape) for maps in pair)
+    s, g = (_resized(maps.reshape(pred.shape), shape).flatten(1) for maps in pair)
     if match_histogram:
         s = torch.stack([_matched(row, target) for row, target in zip(s, g, strict=True)]) if len(s) else s
     rows = zip(sum_normalize(s).cpu().numpy(), sum_normalize(g).cpu().numpy(), strict=True)
-    scores = [_distance(p, q, shape) for p, q in rows]
+    scores = [
+        max(0.0, float(ot.emd2(p, q, _ground_distances(shape), numItermax=10_000_000))) for p, q in rows
+    ]
     return torch.tensor(scores, dtype=torch.float64, device=s.device)
 
 
@@ -265,11 +255,8 @@ def check_pot() -> None:
         ) from error
 
 
-def _smaller(maps: Tensor, shape: tuple[int, int]) -> Tensor:
-    """float64 [B, h · w]."""
-    if maps.shape[1:] == shape:
-        return maps.flatten(1)
-    return resize_antialiased(maps[:, None], shape).flatten(1)
+def _resized(maps: Tensor, shape: tuple[int, int]) -> Tensor:
+    return maps if maps.shape[1:] == shape else resize_antialiased(maps[:, None], shape)[:, 0]
 
 
 def _matched(values: Tensor, target: Tensor) -> Tensor:
@@ -277,12 +264,6 @@ def _matched(values: Tensor, target: Tensor) -> Tensor:
     levels, inverse, times = values.unique(return_inverse=True, return_counts=True)
     total = torch.zeros_like(levels).index_add(0, inverse.sort().values, target.sort().values)
     return (total / times)[inverse]
-
-
-def _distance(p: np.ndarray, q: np.ndarray, shape: tuple[int, int]) -> float:
-    import ot
-
-    return max(0.0, float(ot.emd2(p, q, _ground_distances(shape), numItermax=10_000_000)))
 
 
 @lru_cache(maxsize=8)

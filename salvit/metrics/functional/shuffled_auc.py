@@ -7,19 +7,17 @@ import torch
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.metrics.functional.auc import mann_whitney_auc, rankable, stepped_auc
+from salvit.metrics.functional.auc import mann_whitney_auc, rankable, stepped_auc, unit_rows
 from salvit.metrics.functional.fixations import (
     OtherImages,
-    Size,
     check_pool,
     check_sampling,
-    distinct,
     fixation_indices,
     generator,
     image_key,
+    maps_and_indices,
     resized_pixels,
 )
-from salvit.metrics.functional.maps import check_maps, minmax_normalize
 
 
 def shuffled_auc(
@@ -38,8 +36,8 @@ def shuffled_auc(
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         pool: [H', W'] count map of the fixations of all images, these included (see `fixation_counts`). Points of a
             pool of another size are rescaled as coordinates, x' = (x + 0.5) · W/W' − 0.5.
-        own: all fixations on these images, where `fixations` are those of some observers only: what is taken out of
-            the pool. None: `fixations` are all.
+        own: all fixations on these images, which are taken out of the pool, if `fixations` has only some of them, such
+            as one observer's. None: `fixations` has all.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map, NaN for an image without fixations or where no other image has
@@ -54,22 +52,18 @@ def shuffled_auc(
         >>> shuffled_auc(pred, [torch.tensor([[1.0, 0.0]])], pool)  # one of the two at (1, 0) is its own
         tensor([0.5000], dtype=torch.float64)
     """
-    maps, counts = check_maps(pred, "pred"), check_pool(pool)
+    (maps, indices), counts = maps_and_indices(pred, fixations), check_pool(pool)
     size, shape = (maps.shape[1], maps.shape[2]), (counts.shape[0], counts.shape[1])
     everyones = fixation_indices(fixations if own is None else own, [size] * len(maps), shape)
     _check_own(everyones, counts)
     moved = resized_pixels(shape, size)
     everyone = np.bincount(moved, weights=counts.flatten(), minlength=size[0] * size[1]).astype(int)
-    rows = zip(rankable(maps), fixation_indices(fixations, [size] * len(maps)), everyones, strict=True)
-    scores = [_exact(values, index.numpy(), everyone, moved[mine.numpy()]) for values, index, mine in rows]
+    scores = []
+    for values, index, mine in zip(rankable(maps), indices, everyones, strict=True):
+        others = everyone - np.bincount(moved[mine.numpy()], minlength=len(everyone))
+        fixated = np.flatnonzero(others)
+        scores.append(mann_whitney_auc(values[index.numpy()], values[fixated], others[fixated]))
     return torch.tensor(scores, dtype=torch.float64, device=maps.device)
-
-
-def _exact(values: np.ndarray, index: np.ndarray, everyone: np.ndarray, own: np.ndarray) -> float:
-    """Shuffled AUC of one map with fixations at `index`, which everyone's counts hold at `own`."""
-    others = everyone - np.bincount(own, minlength=len(everyone))
-    fixated = np.flatnonzero(others)
-    return mann_whitney_auc(values[index], values[fixated], others[fixated])
 
 
 def _check_own(own: Sequence[Tensor], counts: Tensor) -> None:
@@ -110,7 +104,7 @@ def sampled_shuffled_auc(
         splits: number of draws.
         step: between thresholds, of a map in [0, 1].
         seed: of the draws, which also depend on the image, not on its batch.
-        own: all fixations on these images, where `fixations` are those of some observers only.
+        own: all fixations on these images, if `fixations` has only some of them, such as one observer's.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map (the script gives NaN), NaN for an image without fixations or
@@ -129,37 +123,16 @@ def sampled_shuffled_auc(
     check_sampling(splits, step)
     if images < 1:
         raise InvalidValueError(f"images is {images}; expected at least 1 other image to draw")
-    maps = check_maps(pred, "pred")
+    maps, indices = maps_and_indices(pred, fixations)
     size = (maps.shape[1], maps.shape[2])
-    rows = minmax_normalize(maps.double().flatten(1)).cpu().numpy()
-    indices, everyones = (
-        fixation_indices(points, [size] * len(maps))
-        for points in (fixations, fixations if own is None else own)
-    )
-    scores = [
-        _sampled(values, index.numpy(), everyone.numpy(), size, others, images, splits, step, seed)
-        for values, index, everyone in zip(rows, indices, everyones, strict=True)
-    ]
-    return torch.tensor(scores, dtype=torch.float64, device=maps.device)
-
-
-def _sampled(
-    values: np.ndarray,
-    index: np.ndarray,
-    everyone: np.ndarray,
-    size: Size,
-    others: OtherImages,
-    images: int,
-    splits: int,
-    step: float,
-    seed: int,
-) -> float:
-    if len(index) == 0:
-        return float("nan")
-    random = generator(seed, image_key(everyone, size))
-    pool = others.pixels(everyone, size, images, random)
-    if len(pool) == 0:
-        return float("nan")
-    fixated = distinct(index)
-    drawn = [random.choice(pool, min(len(fixated), len(pool)), replace=False) for _ in range(splits)]
-    return stepped_auc(values[fixated], values[np.stack(drawn)], step)
+    everyones = indices if own is None else fixation_indices(own, [size] * len(maps))
+    scores = torch.full((len(maps),), torch.nan, dtype=torch.float64)
+    for row, (values, index, everyone) in enumerate(zip(unit_rows(maps), indices, everyones, strict=True)):
+        if len(index) == 0:
+            continue
+        random = generator(seed, image_key(everyone.numpy(), size))
+        pool, fixated = others.pixels(everyone.numpy(), size, images, random), np.unique(index.numpy())
+        if len(pool):
+            drawn = [random.choice(pool, min(len(fixated), len(pool)), replace=False) for _ in range(splits)]
+            scores[row] = stepped_auc(values[fixated], values[np.stack(drawn)], step)
+    return scores.to(maps.device)

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 from scipy.io import savemat
 
-from tests.datamodules.data.images import point_map, points, write_grey, write_image
+from tests.datamodules.data.images import point_map, points, write_image, write_noise
 
 SIZE = (36, 64)
 CATEGORIES = ("Action", "Satelite")
@@ -24,14 +23,12 @@ def make_cat2000(root: Path, each: int = 5, test: int = 0) -> Path:
             fixated = point_map(points(seed, SIZE), SIZE)
             write_image(train_set / f"Stimuli/{stem}.jpg", SIZE, seed)
             write_image(train_set / f"Stimuli/{category}/Output/{number:03d}_SaliencyMap.jpg", SIZE, seed)
-            density = np.random.default_rng(seed).integers(0, 256, SIZE, dtype=np.uint8)
-            write_grey(train_set / f"FIXATIONMAPS/{stem}.jpg", density, quality=100)
+            write_noise(train_set / f"FIXATIONMAPS/{stem}.jpg", SIZE, seed, quality=100)
             mat = train_set / f"FIXATIONLOCS/{stem}.mat"
             mat.parent.mkdir(parents=True, exist_ok=True)
             savemat(mat, {"fixLocs": fixated}, do_compression=True)
         for number in range(1, test + 1):
-            write_image(root / f"testSet/Stimuli/{category}/{number:03d}.jpg", SIZE, number)
-            write_image(
-                root / f"testSet/Stimuli/{category}/Output/{number:03d}_SaliencyMap.jpg", SIZE, number
-            )
+            folder = root / f"testSet/Stimuli/{category}"
+            write_image(folder / f"{number:03d}.jpg", SIZE, number)
+            write_image(folder / f"Output/{number:03d}_SaliencyMap.jpg", SIZE, number)
     return root

@@ -5,7 +5,6 @@ A writer takes the path, the picture as stored (grey levels in [0, 1], [H, W]) a
 """
 
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,31 +50,18 @@ def write_tiff(path, values, bits, photometric, orientation=1, sample_format=1, 
     values = values[..., None] if values.ndim == 2 else values
     height, width, samples = values.shape
     data = _bits_of(values, bits)
-    entries = {
-        256: (4, [width]),
-        257: (4, [height]),
-        258: (3, [bits] * samples),
-        259: (3, [1]),
-        262: (3, [photometric]),
-        273: (4, [8]),
-        274: (3, [orientation]),
-        277: (3, [samples]),
-        278: (4, [height]),
-        279: (4, [len(data)]),
-        339: (3, [sample_format] * samples),
-    }
-    if extra is not None:
-        entries[338] = (3, [extra])
-    if colormap is not None:
-        entries[320] = (3, colormap)
+    long = {256: [width], 257: [height], 273: [8], 278: [height], 279: [len(data)]}
+    short = {258: [bits] * samples, 259: [1], 262: [photometric], ORIENTATION: [orientation], 277: [samples]}
+    short |= {320: colormap or [], 338: [] if extra is None else [extra], 339: [sample_format] * samples}
+    entries = {tag: numbers for tag, numbers in (long | short).items() if numbers}
     start = 8 + len(data) + len(data) % 2
     spare, far = start + 2 + 12 * len(entries) + 4, b""
     table = struct.pack("<H", len(entries))
-    for tag, (kind, numbers) in sorted(entries.items()):
-        content = struct.pack(f"<{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+    for tag, numbers in sorted(entries.items()):
+        content = struct.pack(f"<{len(numbers)}{'I' if tag in long else 'H'}", *numbers)
         if len(content) > 4:
             content, far = struct.pack("<I", spare + len(far)), far + content
-        table += struct.pack("<HHI", tag, kind, len(numbers)) + content.ljust(4, b"\0")
+        table += struct.pack("<HHI", tag, 4 if tag in long else 3, len(numbers)) + content.ljust(4, b"\0")
     header = b"II*\0" + struct.pack("<I", start)
     path.write_bytes(header + data + b"\0" * (len(data) % 2) + table + b"\0\0\0\0" + far)
 
@@ -85,7 +71,7 @@ def tiff_grey(bits, white_is_zero=False, extra=None) -> Writer:
         top = 2**bits - 1
         stored = np.round(top * levels).astype(np.int64)
         values = top - stored if white_is_zero else stored
-        if extra is not None:
+        if extra is not None:  # opaque
             values = np.stack([values, np.full_like(values, top)], axis=-1)
         write_tiff(path, values, bits, int(not white_is_zero), orientation, extra=extra)
         return grey_rgb(stored / top)
@@ -129,11 +115,8 @@ def by_pillow(mode, **options) -> Writer:
             rgb = np.round(255 * colours(levels)).astype(np.uint8)
             image = Image.fromarray(rgb)
         else:
-            rgb = grey_rgb(levels)
-            image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]))
-        if mode == "1":
-            rgb = grey_rgb((levels > 0.5).astype(float))
-            image = Image.fromarray(np.ascontiguousarray(rgb[..., 0]))
+            rgb = grey_rgb(levels > 0.5 if mode == "1" else levels)
+            image = Image.fromarray(rgb[..., 0].copy())
         if mode == "I;16":
             image = Image.fromarray(np.round(65535 * levels).astype(np.uint16))
         elif mode in ("RGBA", "LA"):
@@ -156,38 +139,6 @@ def by_pillow(mode, **options) -> Writer:
     return write
 
 
-def png_of_16_bits(path, levels, orientation):
-    """RGB, which Pillow does not write."""
-    values = np.round(65535 * colours(levels)).astype(">u2")
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    height, width = levels.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in values)
-    tag = b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHH", ORIENTATION, 3, 1, orientation, 0) + b"\0" * 4
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-        + chunk(b"eXIf", tag)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-    return np.round(255 * colours(levels)).astype(np.uint8)
-
-
-def pgm(top) -> Writer:
-    """Grey up to any value."""
-
-    def write(path, levels, orientation):
-        values = np.round(top * levels).astype(">u2" if top > 255 else "u1")
-        height, width = levels.shape
-        path.write_bytes(f"P5\n{width} {height}\n{top}\n".encode() + values.tobytes())
-        return grey_rgb(values / top)
-
-    return write
-
-
 TURNED: dict[str, tuple[str, Writer, int]] = {
     "TIFF 1 BlackIsZero": ("tif", tiff_grey(1), 0),
     "TIFF 1 WhiteIsZero": ("tif", tiff_grey(1, white_is_zero=True), 0),
@@ -205,36 +156,23 @@ TURNED: dict[str, tuple[str, Writer, int]] = {
     "TIFF palette": ("tif", tiff_palette, 0),
     "TIFF CMYK": ("tif", tiff_cmyk, 0),
     "PNG 1": ("png", by_pillow("1"), 0),
-    "PNG 8": ("png", by_pillow("L"), 0),
     "PNG 16": ("png", by_pillow("I;16"), 0),
     "PNG grey and alpha": ("png", by_pillow("LA"), 0),
     "PNG palette": ("PNG", by_pillow("P"), 0),
     "PNG RGB": ("png", by_pillow("RGB"), 0),
-    "PNG RGB 16": ("png", png_of_16_bits, 1),
     "PNG RGBA": ("png", by_pillow("RGBA"), 0),
-    "JPEG 8": ("jpg", by_pillow("L", quality=100), 4),
     "JPEG RGB": ("jpe", by_pillow("RGB", quality=100, subsampling=0), 8),
     "JPEG CMYK": ("jpg", by_pillow("CMYK", quality=100, subsampling=0), 8),
-    "WebP RGB": ("webp", by_pillow("RGB", lossless=True), 0),
     "WebP RGBA": ("webp", by_pillow("RGBA", lossless=True), 0),
     "AVIF RGB": ("avif", by_pillow("RGB", quality=100, subsampling="4:4:4"), 8),
 }
 """Formats that tell which side is up: suffix, writer, and how far a lossy or truncated value may be off."""
 
 AS_STORED: dict[str, tuple[str, Writer, int]] = {
-    "BMP 1": ("bmp", by_pillow("1"), 0),
-    "BMP 8": ("bmp", by_pillow("L"), 0),
-    "BMP palette": ("bmp", by_pillow("P"), 0),
     "BMP RGB": ("bmp", by_pillow("RGB"), 0),
-    "GIF 8": ("gif", by_pillow("L"), 0),
     "GIF palette": ("gif", by_pillow("P"), 0),
     "PBM": ("pbm", by_pillow("1"), 0),
-    "PGM 8": ("pgm", by_pillow("L"), 0),
-    "PGM up to 100": ("pgm", pgm(100), 1),
-    "PGM 12": ("pgm", pgm(4095), 0),
-    "PGM 16": ("pgm", pgm(65535), 0),
-    "PPM": ("ppm", by_pillow("RGB"), 0),
-    "JPEG 2000 RGB": ("jp2", by_pillow("RGB", irreversible=False), 0),
+    "PGM 16": ("pgm", by_pillow("I;16"), 0),
     "JPEG 2000 16": ("jp2", by_pillow("I;16", irreversible=False), 0),
 }
 """Formats that do not."""

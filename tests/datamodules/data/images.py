@@ -43,6 +43,19 @@ def write_grey(path: Path, values: NDArray[np.uint8], mode: str = "L", **options
     return path
 
 
+def write_noise(path: Path, size: tuple[int, int], seed: int, **options) -> Path:
+    """Write grey noise, such as a density map may be."""
+    values = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
+    return write_grey(path, values, **options)
+
+
+def assert_density(density, path: Path) -> None:
+    """It is the picture, divided by its sum."""
+    with Image.open(path) as picture:
+        values = np.asarray(picture, dtype=float)
+    assert np.allclose(density, values / values.sum(), rtol=1e-5)
+
+
 def write_rectangle(path: Path, size: tuple[int, int], box: Box, bright: int = 255, **options) -> Path:
     """Write a black image of (height, width) that is bright inside (x0, y0, x1, y1), x1 and y1 exclusive."""
     pixels = np.zeros((*size, 3), dtype=np.uint8)
@@ -59,3 +72,17 @@ def assert_boxes_enclose(dataset) -> None:
         bright = (sample["image"].mean(0) > 0.5).nonzero()
         edges = torch.cat([bright.amin(0).flip(0), bright.amax(0).flip(0) + 1]).float()
         assert (sample["boxes"][0] - edges).abs().max() <= 0.75
+
+
+def names(data, split: str = "val") -> list[str]:
+    """Of a split's stimuli, in order."""
+    return [stimulus.name for stimulus in data.dataset(split).stimuli]
+
+
+def same(one, other) -> bool:
+    """Whether two samples or batches are equal."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from tests.datamodules.data.images import point_map, points, write_grey, write_image
+from tests.datamodules.data.images import point_map, points, write_grey, write_image, write_noise
 
 SIZES = ((48, 64), (64, 48), (48, 64), (40, 64), (48, 64))
 STEMS = tuple(f"i{number}_static_street_p10107{number}" for number in range(1, 6))
@@ -15,8 +13,7 @@ def make_mit1003(root: Path) -> Path:
     for seed, (stem, size) in enumerate(zip(STEMS, SIZES, strict=True)):
         maps = root / "ALLFIXATIONMAPS"
         write_image(root / f"ALLSTIMULI/{stem}.jpeg", size, seed)
-        density = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
-        write_grey(maps / f"{stem}_fixMap.jpg", density, quality=100)
+        write_noise(maps / f"{stem}_fixMap.jpg", size, seed, quality=100)
         fixated = 255 * point_map(points(seed, size), size)
         write_grey(maps / f"{stem}_fixPts.jpg", fixated, quality=75)
     write_grey(maps / f"{STEMS[0]}fixPts.jpg", fixated)

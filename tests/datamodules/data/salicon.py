@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.io import savemat
 
-from tests.datamodules.data.images import write_image
+from tests.datamodules.data.images import write_image, write_noise
 
 SIZE = (48, 64)
 
@@ -35,13 +34,6 @@ def write_gaze(path: Path, fixations: Sequence[NDArray], size: tuple[int, int] =
     return path
 
 
-def write_map(path: Path, seed: int, size: tuple[int, int] = SIZE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    values = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
-    Image.fromarray(values).save(path)
-    return path
-
-
 def make_salicon(
     root: Path, train: int = 3, val: int = 2, test: int = 0, fixations: str = "fixations/{split}"
 ) -> Path:
@@ -50,7 +42,7 @@ def make_salicon(
         for number in range(1, count + 1):
             name = stem(split, number)
             write_image(root / f"images/{split}/{name}.jpg", SIZE, number)
-            write_map(root / f"maps/{split}/{name}.png", number)
+            write_noise(root / f"maps/{split}/{name}.png", SIZE, number)
             write_gaze(root / fixations.format(split=split) / f"{name}.mat", observers(number))
     for number in range(1, test + 1):
         write_image(root / f"images/test/{stem('test', number)}.jpg", SIZE, number)

@@ -3,7 +3,6 @@ import torch
 
 from salvit.extractors.lrp.rules import (
     add_conserving,
-    add_plain,
     bilinear,
     divide,
     linear_joint,
@@ -67,13 +66,6 @@ def test_addition_conserves_each_images_relevance(draw):
     together = add_conserving(left, right, left + right, relevance)
     for a, b in zip(alone, together, strict=True):
         torch.testing.assert_close(a, b[1:2], rtol=1e-12, atol=0)
-
-
-def test_plain_addition_shares_by_value(draw):
-    left, right, relevance = draw(2, 3).abs(), draw(2, 3).abs(), draw(2, 3)
-    first, second = add_plain(left, right, left + right, relevance)
-    torch.testing.assert_close(first + second, relevance, rtol=1e-6, atol=0)
-    torch.testing.assert_close(first * right, second * left)
 
 
 def test_a_product_gives_each_factor_half(draw):
