@@ -1,7 +1,7 @@
 # Every target first installs salvit into $(VENV), if it is missing or older than pyproject.toml.
 #   make demo QUICK=1              a short run to see that it works
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
-#   make sweep-arch -j2 DATA=ClassFolderDataModule ROOT=FOLDER     rows side by side
+#   make sweep-arch -j2 ROOT=../tiny-imagenet-200     rows side by side; DATA=PopOutDataModule needs no ROOT
 #   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,7 +9,7 @@ ARGS ?=
 RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
 KS ?= 4 8 16 32
-DATA ?= PopOutDataModule
+DATA ?= TinyImageNetDataModule
 ROWS ?= baseline positions-learned positions-integer blocks-1 blocks-2 blocks-8 heads-1 heads-2 heads-8 \
   hidden-4 hidden-16 hidden-32 no-residual no-norm
 SEEDS ?= 0 1 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from datamodules import ClassFolderDataModule, CUB200DataModule
+from datamodules import ClassFolderDataModule, CUB200DataModule, TinyImageNetDataModule
 from salvit.callbacks.classification_scores import SCORES, ClassificationScores
 from salvit.extractors import AttentionGradient, Rollout
 from salvit.metrics.functional import box_masks, smm
@@ -14,6 +14,7 @@ from salvit.modules import ClassificationModule
 from salvit.vit import normalize
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.images import write_image
+from tests.datamodules.data.tiny_imagenet import make_tiny_imagenet
 from tests.tiny import tiny_popout
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 4}
@@ -94,12 +95,17 @@ def test_every_score_is_what_it_is_called(make_trainer, tmp_path, module, popout
     assert about["masks"] == "exact masks"
 
 
-def test_masks_from_boxes(make_trainer, tmp_path):
-    data = CUB200DataModule(
-        make_cub(tmp_path / "cub", segmentations=None), image_size=32, batch_size=2, num_workers=0
-    )
+@pytest.mark.parametrize("name", ["CUB-200-2011", "Tiny ImageNet"])
+def test_masks_from_boxes(make_trainer, tmp_path, name):
+    """Filled in here, or by the datamodule."""
+    size = {"image_size": 32, "batch_size": 2, "num_workers": 0}
+    if name == "Tiny ImageNet":
+        root = make_tiny_imagenet(tmp_path / "data")
+        data = TinyImageNetDataModule(root, classes=2, test_images=2, **size)
+    else:
+        data = CUB200DataModule(make_cub(tmp_path / "data", segmentations=None), **size)
     torch.manual_seed(0)
-    module = ClassificationModule(200, vit=SMALL)
+    module = ClassificationModule(len(data.class_names), vit=SMALL)
     _, about, _, table = score(make_trainer, tmp_path, module, data, ClassificationScores("rollout"))
     samples = [data.dataset("test")[index] for index in range(len(data.dataset("test")))]
     pixels = torch.stack([sample["image"] for sample in samples])

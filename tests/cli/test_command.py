@@ -271,7 +271,8 @@ def test_a_sweep_of_wandb(monkeypatch):
     line = [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
     assert line[:3] == ["/usr/bin/env", "salvit", "fit"]
     assert line[-2:] == [f"--config={values[-1]}", "--seed_everything=2"]
-    cli = call(*line[2:], *FEW, *QUIET, "--trainer.fast_dev_run", "true", "--data.num_workers", "0")
+    assert "--data=TinyImageNetDataModule" in line
+    cli = call(*line[2:], *POPOUT, *FEW, *QUIET, "--trainer.fast_dev_run", "true")
     assert cli.config["fit"]["name"] == f"poster/{Path(values[-1]).stem}/seed2"
     assert cli.config["fit"]["wandb"] is True
 
