@@ -108,7 +108,9 @@ class ClassificationModule(TrainedModule):
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
-        self.log("train/epoch_loss", loss, on_step=False, on_epoch=True, batch_size=len(logits))
+        self.log(
+            "train/epoch_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(logits)
+        )
         if self.dense_head is None:
             return loss
         dense = self._dense_loss(self.dense_head(tokens[:, self.vit.num_prefix_tokens :]), batch)
