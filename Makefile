@@ -1,6 +1,7 @@
 # Every target first installs salvit into $(VENV), if it is missing or older than pyproject.toml.
 #   make demo QUICK=1              a short run to see that it works
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
+#   make sweep-arch -j2 ROOT=../tiny-imagenet-200     rows side by side; DATA=PopOutDataModule needs no ROOT
 #   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3
@@ -8,6 +9,11 @@ ARGS ?=
 RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
 KS ?= 4 8 16 32
+DATA ?= TinyImageNetDataModule
+ROWS ?= baseline positions-learned positions-integer blocks-1 blocks-2 blocks-8 heads-1 heads-2 heads-8 \
+  hidden-4 hidden-16 hidden-32 no-residual no-norm
+SEEDS ?= 0 1 2
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 
 INSTALLED := $(VENV)/.installed
 SALVIT := $(VENV)/bin/salvit
@@ -26,7 +32,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench backbone osie sweep-k salient-study methods clean
+.PHONY: help install demo test test-slow lint bench backbone osie sweep-k sweep-arch salient-study methods clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +82,18 @@ sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations 
 	done
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 
+# A row and seed are finished when $(ARCH)/poster/ROW/seedN/tested is there, and are then skipped: after an interrupt, type
+# the command again. Other ARGS make other results: give them other RUNS.
+ARCH = $(RUNS)/sweep-arch/$(DATA)
+
+sweep-arch: export OMP_NUM_THREADS ?= 1
+sweep-arch: $(foreach seed,$(SEEDS),$(ROWS:%=$(ARCH)/poster/%/seed$(seed)/tested)) ## the poster's ViTs from scratch; DATA=, ROOT=, ROWS=, SEEDS="0 1 2", ARGS= (2 hours)
+	$(VENV)/bin/python -m salvit.report.poster $(ARCH)
+
+$(ARCH)/poster/%/tested: | $(INSTALLED)
+	$(call own_gpu,$*) $(call fit_and_test,$(call row_options,$(patsubst %/,%,$(dir $*)),$(patsubst seed%,%,$(notdir $*))),$(TABLE_ONLY))
+	touch $@
+
 salient-study: export OMP_NUM_THREADS ?= 1
 salient-study: $(INSTALLED) ## readings of salient attention on OSIE as published; ROOT=folder, ARGS="--weights FILE" (an hour)
 	$(VENV)/bin/python -m benchmarks.salient_study --root $(ROOT) --out $(RUNS)/salient-study $(ARGS)
@@ -85,6 +103,15 @@ methods: $(INSTALLED) ## write docs/methods.md again: which method works on whic
 
 clean: ## remove the virtual environment and caches, but no runs
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# $(1): row; $(2): seed.
+define row_options
+--config experiments/poster/base.yaml --config experiments/poster/$(1).yaml --seed_everything $(2) --runs $(ARCH) \
+  --data $(DATA) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
+endef
+
+# $(1): name of a job. Where there are several GPUs, each job gets one.
+own_gpu = $(if $(filter-out 0 1,$(GPUS)),export CUDA_VISIBLE_DEVICES=$$(( $$(echo $(1) | cksum | cut -d' ' -f1) % $(GPUS) ));)
 
 # $(1): options of fit and test; $(2): options of test only.
 define fit_and_test

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from datamodules.base.dataset import CorruptFileError, SaliencyDataset, Sample, Size, track
 from datamodules.base.fixations import fixation_density, inside
-from datamodules.base.images import read_density, read_image, read_size
+from datamodules.base.images import read_density, read_image, read_size, to_tensor
 from datamodules.base.view import AnnotationReader, Resize, View, mirrored, see_boxes, squash
 from salvit.errors import InvalidValueError
 
@@ -123,6 +123,12 @@ class StimulusDataset(SaliencyDataset):
             sample["target"] = torch.from_numpy(mask)
             sample["distractors"] = torch.from_numpy(stimulus.distractors(view.native))
         return sample
+
+    def original(self, index: int) -> Tensor:
+        """The whole image at its native size: float32 [3, H0, W0] in [0, 1]."""
+        stimulus = self.stimuli[index]
+        image = read_image(stimulus.image, upright=stimulus.annotation is None)
+        return to_tensor(image, (image.height, image.width))
 
     def name(self, index: int) -> str:
         """Name of the stimulus; no file is read."""

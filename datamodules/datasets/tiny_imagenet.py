@@ -55,6 +55,7 @@ class TinyImageNetDataModule(ExplanationDataModule):
     """
 
     env = "SALVIT_TINY_IMAGENET_ROOT"
+    mask_kind = "masks from boxes"
     layout = (
         "  tiny-imagenet-200/{wnids,words}.txt (tiny-imagenet-200 may be the root)\n"
         "  tiny-imagenet-200/train/<wnid>/images/<wnid>_<N>.JPEG\n"

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
+from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
@@ -141,7 +142,8 @@ class SalvitCLI(LightningCLI):
 
     def before_test(self) -> None:
         """Leave out Lightning's own table where a callback prints ours, unless it is asked for."""
-        ours = any(isinstance(callback, Scores | ExplanationScores) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        printing = Scores | ExplanationScores | ClassificationScores
+        ours = any(isinstance(callback, printing) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
             self._options()["verbose"] = False
 

@@ -45,8 +45,8 @@ class Extractor(HasOptions, ABC):
         class_specific: whether the maps depend on the target class; such methods need a classifier.
         requires: needs of the method, by name in `salvit.extractors.requirements`: "attention", one map per block;
             "additions", blocks whose attention is a sum over tokens; "gradients", no gradient checkpointing;
-            "float_weights", float32 or float64; "pixel_rule", patches embedded by one convolution; "two_classes", more
-            than one class.
+            "float_weights", float32 or float64; "pixel_rule", patches embedded by one convolution; "residual",
+            blocks that add their input; "two_classes", more than one class.
     """
 
     class_specific: ClassVar[bool] = False

@@ -18,7 +18,7 @@ from salvit.extractors.gradients import (
 )
 from salvit.extractors.recording import outputs_of, record
 from salvit.extractors.rows import Rows, carry, check_rows, rows_of, select_row
-from salvit.vit import ViT, block_indices, num_heads
+from salvit.vit import ViT, block_indices, has_residual, num_heads
 
 
 @register_method("agcam")
@@ -26,9 +26,10 @@ class AGCAM(Extractor):
     """Σ over blocks and heads of sigmoid(scores) ⊙ max(∂y/∂A, 0), of the row that the classifier reads.
 
     Scores are those before the softmax, scaled and with any bias; y is the target logit. Its gradient flows through the
-    residual stream and the MLPs only, never into an attention's input. Where the model classifies from its class token,
-    only class rows have a gradient, and the map costs little more than the forward pass. Otherwise the map is the mean
-    over the rows read (the paper leaves the rows open) and costs a backward pass.
+    residual stream and the MLPs only, never into an attention's input; a model without residual connections is refused.
+    Where the model classifies from its class token, only class rows have a gradient, and the map costs little more than
+    the forward pass. Otherwise the map is the mean over the rows read (the paper leaves the rows open) and costs a
+    backward pass.
 
     Source: Leem and Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by Self-Attention",
     AAAI 2024, equations 2–8.
@@ -44,7 +45,7 @@ class AGCAM(Extractor):
     """
 
     class_specific = True
-    requires = frozenset({"attention", "gradients"})
+    requires = frozenset({"attention", "gradients", "residual"})
 
     def __init__(self, rows: Rows = "auto") -> None:
         check_rows(rows)
@@ -134,7 +135,8 @@ class GenericAttention(AttentionTimesGradient):
     """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
 
     R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
-    the row of R − I that the classifier reads; only that row is carried, from the last block down.
+    the row of R − I that the classifier reads; only that row is carried, from the last block down. A block without
+    residual connections adds nothing: R ← mean_heads(max(∂y/∂A ⊙ A, 0)) · R, and the map is the row of R.
 
     Source: Chefer, Gur and Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
     Transformers", ICCV 2021, equations 5 and 6.
@@ -155,8 +157,9 @@ class GenericAttention(AttentionTimesGradient):
         row = select_row(vit, last, self.rows)
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = select_row(vit, torch.eye(row.shape[-1], dtype=row.dtype, device=row.device), self.rows)
-        for factor in reversed(lower):
-            row = row + carry(identity + row, factor.mean(dim=1))
+        for block in reversed(range(len(lower))):
+            kept = float(has_residual(vit.blocks[block]))
+            row = kept * row + carry(kept * identity + row, lower[block].mean(dim=1))
         return patches_to_grid(vit, images, row)
 
 

@@ -16,6 +16,7 @@ from salvit.vit import (
     ViT,
     block_indices,
     has_class_token,
+    has_residual,
     in_channels,
     num_classes,
     patch_grid,
@@ -25,6 +26,7 @@ from salvit.vit import (
     require_attention_maps,
     require_frozen_vit,
 )
+from salvit.vit.variants import BlockWithoutResidual
 
 
 def check_model(extractor: Any, vit: ViT) -> None:
@@ -81,7 +83,7 @@ def _gradients(vit: ViT, what: str) -> None:
 def _additions(vit: ViT, what: str) -> None:
     for index, block in enumerate(vit.blocks):
         attention: Any = getattr(block, "attn", None)
-        if type(block) not in (Block, beit.Block, EvaBlock, RelPosBlock):
+        if type(block) not in (Block, BlockWithoutResidual, beit.Block, EvaBlock, RelPosBlock):
             problem = f"another form, {type(block).__name__}"
         elif getattr(attention, "gate", None) is not None:
             problem = "a gate behind its attention"
@@ -92,6 +94,14 @@ def _additions(vit: ViT, what: str) -> None:
         raise InvalidValueError(
             f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
             f"block {index} of this {type(vit).__name__} has {problem}"
+        )
+
+
+def _residual(vit: ViT, what: str) -> None:
+    if not all(map(has_residual, vit.blocks)):
+        raise InvalidValueError(
+            f"{what} follows the gradient along the residual stream, and this {type(vit).__name__} has no residual "
+            "connections"
         )
 
 
@@ -120,6 +130,7 @@ _REQUIREMENTS: dict[str, Callable[[ViT, str], None]] = {
     "float_weights": _float_weights,
     "gradients": _gradients,
     "pixel_rule": _pixel_rule,
+    "residual": _residual,
     "two_classes": _two_classes,
 }
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.recording import inputs_of, record
 from salvit.extractors.rows import Rows, carry, check_rows, select_row
-from salvit.vit import ViT, block_indices, fused_attention
+from salvit.vit import ViT, block_indices, fused_attention, has_residual
 
 
 def added(block: nn.Module, values: Tensor) -> Tensor:
@@ -32,7 +32,8 @@ class Rollout(Extractor):
     """Attention of the last block traced back to the input through the attention of all blocks.
 
     Â_l = (A_l + I) / 2 with A_l the mean over heads; the map is the row of Â_L · Â_{L−1} · … · Â_start that the
-    classifier reads. Only that row is carried down. What falls on prefix tokens is dropped.
+    classifier reads. Only that row is carried down. What falls on prefix tokens is dropped. I stands for the residual
+    connection: a block without one has Â_l = A_l.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, equation 1 and section 3; as in
     the code of Chefer, Gur and Wolf (CVPR 2021).
@@ -67,10 +68,15 @@ class Rollout(Extractor):
         row = recording.attention[last]
         row = row if self.per_head else row.mean(dim=1, keepdim=True)
         identity = torch.eye(row.shape[-1], dtype=row.dtype, device=row.device)
-        row = (row + select_row(vit, identity, self.rows)) / 2
+        row = _with_skipped(vit.blocks[last], row, select_row(vit, identity, self.rows))
         for block in reversed(range(start, last)):
-            row = (row + carry(row, recording.attention[block])) / 2
+            row = _with_skipped(vit.blocks[block], carry(row, recording.attention[block]), row)
         return patches_to_grid(vit, images, row)
+
+
+def _with_skipped(block: nn.Module, attended: Tensor, skipped: Tensor) -> Tensor:
+    """The row that goes through a block's attention, and in equal parts the row that its residual connection skips."""
+    return (attended + skipped) / 2 if has_residual(block) else attended
 
 
 @register_method("norm_rollout")
@@ -81,6 +87,7 @@ class NormRollout(Extractor):
     v^h_j + δ_ij x_i, with v^h_j the value of token j in head h, W_O^h the head's part of the output projection
     (LayerScale included), and x_i what enters the block. C_ij = ‖u_ij‖₂ / Σ_j ‖u_ij‖₂; the map is the row of C_L ·
     C_{L−1} · … · C_start that the classifier reads. What falls on prefix tokens is dropped; the MLP passes shares on.
+    In a block without residual connections there is no δ_ij x_i.
 
     Source: Modarressi et al., "GlobEnc: Quantifying Global Token Attribution by Incorporating the Whole Encoder Layer
     in Transformers", NAACL 2022, for post-norm encoders; the lengths are those of Kobayashi et al., "Incorporating
@@ -135,7 +142,9 @@ def _lengths(block: nn.Module, attention: Tensor, values: Tensor, entering: Tens
         gram = parts @ parts.transpose(-2, -1)
         by_key = attention.permute(0, 3, 2, 1)
         squared = ((by_key @ gram) * by_key).sum(dim=-1).transpose(1, 2)
+        lengths = squared.clamp(min=0).sqrt()  # rounding may leave zero a little below zero
+        if not has_residual(block):
+            return lengths
         to_itself = attention.diagonal(dim1=-2, dim2=-1).transpose(1, 2)[:, :, None]
         own = (to_itself @ parts).squeeze(2) + entering.to(attention.dtype)
-        lengths = squared.clamp(min=0).sqrt()  # rounding may leave zero a little below zero
         return lengths.diagonal_scatter(own.norm(dim=-1), dim1=-2, dim2=-1)

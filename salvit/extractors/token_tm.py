@@ -10,7 +10,7 @@ from salvit.extractors.gradients import differentiable, outside_graph, target_lo
 from salvit.extractors.recording import inputs_of, record
 from salvit.extractors.rollout import added
 from salvit.extractors.rows import carry, select_row
-from salvit.vit import ViT, fused_attention
+from salvit.vit import ViT, fused_attention, has_residual
 
 
 @register_method("tokentm")
@@ -21,7 +21,8 @@ class TokenTM(AttentionTimesGradient):
     is what enters the block, and ẽ = W_O^h v^h the contribution of head h before mixing (LayerScale included, W_O's
     bias not); in an MLP, e is the token before the MLP's normalisation, and ẽ what the MLP adds. With y the target
     logit, C = diag ‖e‖ of the first block's tokens to begin with, and per block C ← (I + mean_heads((∂y/∂A^h)⁺ ⊙ A^h
-    diag w^h)) · C, then C ← (I + diag w) · C for the MLP. The map is the row of C that the classifier reads.
+    diag w^h)) · C, then C ← (I + diag w) · C for the MLP. The map is the row of C that the classifier reads. In a block
+    without residual connections both I are left out, and ẽ of the MLP is what it gives.
 
     Source: Wu et al., "Token Transformation Matters: Towards Faithful Post-hoc Explanation for Vision Transformer",
     CVPR 2024, by way of two public re-implementations, featuregradientgate (which names equations 12 to 18) and
@@ -45,12 +46,13 @@ class TokenTM(AttentionTimesGradient):
         lengths, factors, weights = _transformations(vit, images, target)
         row = select_row(vit, torch.diag_embed(torch.ones_like(lengths)), self.rows)[:, None]
         for index in reversed(range(len(factors))):
-            row = row + row * weights[index]
+            kept = float(has_residual(vit.blocks[index]))
+            row = kept * row + row * weights[index]
             factor = factors[index]
             if self.per_head and index == len(factors) - 1:
-                row = row + torch.cat([carry(row, head) for head in factor.unbind(dim=1)], dim=1)
+                row = kept * row + torch.cat([carry(row, head) for head in factor.unbind(dim=1)], dim=1)
             else:
-                row = row + carry(row, factor.mean(dim=1))
+                row = kept * row + carry(row, factor.mean(dim=1))
         return patches_to_grid(vit, images, row * lengths[:, None])
 
 
@@ -75,7 +77,8 @@ def _transformations(
             attention = recording.attention.pop(index).detach()
             factors.append(gradient.clamp_(min=0).mul_(attention).mul_(of_heads[:, :, None]))
             between = inputs.pop(block.norm2).detach().to(gradient.dtype)
-            weights.append(_weight(between, stream[index + 1] - between)[:, None])
+            given = stream[index + 1] - between if has_residual(block) else stream[index + 1]
+            weights.append(_weight(between, given)[:, None])
     return stream[0].norm(dim=-1), factors, weights
 
 

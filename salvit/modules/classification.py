@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from timm.data import resolve_model_data_config
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
+from salvit.errors import InvalidValueError
 from salvit.modules.checkpoint import describe, stored_path
 from salvit.modules.naming import backbone_name
 from salvit.modules.trained import TrainedModule
-from salvit.vit import ViT, input_size, load_vit, normalize
+from salvit.vit import ViT, build_vit, input_size, load_vit, normalize
 
 MEAN = STD = (0.5, 0.5, 0.5)
 """Normalisation of a ViT trained here from scratch."""
@@ -29,8 +29,8 @@ class ClassificationModule(TrainedModule):
 
     Args:
         num_classes: of the labels.
-        vit: arguments of `timm.models.vision_transformer.VisionTransformer` except `num_classes`, to train from
-            scratch; or a model of `salvit.vit.load_vit`, to train with a new head.
+        vit: arguments of `salvit.vit.build_vit` except `num_classes`, to train from scratch; or a model of
+            `salvit.vit.load_vit`, to train with a new head.
         weights: local weights for a timm name.
         pretrained: False for a timm name with random weights.
         dense_weight: weight of the patch tokens' loss beside the class token's cross-entropy.
@@ -108,6 +108,9 @@ class ClassificationModule(TrainedModule):
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        self.log(
+            "train/epoch_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(logits)
+        )
         if self.dense_head is None:
             return loss
         dense = self._dense_loss(self.dense_head(tokens[:, self.vit.num_prefix_tokens :]), batch)
@@ -118,19 +121,21 @@ class ClassificationModule(TrainedModule):
         """Accuracy of a batch."""
         self._score(batch, self.val_accuracy, "val/accuracy")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accuracy of a batch."""
-        self._score(batch, self.test_accuracy, "test/accuracy")
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Accuracy of a batch; returns its logits [B, num_classes], None if it has no images."""
+        return self._score(batch, self.test_accuracy, "test/accuracy")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Also keep the number of steps that the weights were trained for."""
         super().on_load_checkpoint(checkpoint)
         self.trained_steps = checkpoint["global_step"]
 
-    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> None:
-        if len(batch["image"]):  # a process may have got none
-            accuracy.update(self(batch["image"]), batch["label"])
+    def _score(self, batch: Batch, accuracy: MulticlassAccuracy, name: str) -> Tensor | None:
+        logits = self(batch["image"]) if len(batch["image"]) else None  # a process may have got none
+        if logits is not None:
+            accuracy.update(logits, batch["label"])
         self.log(name, accuracy, prog_bar=True, batch_size=len(batch["image"]))
+        return logits
 
     def _dense_loss(self, predictions: Tensor, batch: Batch) -> Tensor:
         """Loss of what each patch shows: an item, its class, the target; predictions are [B, N, classes + 2].
@@ -151,7 +156,10 @@ class ClassificationModule(TrainedModule):
 def _from_scratch(architecture: dict[str, Any], num_classes: int) -> tuple[ViT, dict[str, Any]]:
     """A ViT with random weights, and the description for its weights file."""
     model = {**architecture, "num_classes": num_classes}
-    vit = VisionTransformer(dynamic_img_size=True, **model)
+    try:
+        vit = build_vit(dynamic_img_size=True, **model)
+    except TypeError as error:
+        raise InvalidValueError(f"vit: {error}") from error
     vit.pretrained_cfg = {"mean": MEAN, "std": STD, "input_size": (3, *vit.patch_embed.img_size)}
     return vit, {"model": model, "mean": MEAN, "std": STD}
 

@@ -22,3 +22,5 @@ from salvit.vit.tokens import num_prefix_tokens as num_prefix_tokens
 from salvit.vit.tokens import reads_class_token as reads_class_token
 from salvit.vit.tokens import reads_out_as_timm as reads_out_as_timm
 from salvit.vit.tokens import tokens_read as tokens_read
+from salvit.vit.variants import build_vit as build_vit
+from salvit.vit.variants import has_residual as has_residual

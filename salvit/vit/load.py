@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from timm.models.vision_transformer import VisionTransformer
 
 from salvit.errors import InvalidValueError, MissingFileError, UnavailableError
 from salvit.vit.checkpoints import load_checkpoint
 from salvit.vit.hub import fetch_weights, require_hub
 from salvit.vit.images import input_size
 from salvit.vit.plain import ViT, require_plain_name, require_plain_vit
+from salvit.vit.variants import build_vit
 
 _CONFIGS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 _OTHER_WEIGHTS = ("cache_dir", "checkpoint_path", *_CONFIGS, "weights")
@@ -85,7 +85,7 @@ def load_vit(
     Args:
         name_or_path: a timm name ("vit_base_patch16_224.dino"), "salvit_tiny" (ships with the package), or a
             weights file with its architecture in a JSON file of the same stem:
-            `{"model": {VisionTransformer arguments}, "mean": […], "std": […]}`, or one made of a timm model:
+            `{"model": {arguments of salvit.vit.build_vit}, "mean": […], "std": […]}`, or one made of a timm model:
             `{"vit": name, "model": {"num_classes": …}, …}`.
         weights: a local safetensors or torch file to load instead of the model's published weights. `normalize` goes
             by the name, so give the tag that the weights belong to (".dino", ".mae").
@@ -145,7 +145,7 @@ def _from_description(path: Path, kwargs: dict[str, Any]) -> ViT:
     arguments = {"dynamic_img_size": True, **content.pop("model"), **kwargs}
     name = content.pop("vit", None)
     try:
-        vit = load_vit(name, pretrained=False, **arguments) if name else VisionTransformer(**arguments)
+        vit = load_vit(name, pretrained=False, **arguments) if name else build_vit(**arguments)
     except TypeError as error:
         raise InvalidValueError(f'{description}: "model" does not fit the architecture: {error}') from error
     vit.pretrained_cfg = {"architecture": path.stem, "input_size": (3, *input_size(vit)), **content}

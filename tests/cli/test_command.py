@@ -40,7 +40,8 @@ from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
-CONFIGS = sorted([*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")])
+SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
+CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP})
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -237,7 +238,8 @@ def test_every_config(path, roots, vit_file, request):
     config = yaml.safe_load(path.read_text())
     configs = ["--config", path]
     if "data" not in config:  # an overlay
-        configs = ["--config", ROOT / "experiments/demo.yaml", *configs]
+        base = path.with_name("base.yaml")
+        configs = ["--config", base if base.exists() else ROOT / "experiments/demo.yaml", *configs]
         config["data"] = {"class_path": "datamodules.PopOutDataModule"}
     data = config["data"]
     root = roots(data["class_path"].rpartition(".")[2], data.get("init_args", {}).get("release", "2017"))
@@ -253,6 +255,39 @@ def test_every_config(path, roots, vit_file, request):
         if "agcam" not in path.parts:  # there misclassified images have no scores
             assert all(np.isfinite(value) or "AUC" in name for name, value in logged.items()), logged
     assert Path("backbone.safetensors").is_file() == (path.stem == "classification")
+
+
+def test_a_sweep_of_wandb(monkeypatch):
+    """Each command line that its agent builds fits the row and the seed it names."""
+    monkeypatch.chdir(ROOT)
+    sweep = yaml.safe_load(SWEEP.read_text())
+    values = sweep["parameters"]["config"]["values"]
+    rows = [path for path in (ROOT / "experiments/poster").glob("*.yaml") if path.stem != "base"]
+    assert sorted(ROOT / value for value in values) == sorted(rows)
+    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    drawn = {"config": {"value": values[-1]}, "seed_everything": {"value": 2}}
+    macros = {**agent.create_sweep_command_args({"args": drawn}), "env": ["/usr/bin/env"]}
+    parts = agent.create_sweep_command(sweep["command"])
+    line = [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
+    assert line[:3] == ["/usr/bin/env", "salvit", "fit"]
+    assert line[-2:] == [f"--config={values[-1]}", "--seed_everything=2"]
+    assert "--data=TinyImageNetDataModule" in line
+    cli = call(*line[2:], *POPOUT, *FEW, *QUIET, "--trainer.fast_dev_run", "true")
+    assert cli.config["fit"]["name"] == f"poster/{Path(values[-1]).stem}/seed2"
+    assert cli.config["fit"]["wandb"] is True
+
+
+def test_a_detector_that_is_missing(capsys, tmp_path):
+    """Masks by a detector, written as experiments/poster/base.yaml says."""
+    comment = (
+        (ROOT / "experiments/poster/base.yaml").read_text().partition("ClassificationScores below gets\n")[2]
+    )
+    lines = [line.removeprefix("#   ") for line in comment.partition("\n#\n")[0].splitlines()]
+    callback = {"class_path": "salvit.callbacks.classification_scores.ClassificationScores"}
+    callback |= yaml.safe_load("\n".join(lines))
+    (tmp_path / "detector.yaml").write_text(yaml.dump({"trainer": {"callbacks": [callback]}}))
+    options = ("--config", CONF / "poster.yaml", "--config", tmp_path / "detector.yaml", *UNTRAINED)
+    assert "no detector file FILE" in failure(capsys, "test", *options, *CSV, "--wandb", "false", status=1)
 
 
 # The configuration

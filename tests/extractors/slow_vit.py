@@ -6,6 +6,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from salvit.vit import has_residual
+
 
 @dataclass
 class Trace:
@@ -36,7 +38,7 @@ def run(vit: VisionTransformer, image: Tensor, *, hold_attention=False, hold_blo
         b = {name.removeprefix(f"blocks.{index}."): value for name, value in w.items()}
         x = x.detach().requires_grad_() if hold_blocks else x
         trace.inputs.append(x)
-        x = _block(x, b, vit.blocks[0].attn.num_heads, trace, hold_attention)
+        x = _block(x, b, vit.blocks[index], trace, hold_attention)
         trace.outputs.append(x)
     trace.logits = classify(vit, x[0])
     return trace
@@ -44,11 +46,12 @@ def run(vit: VisionTransformer, image: Tensor, *, hold_attention=False, hold_blo
 
 def classify(vit: VisionTransformer, token: Tensor) -> Tensor:
     w = vit.state_dict()
-    return w["head.weight"] @ _norm(token, w["norm.weight"], w["norm.bias"]) + w["head.bias"]
+    return w["head.weight"] @ _norm(token, w, "norm") + w["head.bias"]
 
 
-def _block(x, b, heads, trace, hold_attention):
-    y = _norm(x, b["norm1.weight"], b["norm1.bias"])
+def _block(x, b, block, trace, hold_attention):
+    heads, kept = block.attn.num_heads, float(has_residual(block))
+    y = _norm(x, b, "norm1")
     y = y.detach().requires_grad_() if hold_attention else y
     trace.normed.append(y)
     query, key, value = (y @ b["attn.qkv.weight"].T + b["attn.qkv.bias"]).chunk(3, dim=1)
@@ -63,14 +66,17 @@ def _block(x, b, heads, trace, hold_attention):
     trace.scores.append(scores)
     trace.attention.append(attention)
     trace.values.append(list(value.split(width, dim=1)))
-    x = x + torch.cat(mixed, 1) @ b["attn.proj.weight"].T + b["attn.proj.bias"]
+    x = kept * x + torch.cat(mixed, 1) @ b["attn.proj.weight"].T + b["attn.proj.bias"]
     trace.between.append(x)
-    y = _norm(x, b["norm2.weight"], b["norm2.bias"]) @ b["mlp.fc1.weight"].T + b["mlp.fc1.bias"]
+    y = _norm(x, b, "norm2") @ b["mlp.fc1.weight"].T + b["mlp.fc1.bias"]
     y = y * (1 + torch.erf(y / 2**0.5)) / 2
-    return x + y @ b["mlp.fc2.weight"].T + b["mlp.fc2.bias"]
+    return kept * x + y @ b["mlp.fc2.weight"].T + b["mlp.fc2.bias"]
 
 
-def _norm(x, weight, bias):
+def _norm(x, weights, name):
+    if f"{name}.weight" not in weights:
+        return x
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
     centred = x - x.mean(-1, keepdim=True)
     return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt() * weight + bias
 

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from datamodules import SaliconDataModule
+from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.pictures import Pictures
 from salvit.callbacks.predictions import PredictionWriter
 from salvit.callbacks.scores import Scores
@@ -27,7 +28,8 @@ class Run:
         fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
         options = {"devices": processes, "strategy": fork} if processes > 1 else {}
         writer = PredictionWriter(str(folder / "maps"), kinds=["npy"])
-        callbacks = [Scores(), Pictures(), writer] if isinstance(module, SaliencyModule) else []
+        of_saliency = isinstance(module, SaliencyModule)
+        callbacks = [Scores(), Pictures(), writer] if of_saliency else [ClassificationScores()]
         logger = CSVLogger(folder, name="run", version="")
         self.trainer = make_trainer(logger=logger, callbacks=callbacks, **options)
         arguments = {"predict": {"return_predictions": False}, "fit": {}}.get(stage, {"verbose": False})
@@ -122,10 +124,11 @@ def test_fit_with_fewer_images_to_validate_on_than_processes(make_trainer, tmp_p
     assert np.isfinite(run.scores()["val/CC"])
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("stage", [pytest.param("validate", marks=pytest.mark.slow), "test"])
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-def test_accuracy(compare, vit_file):
+def test_classification(compare, vit_file, stage):
     torch.manual_seed(0)
     module = ClassificationModule(num_classes=10, vit=vit_file())
-    one, several = compare(module, tiny_popout(val_size=2, batch_size=2), "validate", 3)
+    one, several = compare(module, tiny_popout(val_size=2, test_size=2, batch_size=2), stage, 3)
+    assert stage == "validate" or several.rows() == one.rows()
     assert several.scores() == pytest.approx(one.scores(), abs=1e-6)

@@ -11,7 +11,7 @@ from salvit.extractors.lrp.engine import Flow, attended, patch_relevance
 from salvit.extractors.lrp.precision import in_double, plain_arithmetic
 from salvit.extractors.lrp.rules import ORIGINAL, TRANSFORMER, pixels_relevance
 from salvit.extractors.requirements import check_choice
-from salvit.vit import ViT, block_indices, num_heads, patch_grid, tokens_read
+from salvit.vit import ViT, block_indices, has_residual, num_heads, patch_grid, tokens_read
 
 Precision = Literal["model", "double"]
 
@@ -54,11 +54,11 @@ class RelevanceLRP(_LRP):
 
     Per block, M = mean over heads of (∇A ⊙ R_A)⁺, with ∇A the gradient of the target logit with respect to the
     attention A and R_A the relevance of A. The map is the row of ∏ (M + I) − I that the classifier reads (of a
-    distilled model, the class token's), over the blocks from the last down to `start_layer`. Linear layers and
-    additions share relevance by the rules of `salvit.extractors.lrp.rules.TRANSFORMER`, products of two activations
-    halve it, and normalisation, activation, softmax and LayerScale pass it on. Beyond the source: RoPE is a linear
-    layer, the two factors of a gated MLP take half each, a position bias takes its share of a score's relevance, and a
-    sum is shared as an average is.
+    distilled model, the class token's), over the blocks from the last down to `start_layer`; without residual
+    connections, for which I stands, it is the row of ∏ M. Linear layers and additions share relevance by the rules of
+    `salvit.extractors.lrp.rules.TRANSFORMER`, products of two activations halve it, and normalisation, activation,
+    softmax and LayerScale pass it on. Beyond the source: RoPE is a linear layer, the two factors of a gated MLP take
+    half each, a position bias takes its share of a score's relevance, and a sum is shared as an average is.
 
     Maps are non-negative. Autocast and TF32 have no effect; about two GiB of activations is kept at a time. The rules
     divide by sums that may nearly vanish, so rounding in a float32 forward pass may change a map (docs/results.md,
@@ -96,9 +96,10 @@ class RelevanceLRP(_LRP):
         identity = last.relevance.new_zeros(len(images), self.num_channels(vit), last.relevance.shape[-1])
         read = identity[..., tokens_read(vit)]
         read.fill_(1 / read.shape[-1])
+        kept = float(has_residual(vit.blocks[0]))  # all blocks have residual connections, or none
         rows = _through_factor(identity, last, fused=not self.per_head)
         for flow in flows:
-            rows = rows + _through_factor(identity + rows, flow, fused=True)
+            rows = kept * rows + _through_factor(kept * identity + rows, flow, fused=True)
         return patches_to_grid(vit, images, rows)
 
 

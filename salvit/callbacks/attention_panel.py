@@ -1,0 +1,82 @@
+"""Heatmaps of the same few images during training, so that one watches attention form."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from PIL import Image
+from torch.nn import functional as F
+
+from salvit.extractors import parse_method
+from salvit.extractors.spelling import Spelling
+from salvit.modules.classification import ClassificationModule
+from salvit.report.grid import Cell, grid, thumbnail
+from salvit.report.pictures import overlay, photo
+from salvit.results.files import write
+from salvit.vit import normalize
+
+_SIDE = 192
+
+
+class AttentionPanel(Callback):
+    """Draws a method's heatmaps of fixed val images every few epochs, each for the image's label.
+
+    Written to the log folder as `pictures/epoch_NNN.png`, and to W&B. The images are evenly spaced over the val split;
+    where it is sorted by class, as of a folder per class, each class has one.
+
+    Args:
+        count: number of images.
+        every: epochs between two panels; the first and the last epoch always have one.
+        method: whose heatmaps are drawn.
+
+    Raises:
+        ValueError: if the model does not support the method.
+    """
+
+    def __init__(self, count: int = 10, every: int = 5, method: Spelling = "attention_gradient") -> None:
+        self.count = count
+        self.every = every
+        self.method = parse_method(method)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the panel."""
+        assert isinstance(pl_module, ClassificationModule)
+        epoch = trainer.current_epoch
+        last = trainer.should_stop or epoch + 1 == trainer.max_epochs
+        folder = trainer.log_dir  # asked on every process: it is broadcast
+        if not trainer.is_global_zero or not (last or epoch % self.every == 0):
+            return
+        picture = self.picture(trainer, pl_module)
+        if folder is not None:
+            write(folder, {f"pictures/epoch_{epoch:03d}.png": picture})
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/attention", [picture])
+
+    def picture(self, trainer: Trainer, module: ClassificationModule) -> Image.Image:
+        """Images with their labels, and below them heatmaps with the predicted classes."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        dataset = data.dataset("val")
+        names = list(getattr(data, "class_names", []))
+        count = min(self.count, len(dataset))
+        samples = [dataset[index * len(dataset) // count] for index in range(count)]
+        images = torch.stack([sample["image"] for sample in samples]).to(module.device)
+        target = torch.tensor([sample["label"] for sample in samples], device=module.device)
+        was_training = module.vit.training
+        module.vit.eval()
+        inputs = normalize(module.vit, images)
+        with torch.no_grad():
+            predicted = module.vit(inputs).argmax(1).tolist()
+        maps = self.method(module.vit, inputs, target).mean(1, keepdim=True)
+        module.vit.train(was_training)
+        size = (round(_SIDE * images.shape[-2] / images.shape[-1]), _SIDE)
+        full = F.interpolate(maps.float().cpu(), size, mode="bilinear", align_corners=False)
+        above, below = [], []
+        for image, sample, heatmap, guess in zip(images.cpu(), samples, full[:, 0], predicted, strict=True):
+            label = sample["label"]
+            above.append(Cell(thumbnail(photo(image)), _called(names, label), ""))
+            below.append(Cell(thumbnail(overlay(image, heatmap)), "", f"predicted {_called(names, guess)}"))
+        return grid([above, below])
+
+
+def _called(names: list[str], label: int) -> str:
+    return names[label].partition(", ")[0] if names else str(label)

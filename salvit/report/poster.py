@@ -1,0 +1,157 @@
+"""`python -m salvit.report.poster FOLDER`: the fourteen rows of the poster, over seeds, beside the poster's numbers.
+
+Of Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster, Stanford University). `make
+sweep-arch` makes the runs and calls this.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from salvit import results
+from salvit.callbacks.classification_scores import SCORES
+from salvit.cli.failure import one_clear_error
+from salvit.cli.interrupt import interruptible
+from salvit.errors import InvalidValueError, MissingFileError
+from salvit.results import Table
+
+PUBLISHED = {
+    "baseline": (0.476, 0.328, 0.317, 0.367, 0.312, 0.766, 0.025),
+    "positions-learned": (0.536, 0.390, 0.365, 0.384, 0.376, 0.802, 0.065),
+    "positions-integer": (0.476, 0.318, 0.302, 0.325, 0.304, 0.769, 0.026),
+    "blocks-1": (0.429, 0.336, 0.332, 0.348, 0.325, 0.747, 0.009),
+    "blocks-2": (0.475, 0.320, 0.309, 0.323, 0.306, 0.751, 0.039),
+    "blocks-8": (0.374, 0.310, 0.309, 0.279, 0.280, 0.739, 0.017),
+    "heads-1": (0.475, 0.352, 0.341, 0.337, 0.324, 0.771, 0.041),
+    "heads-2": (0.460, 0.372, 0.370, 0.348, 0.335, 0.771, 0.001),
+    "heads-8": (0.523, 0.340, 0.321, 0.373, 0.337, 0.777, 0.029),
+    "hidden-4": (0.388, 0.346, 0.342, 0.311, 0.310, 0.735, 0.021),
+    "hidden-16": (0.510, 0.374, 0.369, 0.356, 0.348, 0.789, 0.026),
+    "hidden-32": (0.100, 0.100, 0.100, 0.010, 0.018, 0.502, 0.017),
+    "no-residual": (0.100, 0.100, 0.100, 0.010, 0.018, 0.500, 0.297),
+    "no-norm": (0.100, 0.100, 0.100, 0.010, 0.018, 0.500, 0.482),
+}
+"""The poster's table: by row, the scores in the order of `SCORES`. Rows are called as in experiments/poster."""
+
+
+def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
+    """Read the newest test of each row and seed under a folder.
+
+    Returns:
+        What was scored, in words; and `row`, `seed`, a column for each score, and `constant`, the share of heatmaps
+        that are constant.
+
+    Raises:
+        FileNotFoundError: if there is no test of a row.
+        ValueError: if the rows were tested on different images or masks.
+    """
+    newest: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    scored = set()
+    for path in folder.rglob("scores.json"):
+        run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
+        about = json.loads(path.read_text(encoding="utf-8"))
+        row, _, seed = str(run["name"]).removeprefix("poster/").partition("/")
+        if row not in PUBLISHED or "scores" not in about:
+            continue
+        scored.add(f"{results.describe(about)}; SMM of {about['method']}, {about['masks']}")
+        if run["started"] >= newest.get((row, seed), ("", {}))[0]:
+            constant = about["constant"] / about["images"]
+            newest[row, seed] = run["started"], {**about["scores"], "constant": constant}
+    if not newest:
+        raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
+    if len(scored) > 1:
+        raise InvalidValueError(f"rows under {folder} cannot be compared: {' / '.join(sorted(scored))}")
+    lines = [{"row": row, "seed": seed, **scores} for (row, seed), (_, scores) in newest.items()]
+    return scored.pop(), pd.DataFrame(lines)
+
+
+def constant_rows(runs: pd.DataFrame) -> str:
+    """A line about the rows with constant heatmaps, whose SMM is 0; empty if there is none."""
+    shares = runs.groupby("row", sort=False)["constant"].mean()
+    named = ", ".join(f"{row} {share:.0%}" for row, share in shares.items() if share > 0)
+    return f"\nconstant heatmaps, whose SMM is 0: {named}\n" if named else ""
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over the seeds, beside the poster's numbers.
+
+    Args:
+        runs: `row`, `seed` and a column for each score.
+
+    Returns:
+        `row`, `score`, `mean`, `sd` (of a sample; NaN for one seed), `seeds` and `poster`, in the poster's order.
+    """
+    lines = []
+    for row, published in PUBLISHED.items():
+        ours = runs[runs["row"] == row]
+        for score, number in zip(SCORES, published, strict=True):
+            if len(ours):
+                values = ours[score].astype(float)
+                lines.append((row, score, values.mean(), values.std(), len(values), number))
+    return pd.DataFrame(lines, columns=["row", "score", "mean", "sd", "seeds", "poster"])
+
+
+def table(title: str, scores: pd.DataFrame) -> Table:
+    """The summary as a table, each score beside the poster's."""
+    wide = scores.pivot(index="row", columns="score")
+    wide = wide.reindex([row for row in PUBLISHED if row in wide.index])
+    names = {score: f"{score}, poster" for score in SCORES}
+    means = wide["mean"].join(wide["poster"].rename(columns=names))
+    spread = wide["sd"].reindex(columns=means.columns)
+    columns = {name: "↑" for score in SCORES for name in (score, names[score])}
+    return Table(title, columns, means, spread, rows="row")
+
+
+def figure(scores: pd.DataFrame) -> Figure | None:
+    """Accuracy against SMM, each row with its standard deviations, and the poster's; None without SMM."""
+    wide = scores.pivot(index="row", columns="score")
+    if wide["mean"]["SMM"].isna().all():
+        return None
+    drawing = Figure(figsize=(8, 5), layout="constrained")
+    axes = drawing.subplots()
+    for kind, marker in (("mean", "o"), ("poster", "x")):
+        x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
+        bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
+        label = "here" if kind == "mean" else "poster"
+        axes.errorbar(x, y, fmt=marker, linestyle="none", capsize=2, label=label, **bars)
+        for row in wide.index:
+            axes.annotate(row, (x[row], y[row]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="accuracy", ylabel="SMM")
+    axes.legend()
+    return drawing
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Write `poster.csv`, `poster.md` and `poster.png` into the folder of the runs, and print the table.
+
+    Raises:
+        SystemExit: with status 2 if there is nothing to put together, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(prog="python -m salvit.report.poster", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the runs are, and where the table goes")
+    folder = parser.parse_args(args).folder
+    with interruptible(), one_clear_error(status=2):
+        scored, runs = read_runs(folder)
+        scores = summary(runs)
+        title = f"{scored}; mean ± standard deviation; seeds: {scores['seeds'].max()}"
+        shown = table(title, scores)
+        files = {
+            "poster.csv": scores,
+            "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",
+            "poster.png": figure(scores),
+        }
+        results.write(folder, files)
+    console = Console()
+    console.print(*shown.terminal(console.width), sep="\n")
+    console.print(constant_rows(runs), end="", soft_wrap=True, highlight=False)
+    print("written:", *(str(folder / name) for name, content in files.items() if content is not None))
+
+
+if __name__ == "__main__":
+    main()
