@@ -1,5 +1,6 @@
 """The interface of every dataset, its samples and batches, and the errors of a dataset that cannot be used."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -10,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from salvit.cli.quiet import is_quiet
 from salvit.errors import InvalidValueError, SalvitError
 
 Sample: TypeAlias = dict[str, Any]
@@ -144,4 +144,5 @@ def track(items: Iterable[T], description: str, total: int, delay: float = 2.0) 
         ['a', 'b', 'c']
     """
     is_first = getattr(rank_zero_only, "rank", 0) == 0
-    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first or is_quiet())
+    quiet = logging.getLogger("salvit").level > logging.INFO
+    return tqdm(items, description, total, delay=delay, leave=False, disable=not is_first or quiet)
