@@ -52,31 +52,20 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
 
 
 def choose_methods(
-    named: Mapping[str, Extractor], vit: ViT, size: tuple[int, int], is_default: bool = False
+    named: Mapping[str, Extractor], vit: ViT, size: tuple[int, int], is_default: bool
 ) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Choose the methods that the model supports.
-
-    Args:
-        named: extractors by spelling.
-        vit: the model.
-        size: (height, width) of its input in pixels.
-        is_default: whether no method was typed.
-
-    Returns:
-        Extractors by spelling, and by spelling why the model does not support the others.
+    """The methods that a model supports at an input size, by spelling, and by spelling why not the others.
 
     Raises:
         ValueError: if it supports none.
         IndexError: if a method names a block that the model does not have.
     """
     chosen, refused = supported_methods(vit, named.values(), size)
-    if chosen:
-        return chosen, refused
-    others = ""
-    if is_default:
-        known = ", ".join(supported_methods(vit, size=size)[0])
-        others = f"; it is the default method, and the model supports others: {known}"
-    raise InvalidValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
+    if not chosen:
+        known = ", ".join(supported_methods(vit, size=size)[0]) if is_default else ""
+        others = f"; it is the default method, and the model supports others: {known}" if is_default else ""
+        raise InvalidValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
+    return chosen, refused
 
 
 def _parse(text: str) -> Extractor:

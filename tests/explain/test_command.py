@@ -11,8 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 import salvit
+from salvit.explain.command import parse
 from salvit.explain.methods import named_methods
-from salvit.explain.parser import parse
 from salvit.extractors import METHODS
 from salvit.vit import load_vit, normalize
 from tests.datamodules.data.images import truncate, write_image

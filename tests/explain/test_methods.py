@@ -56,7 +56,7 @@ def test_where_the_default_method_is_not_supported_others_are_named(image, headl
     message = failure(capsys, image, *headless, status=2)
     named = message.partition("the model supports others: ")[2].partition("\n")[0].split(", ")
     assert {"rollout", "raw_attention"} <= set(named)
-    chosen, _ = choose_methods(named_methods(named, []), load_vit(headless[1]), (32, 32))
+    chosen, _ = choose_methods(named_methods(named, []), load_vit(headless[1]), (32, 32), False)
     assert list(chosen) == named
 
 
@@ -64,7 +64,7 @@ def test_methods_that_need_a_larger_grid_are_refused_before_anything_is_computed
     command = (image, "--method", "salient_attention", *shapes, "--image-size", "8")
     assert "larger images" in failure(capsys, *command, status=2)
     assert files("runs") == []
-    _, refused = choose_methods(named_methods(["all"], []), load_vit(shapes[1]), (8, 8))
+    _, refused = choose_methods(named_methods(["all"], []), load_vit(shapes[1]), (8, 8), False)
     assert "salient_attention" in refused
 
 

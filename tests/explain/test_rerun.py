@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salvit.explain.module import ExplainModule
+from salvit.explain.run import ExplainModule
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain, failure, files, index
 
@@ -23,7 +23,7 @@ def computed(monkeypatch):
     predict = ExplainModule.predict_step
 
     def counted(module, batch, batch_idx):
-        calls.append((batch.step.method, len(batch.photos)))
+        calls.append((batch["method"], len(batch["name"])))
         return predict(module, batch, batch_idx)
 
     monkeypatch.setattr(ExplainModule, "predict_step", counted)
@@ -43,8 +43,8 @@ def interrupted(monkeypatch, command, method, at=0):
     predict, seen = ExplainModule.predict_step, []
 
     def interrupting(module, batch, batch_idx):
-        seen.append(batch.step.method)
-        if batch.step.method == method and seen.count(method) > at:
+        seen.append(batch["method"])
+        if batch["method"] == method and seen.count(method) > at:
             raise KeyboardInterrupt
         return predict(module, batch, batch_idx)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from salvit.explain.module import ExplainModule
+from salvit.explain.run import ExplainModule
 from salvit.explain.writer import ExplanationWriter
 from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, index
@@ -91,7 +91,7 @@ def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypat
     out_of_memory = Mock(side_effect=torch.OutOfMemoryError("CUDA"))
     monkeypatch.setattr("timm.models.VisionTransformer.forward", out_of_memory)
     message = failure(capsys, image, "--method", "rollout", *shapes)
-    assert message.startswith("the model needs more memory than the device has for 1 images at a time")
+    assert message.startswith("rollout needs more memory than the device has for 1 images at a time")
 
 
 # The terminal
