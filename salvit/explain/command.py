@@ -78,10 +78,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _run(arguments: Sequence[str]) -> None:
     options = parse(arguments)
-    runs: list[Any] = []
 
     def done() -> str:
-        if any(run.rows() for run in runs):
+        if any(options.out.glob("maps/*/*.png")):
             return f"; what is done is in {options.out}, and the same command goes on from there"
         return "; no map is done yet"
 
@@ -91,9 +90,9 @@ def _run(arguments: Sequence[str]) -> None:
             from salvit.explain.run import Run
         with plain_warnings():
             with one_clear_error(status=2):
-                runs.append(Run(options))
+                run = Run(options)
             with one_clear_error():
-                runs[0].explain()
+                run.explain()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,8 +112,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         arguments: what was typed after `salvit explain`.
 
     Returns:
-        The options by name; `method`, `without` and `target` are lists without repetition, `image_size` is
-        (height, width) or None, and `command` is what was typed.
+        The options by name; `image_size` is (height, width) or None, and `command` is what was typed.
 
     Raises:
         SystemExit: with status 2 if it is wrong, 0 after `--help` and `--list-methods`.
@@ -126,8 +124,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    for name in ("method", "without", "target"):
-        setattr(options, name, list(dict.fromkeys(getattr(options, name))))
     if sides := options.image_size:
         if len(sides) > 2:
             parser.error(f"--image-size takes a side, or a height and a width; got {len(sides)} numbers")

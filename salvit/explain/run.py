@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from datamodules.base import CorruptFileError, Stimulus
 from salvit import __version__
@@ -27,7 +28,7 @@ from salvit.explain.methods import choose_methods, named_methods
 from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_class, write_table
 from salvit.extractors import Extractor
 from salvit.extractors.choice import left_out
-from salvit.modules import ExplanationModule
+from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
 from salvit.results.source import code_of, package_hash
@@ -46,6 +47,16 @@ class ExplainModule(ExplanationModule):
         self.vit = vit
         self.methods = methods
         self._probabilities = {}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The maps of a batch; UnavailableError if the device has not enough memory."""
+        try:
+            return super().predict_step(batch, batch_idx)
+        except torch.OutOfMemoryError as error:
+            raise UnavailableError(
+                f"{batch['method']} needs more memory than the device has for {len(batch['name'])} images at a time: "
+                "lower --batch-size, or take --device cpu"
+            ) from error
 
 
 class Run:
@@ -165,14 +176,7 @@ class Run:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        try:
-            trainer.predict(self.module, datamodule=data, return_predictions=False)
-        except torch.OutOfMemoryError as error:
-            method, images = self.writer.making
-            raise UnavailableError(
-                f"{method} needs more memory than the device has for {images} images at a time: "
-                "lower --batch-size, or take --device cpu"
-            ) from error
+        trainer.predict(self.module, datamodule=data, return_predictions=False)
 
 
 def _load(options: argparse.Namespace) -> ViT:

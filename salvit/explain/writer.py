@@ -72,9 +72,6 @@ class ExplanationWriter(Callback):
         steps: the maps that every image gets, in the order of the grid.
         settings: columns that all rows have in common.
         classes: of the model.
-
-    Attributes:
-        making: which map is being made, of how many images.
     """
 
     def __init__(self, folder: Path, steps: Sequence[Step], settings: Row, classes: Classes) -> None:
@@ -82,7 +79,6 @@ class ExplanationWriter(Callback):
         self.steps = list(steps)
         self.settings = settings
         self.classes = classes
-        self.making = ("", 0)
         self.known = read_rows(folder)
         self._progress = Progress(disable=True)
 
@@ -108,7 +104,6 @@ class ExplanationWriter(Callback):
     ) -> None:
         """Show which map is being made: one may take minutes."""
         method, target, passes, _ = batch["step"]
-        self.making = (method, len(batch["name"]))
         text = method if target is None else f"{method} of {self.classes.describe(target)}"
         text += f" ({passes} forward passes)" if passes > 1 else ""
         self._progress.update(self._progress.task_ids[0], description=text, refresh=True)

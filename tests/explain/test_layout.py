@@ -69,13 +69,6 @@ def test_a_map_that_shrinks_loses_no_pixel():
     assert small.sum() > 1
 
 
-def test_all_methods_of_two_classes_are_no_strip(image, shapes, monkeypatch):
-    monkeypatch.delitem(METHODS, "rise")  # 4000 forward passes
-    explain(image, "--method", "all", *shapes, "--target", "1", "2")
-    with Image.open("runs/explain/grids/dog.png") as grid:
-        assert grid.width <= 5 * 330 + 10
-
-
 @pytest.mark.parametrize(("few", "coloured"), [(True, (0.4, 1.0)), (False, (0.0, 0.3))])
 def test_extreme_values_of_a_few_places_do_not_make_the_others_black(
     in_an_empty_folder, shapes, monkeypatch, few, coloured

@@ -38,18 +38,12 @@ def interrupt(*command):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def interrupted(monkeypatch, command, method, at=0):
-    """Run a command that is interrupted when a method is called for the n-th time."""
-    predict, seen = ExplainModule.predict_step, []
-
-    def interrupting(module, batch, batch_idx):
-        seen.append(batch["method"])
-        if batch["method"] == method and seen.count(method) > at:
-            raise KeyboardInterrupt
-        return predict(module, batch, batch_idx)
-
+def interrupted(monkeypatch, command, after):
+    """Run a command that is interrupted when a number of batches is done."""
+    steps = iter([ExplainModule.predict_step] * after)
+    stop = Mock(side_effect=KeyboardInterrupt)
     with monkeypatch.context() as patch:
-        patch.setattr(ExplainModule, "predict_step", interrupting)
+        patch.setattr(ExplainModule, "predict_step", lambda *batch: next(steps, stop)(*batch))
         interrupt(*command)
 
 
@@ -74,32 +68,27 @@ def images():
     return [write_image(Path(f"{name}.png"), (20, 30), seed) for seed, name in enumerate("abc")]
 
 
-def test_an_interrupt_between_images(images, shapes, monkeypatch, capsys, computed):
-    command = (*images, "--method", "rollout", "agcam", *shapes, "--batch-size", "1")
-    interrupted(monkeypatch, command, "rollout", at=2)
-    assert (
-        "interrupted; what is done is in runs/explain, and the same command goes on"
-        in capsys.readouterr().err
-    )
-    assert described(index()) == [(name, method) for name in "ab" for method in ("agcam", "rollout")]
+@pytest.mark.parametrize(
+    ("batch_size", "after", "done", "then"),
+    [
+        (1, 4, {"a": ["agcam", "rollout"], "b": ["agcam", "rollout"]}, [("rollout", 1), ("agcam", 1)]),
+        (3, 1, {"a": ["rollout"], "b": ["rollout"], "c": ["rollout"]}, [("agcam", 3)]),
+    ],
+    ids=["between images", "within a batch"],
+)
+def test_an_interrupt(images, shapes, monkeypatch, capsys, computed, batch_size, after, done, then):
+    command = (*images, "--method", "rollout", "agcam", *shapes, "--batch-size", batch_size)
+    interrupted(monkeypatch, command, after)
+    said = "interrupted; what is done is in runs/explain, and the same command goes on from there"
+    assert said in capsys.readouterr().err
+    assert described(index()) == [(name, method) for name, methods in done.items() for method in methods]
+    assert {bool(row["grid"]) for row in index()} == {batch_size == 1}
     assert_true()
     del computed[:]
     explain(*command)
-    assert computed == [("rollout", 1), ("agcam", 1)]
-    assert "4 of 6 maps are in runs/explain already" in capsys.readouterr().err
+    assert computed == then
+    assert f"{len(done) * len(done['a'])} of 6 maps are in runs/explain already" in capsys.readouterr().err
     assert described(index()) == [(name, method) for name in "abc" for method in ("agcam", "rollout")]
-    assert_true()
-
-
-def test_an_interrupt_within_a_batch(images, shapes, monkeypatch, computed):
-    command = (*images, "--method", "rollout", "agcam", *shapes)
-    interrupted(monkeypatch, command, "agcam")
-    assert described(index()) == [(name, "rollout") for name in "abc"]
-    assert {row["grid"] for row in index()} == {""}
-    assert_true()
-    del computed[:]
-    explain(*command)
-    assert computed == [("agcam", 3)]
     assert {row["grid"] for row in index()} == {f"grids/{name}.png" for name in "abc"}
     assert_true()
 
@@ -198,7 +187,9 @@ def test_an_image_that_has_changed(images, shapes, capsys, computed):
     before = times()
     del computed[:]
     message = failure(capsys, *images, "--method", "rollout", "agcam", *shapes, status=2)
-    assert message.startswith("runs/explain has maps of another image than b.png by the name b")
+    assert message.startswith(
+        "runs/explain has maps of another image than b.png by the name b (of b.png, or as"
+    )
     assert (times(), computed) == (before, [])
     [remedy] = [part for part in message.split() if part.startswith("runs/explain/maps")]
     for path in Path(remedy).iterdir():
@@ -230,15 +221,6 @@ def test_pictures_of_runs_are_no_images(shapes, capsys):
     assert [row["image"] for row in index("runs/b")] == ["a.jpg"]
     said = failure(capsys, "runs", "--out", "others", *shapes, status=2)
     assert said.startswith("no image in the folder runs, nor below it, but what salvit explain has written")
-
-
-def test_another_image_of_the_same_name(shapes, capsys):
-    one, two = (write_image(Path(folder) / "dog.png", (20, 30), seed) for seed, folder in enumerate("xy"))
-    explain(one, "--method", "rollout", *shapes)
-    said = failure(capsys, two, "--method", "agcam", *shapes, status=2)
-    assert said.startswith(
-        "runs/explain has maps of another image than y/dog.png by the name dog (of x/dog.png"
-    )
 
 
 def test_the_same_image_elsewhere(images, shapes, computed):

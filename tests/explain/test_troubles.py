@@ -140,7 +140,7 @@ def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image
     def watched(writer, console, total):
         progress = bar(writer, console, total)
         monkeypatch.setattr(progress, "start", lambda: events.append("shown"))
-        monkeypatch.setattr(progress, "update", lambda task, description, refresh: events.append(description))
+        monkeypatch.setattr(progress, "update", lambda task, **state: events.append(state.get("description")))
         return progress
 
     monkeypatch.setattr(ExplanationWriter, "bar", watched)
@@ -151,7 +151,7 @@ def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image
     assert events == [
         "shown",
         *(rise, "computed", rise, "computed"),  # an image at a time: each may take minutes
-        *("raw_attention:block=[0,1]", "computed"),
+        *("raw_attention:block=[0,1]", "computed", None),
     ]
 
 
