@@ -24,10 +24,10 @@ from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
 from salvit.explain.command import DEFAULT_MODEL
 from salvit.explain.data import MAPS, RECORD, MissingMaps, Photo, Step, find_images, printable
-from salvit.explain.methods import choose_methods, named_methods
+from salvit.explain.methods import named_methods
 from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_class, write_table
 from salvit.extractors import Extractor
-from salvit.extractors.choice import left_out
+from salvit.extractors.choice import left_out, supported_methods
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
@@ -82,7 +82,13 @@ class Run:
         patch_grid(vit, size)
         classes = classes_of(vit)
         targets = list(dict.fromkeys(classes.find(text) for text in options.target))
-        methods, self.refused = choose_methods(named, vit, size, not options.method)
+        methods, self.refused = supported_methods(vit, named.values(), size)
+        if not methods:
+            others = "; it is the default method, and the model supports others: "
+            others = "" if options.method else others + ", ".join(supported_methods(vit, size=size)[0])
+            raise InvalidValueError(
+                "\n".join(f"{name}: {reason}{others}" for name, reason in self.refused.items())
+            )
         if targets and not any(method.class_specific for method in methods.values()):
             raise InvalidValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
         self.steps = [

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from salvit.explain.methods import choose_methods, named_methods
+from salvit.explain.methods import named_methods
 from salvit.extractors import METHODS
+from salvit.extractors.choice import supported_methods
 from salvit.vit import load_vit
 from tests.explaining import explain, failure, files, index
 
@@ -56,16 +57,13 @@ def test_where_the_default_method_is_not_supported_others_are_named(image, headl
     message = failure(capsys, image, *headless, status=2)
     named = message.partition("the model supports others: ")[2].partition("\n")[0].split(", ")
     assert {"rollout", "raw_attention"} <= set(named)
-    chosen, _ = choose_methods(named_methods(named, []), load_vit(headless[1]), (32, 32), False)
-    assert list(chosen) == named
+    assert list(supported_methods(load_vit(headless[1]), size=(32, 32))[0]) == named
 
 
 def test_methods_that_need_a_larger_grid_are_refused_before_anything_is_computed(image, shapes, capsys):
     command = (image, "--method", "salient_attention", *shapes, "--image-size", "8")
     assert "larger images" in failure(capsys, *command, status=2)
     assert files("runs") == []
-    _, refused = choose_methods(named_methods(["all"], []), load_vit(shapes[1]), (8, 8), False)
-    assert "salient_attention" in refused
 
 
 def test_the_list_of_methods_has_every_option(capsys):
@@ -133,7 +131,9 @@ def test_a_class_in_the_current_folder_is_a_method(image, shapes, mine, capsys):
     assert [row["method"] for row in index()] == ["methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5"]
     assert "maps/dog/methods_of_mine.Mine,scale=2.5.npy" in files()
     mine(MINE.replace("self.scale *", "-self.scale *"))
-    assert "methods_of_mine.Mine:scale=2.5 as it was before its code changed" in failure(capsys, *command, status=2)
+    assert "methods_of_mine.Mine:scale=2.5 as it was before its code changed" in failure(
+        capsys, *command, status=2
+    )
     explain(image, "--method", "rollout", *shapes)
     explain(*command, "--out", "anew")
 
