@@ -160,17 +160,11 @@ def test_a_folder_with_subfolders_in_batches(shapes):
         np.testing.assert_allclose(saliency, expected, atol=0.05 * np.abs(expected).max())
 
 
-def test_images_of_one_name_in_different_folders(shapes):
+def test_images_of_one_name_and_an_image_named_twice(shapes):
     one, two = (write_image(Path(folder) / "dog.png", (20, 30), 3) for folder in ("one", "two"))
     write_image(Path("one/dog.jpg"), (20, 30), 3)
-    explain(one, two, "one/dog.jpg", "--method", "rollout", *shapes)
-    assert len({row["map"] for row in index()}) == 3
-    assert {row["name"] for row in index()} == {"one__dog_png", "two__dog", "one__dog_jpg"}
-
-
-def test_an_image_named_twice_is_explained_once(image, shapes):
-    explain(image, ".", image.resolve(), "--method", "rollout", *shapes)
-    assert [row["image"] for row in index()] == ["dog.png"]
+    explain(one, two, "one/dog.jpg", "two", one.resolve(), "--method", "rollout", *shapes)
+    assert [row["name"] for row in index()] == ["one__dog_jpg", "one__dog_png", "two__dog"]
 
 
 def test_a_broken_file_among_others(image, shapes, capsys):

@@ -37,7 +37,6 @@ def titles(specific, common, targets):
         (2, 1, [4], ["dog s0@4 s1@4 c0"]),
         # Rows of one class are about equally long.
         (6, 2, [4], ["dog s0@4 s1@4 s2@4 s3@4", "s4@4 s5@4 c0 c1"]),
-        (5, 0, [4], ["dog s0@4 s1@4", "s2@4 s3@4 s4@4"]),
         # Classes stand below each other; maps that explain no class fill the first row.
         (2, 2, [4, 7], ["dog s0@4 s1@4 c0 c1", "dog s0@7 s1@7"]),
         # They have their own rows where the first is full.
