@@ -21,9 +21,6 @@ from tests.explaining import explain, failure, files, index
 THREE = ("agcam", "rollout", "relevance_lrp")
 
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
-
 def expected_map(path, model, method, target=None):
     """The map by the library's own call on an image read by Pillow alone, upsampled to the image's size."""
     with Image.open(path) as file:
@@ -220,6 +217,12 @@ def test_a_model_without_a_head(image, headless, capsys):
         (["--method", "rollout:start_layer=99"], "rollout:start_layer=99: there is no block 99"),
         (["--method", "rollout:rows"], "'rows' is no OPTION=VALUE"),
         (["--method", "rollout:rows=all,agcam"], "'agcam' is no OPTION=VALUE; several methods are"),
+        (["--method", "salient_attention", "--image-size", "8"], "salient_attention: .* larger images"),
+        (["--method", "all", "--without", "rsie"], 'no method "rsie"; did you mean "rise"'),
+        (["--method", "all", "--without", "rise:masks=2"], '--without: no method "rise:masks=2"'),
+        (["--method", "all", "--without", *METHODS], " leaves no method"),
+        (["--method", "agcam", "--without", "rise"], "--method all, which was not typed"),
+        (["--method", "all:rows=all"], "all takes every method with its default options"),
         (["--target", "10"], "target class 10 is outside 0 … 9"),
         (["--target", "dog"], "the names of this model's 10 classes are unknown; give an index, 0 … 9"),
         (["--method", "rollout", "--target", "1"], "--target has no effect on rollout"),

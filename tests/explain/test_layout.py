@@ -12,8 +12,6 @@ from salvit.extractors import METHODS
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain, index
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
 
 def row(method, target):
     """Of the table; the predicted class is 0."""

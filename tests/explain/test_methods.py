@@ -13,11 +13,6 @@ from salvit.extractors.choice import supported_methods
 from salvit.vit import load_vit
 from tests.explaining import explain, failure, files, index
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
-
-# Options
-
 
 def test_one_method_with_different_options(image, shapes):
     raw, rise = "raw_attention:block=[0,1]", "rise:masks=2"
@@ -43,12 +38,9 @@ def test_all_methods_but_some(typed, without, expected):
     assert set(named_methods(typed, without)) == expected
 
 
-# Methods that the model does not support
-
-
-def test_a_refused_method_says_which_option_would_do(image, without_class_token, capsys):
-    refused = (image, "--method", "rollout:rows=class", *without_class_token)
-    message = failure(capsys, *refused, status=2)
+def test_a_refused_method_says_which_option_would_do(image, vit_file, capsys):
+    model = vit_file(class_token=False, global_pool="avg")
+    message = failure(capsys, image, "--method", "rollout:rows=class", "--model", model, status=2)
     assert message.startswith("rollout:rows=class: the method needs a class token")
     assert 'use rows="auto"' in message
 
@@ -60,12 +52,6 @@ def test_where_the_default_method_is_not_supported_others_are_named(image, headl
     assert list(supported_methods(load_vit(headless[1]), size=(32, 32))[0]) == named
 
 
-def test_methods_that_need_a_larger_grid_are_refused_before_anything_is_computed(image, shapes, capsys):
-    command = (image, "--method", "salient_attention", *shapes, "--image-size", "8")
-    assert "larger images" in failure(capsys, *command, status=2)
-    assert files("runs") == []
-
-
 def test_the_list_of_methods_has_every_option(capsys):
     with pytest.raises(SystemExit) as exit_:
         explain("--list-methods")
@@ -74,24 +60,6 @@ def test_the_list_of_methods_has_every_option(capsys):
     assert list(lines) == sorted(METHODS)
     assert lines["rollout"].split()[1:] == ["start_layer=0", "per_head=False", "rows='auto'"]
     assert lines["agcam"].split()[1:] == ["of", "a", "class", "rows='auto'"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--method", "all", "--without", "rsie"], 'no method "rsie"; did you mean "rise"?'),
-        (["--method", "all", "--without", "rise:masks=2"], '--without: no method "rise:masks=2"'),
-        (["--method", "all", "--without", *METHODS], " leaves no method"),
-        (["--method", "agcam", "--without", "rise"], "--method all, which was not typed"),
-        (["--method", "all:rows=all"], "all takes every method with its default options"),
-    ],
-)
-def test_without_what_is_not_there(image, shapes, capsys, options, said):
-    assert said in failure(capsys, image, *options, *shapes, status=2)
-    assert files("runs") == []
-
-
-# Methods of one's own
 
 
 MINE = """import torch

@@ -13,8 +13,6 @@ from salvit.explain.run import ExplainModule
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain, failure, files, index
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
 
 @pytest.fixture
 def computed(monkeypatch):

@@ -17,7 +17,6 @@ from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, index
 from tests.registry import nothing_computed
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,9 +24,6 @@ def in_a_process(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     command = [sys.executable, "-m", "salvit", "explain", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, **options)
-
-
-# The folder of results
 
 
 @pytest.mark.parametrize("blocked", ["runs", "runs/explain", "runs/explain/maps", "runs/explain/grids"])
@@ -55,17 +51,11 @@ def test_a_full_disk(shapes):
     assert not list(Path("runs").rglob(".part-*"))
 
 
-# The images
-
-
 def test_a_name_that_is_not_utf_8(image, shapes):
     image.rename(os.fsdecode(b"Gr\xf6\xdfe.png"))
     explain(".", "--method", "rollout", *shapes, "--out", os.fsdecode(b"\xff"))
     [row] = index(os.fsdecode(b"\xff"))
     assert (row["name"], row["image"]) == ("Gr??e", "Gr??e.png")
-
-
-# The model
 
 
 @pytest.mark.parametrize("classes", [10, 0])
@@ -94,9 +84,6 @@ def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypat
     assert message.startswith("rollout needs more memory than the device has for 1 images at a time")
 
 
-# The terminal
-
-
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["dog.png", "-q", "--method", "rollout", "--model", "salvit_tiny"]]
 )
@@ -114,9 +101,6 @@ def test_a_terminal_of_another_alphabet(shapes):
     printed, wrong = process.communicate()
     assert process.returncode == 0, wrong
     assert r"\u043a\u043e\u0448\u043a\u0430.png" in printed
-
-
-# How far it is
 
 
 def counts(capsys):
