@@ -122,17 +122,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         >>> options.method, options.image_size
         (['agcam', 'rollout:rows=all'], (224, 224))
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if sides := options.image_size:
-        if len(sides) > 2:
-            parser.error(f"--image-size takes a side, or a height and a width; got {len(sides)} numbers")
-        options.image_size = (sides[0], sides[-1])
-    options.command = ["salvit", "explain", *arguments]
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = _Parser("salvit explain", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
@@ -155,7 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=_path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
     add("-q", "--quiet", action="store_true", help="no progress and no remarks")
     add("--list-methods", nargs=0, action=_ListMethods, help="list the methods with their options, and exit")
-    return parser
+    options = parser.parse_args(arguments)
+    if sides := options.image_size:
+        if len(sides) > 2:
+            parser.error(f"--image-size takes a side, or a height and a width; got {len(sides)} numbers")
+        options.image_size = (sides[0], sides[-1])
+    options.command = ["salvit", "explain", *arguments]
+    return options
 
 
 class _ListMethods(argparse.Action):

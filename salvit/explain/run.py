@@ -7,7 +7,6 @@ import logging
 import re
 import shlex
 from collections.abc import Sequence
-from itertools import groupby
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
@@ -120,9 +119,9 @@ class Run:
         }
         write(options.out, {RECORD: record})
 
-    def rows(self) -> list[Row]:
-        """The rows of the maps that this command asks for and that are there, image by image."""
-        return [row for image in self.images for row in self.writer.rows(image.name)]
+    def rows(self) -> list[list[Row]]:
+        """By image, the rows of the maps that this command asks for and that are there."""
+        return [rows for image in self.images if (rows := self.writer.rows(image.name))]
 
     def explain(self) -> None:
         """Compute and write the missing maps, and print what there is.
@@ -154,7 +153,7 @@ class Run:
             raise CorruptFileError("\n  ".join([message, *data.failures]))
 
     def _remarks(self, missing: int) -> list[str]:
-        options, there = self.options, len(self.rows())
+        options, there = self.options, sum(map(len, self.rows()))
         methods = {step.method for step in self.steps}
         lines = left_out(self.refused, len(methods) + len(self.refused))
         if options.model == DEFAULT_MODEL and not options.weights:
@@ -233,19 +232,18 @@ def _require_same(writer: ExplanationWriter, images: Sequence[Stimulus]) -> None
             )
 
 
-def _summary(rows: Sequence[Row], title: str) -> Table:
+def _summary(images: Sequence[Sequence[Row]], title: str) -> Table:
     """What the model says of each image, what was explained, and its grid."""
-    images = [list(group) for _, group in groupby(rows, key=lambda row: row["name"])]
     table = Table(title=escape(title), title_justify="left")
     for column in ("image", "predicted", "explained", "files"):
         table.add_column(column, overflow="fold")
-    for group in images[:_SHOWN]:
-        explained = dict.fromkeys(shown_class(row, "target", "target_probability") for row in group)
+    for rows in images[:_SHOWN]:
+        explained = dict.fromkeys(shown_class(row, "target", "target_probability") for row in rows)
         cells = (
-            group[0]["image"],
-            shown_class(group[0], "predicted", "probability") or "–",
+            rows[0]["image"],
+            shown_class(rows[0], "predicted", "probability") or "–",
             "\n".join(filter(None, explained)) or "–",
-            f"grids/{group[0]['name']}.png, {len(group)} map{'s' * (len(group) > 1)}",
+            f"grids/{rows[0]['name']}.png, {len(rows)} map{'s' * (len(rows) > 1)}",
         )
         table.add_row(*map(escape, cells))
     if len(images) > _SHOWN:

@@ -181,13 +181,9 @@ class ExplanationWriter(Callback):
 def layout(
     name: str, image: Image.Image, rows: Sequence[Mapping[str, str]], overlays: Sequence[Image.Image]
 ) -> list[list[Cell]]:
-    """Rows of cells: a row for each class, with the image and its maps; maps that explain no class are shown once.
+    """A row of cells for each class, with the image and its maps; maps that explain no class are shown once.
 
-    Args:
-        name: of the image.
-        image: as shown.
-        rows: of the table, one per map.
-        overlays: of the same maps.
+    The rows of the table and the overlays are those of the same maps.
     """
     predicted = shown_class(rows[0], "predicted", "probability")
     first = Cell(thumbnail(image), name, f"predicted: {predicted}" if predicted else "")
