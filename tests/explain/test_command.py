@@ -14,6 +14,7 @@ import salvit
 from salvit.explain.command import parse
 from salvit.explain.methods import named_methods
 from salvit.extractors import METHODS
+from salvit.extractors.choice import supported_methods
 from salvit.vit import load_vit, normalize
 from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, files, index
@@ -196,11 +197,15 @@ def test_all_leaves_out_what_the_model_does_not_support(image, headless, monkeyp
 
 
 def test_a_model_without_a_head(image, headless, capsys):
-    agcam = (image, "--method", "agcam", *headless)
-    message = failure(capsys, *agcam, status=2)
+    message = failure(capsys, image, *headless, status=2)
     assert message.startswith("agcam: the method explains a class, and the model has no classifier head")
+    named = message.partition("it is the default method, and the model supports others: ")[2].splitlines()[0]
+    assert named.split(", ") == list(supported_methods(load_vit(headless[1]), size=(32, 32))[0])
+    message = failure(capsys, image, "--method", "agcam", *headless, status=2)
+    assert message.startswith("agcam: the method explains a class, and the model has no classifier head")
+    assert "default" not in message
+    assert "knows no classes" in failure(capsys, image, *headless, "--target", "3", status=2)
     assert not Path("runs").exists()
-    assert "knows no classes" in failure(capsys, *agcam, "--target", "3", status=2)
     explain(image, "--method", "rollout", *headless)
     assert (index()[0]["predicted"], index()[0]["probability"]) == ("", "")
 

@@ -58,12 +58,13 @@ def test_a_model_without_a_head_has_no_class():
     assert (image.note, cell.note) == ("", "not class-specific")
 
 
-def test_a_map_that_shrinks_loses_no_pixel():
+def test_a_map_that_shrinks_loses_no_pixel_and_a_constant_one_stays_constant():
     peak = torch.zeros(8, 8)
     peak[0, 7] = 64
     small = _resized(peak, (2, 2))
     assert small.argmax() == 1
     assert small.sum() > 1
+    assert len(_resized(torch.full((8, 8), 0.1), (3, 5)).unique()) == 1
 
 
 @pytest.mark.parametrize(("few", "coloured"), [(True, (0.4, 1.0)), (False, (0.0, 0.3))])

@@ -9,8 +9,6 @@ import pytest
 
 from salvit.explain.methods import named_methods
 from salvit.extractors import METHODS
-from salvit.extractors.choice import supported_methods
-from salvit.vit import load_vit
 from tests.explaining import explain, failure, files, index
 
 
@@ -43,13 +41,6 @@ def test_a_refused_method_says_which_option_would_do(image, vit_file, capsys):
     message = failure(capsys, image, "--method", "rollout:rows=class", "--model", model, status=2)
     assert message.startswith("rollout:rows=class: the method needs a class token")
     assert 'use rows="auto"' in message
-
-
-def test_where_the_default_method_is_not_supported_others_are_named(image, headless, capsys):
-    message = failure(capsys, image, *headless, status=2)
-    named = message.partition("the model supports others: ")[2].partition("\n")[0].split(", ")
-    assert {"rollout", "raw_attention"} <= set(named)
-    assert list(supported_methods(load_vit(headless[1]), size=(32, 32))[0]) == named
 
 
 def test_the_list_of_methods_has_every_option(capsys):

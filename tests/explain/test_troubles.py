@@ -77,7 +77,7 @@ def test_weights_without_a_model_say_which_model_is_meant(image, tmp_path, capsy
     assert message.splitlines()[0].endswith("(the model is salvit_tiny unless --model names another)")
 
 
-def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypatch):
+def test_too_little_memory(image, shapes, capsys, monkeypatch):
     out_of_memory = Mock(side_effect=torch.OutOfMemoryError("CUDA"))
     monkeypatch.setattr("timm.models.VisionTransformer.forward", out_of_memory)
     message = failure(capsys, image, "--method", "rollout", *shapes)
@@ -103,18 +103,13 @@ def test_a_terminal_of_another_alphabet(shapes):
     assert r"\u043a\u043e\u0448\u043a\u0430.png" in printed
 
 
-def counts(capsys):
-    """The last state of the bar."""
-    return capsys.readouterr().err.split("━")[-1].split()[0]
-
-
 def test_the_bar_reaches_its_end_with_broken_images_among_others(image, shapes, capsys):
     write_image(Path("a.png"), (20, 30))
     truncate(write_image(Path("broken.png"), (200, 300)))
     Path("broken.jpg").write_text("no image")
     with pytest.raises(SystemExit):
         explain(".", "--method", "rollout", "agcam", *shapes, "--batch-size", "2", "--target", "1", "2")
-    assert counts(capsys) == "12/12"
+    assert capsys.readouterr().err.split("━")[-1].split()[0] == "12/12"
 
 
 def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image, shapes, monkeypatch):
