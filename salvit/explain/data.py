@@ -153,9 +153,7 @@ class MissingMaps(LightningDataModule):
     def predict_dataloader(self) -> Iterator[dict[str, Any]]:
         """The batches, without images that cannot be read; reading takes no time beside what is computed."""
         for start in range(0, len(self.images), self.batch_size):
-            group = [
-                photo for photo in map(self._read, self.images[start : start + self.batch_size]) if photo
-            ]
+            group = list(filter(None, map(self._read, self.images[start : start + self.batch_size])))
             for step in dict.fromkeys(step for photo in group for step in self.missing[photo.name]):
                 photos = [photo for photo in group if step in self.missing[photo.name]]
                 for part in [photos] if step.passes == 1 else [[photo] for photo in photos]:
