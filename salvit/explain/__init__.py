@@ -1,4 +1,1 @@
-"""`salvit explain`: maps of a few images by several methods, in one command; `salvit.extract` is for notebooks.
-
-Nothing is imported here, so that `salvit explain --help` stays instant.
-"""
+"""`salvit explain`: maps of a few images by several methods, in one command; `salvit.extract` is for notebooks."""

@@ -3,31 +3,23 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
-from datamodules.base import CorruptFileError, Size, list_images, read_image, to_tensor, unique_names
+from datamodules.base import CorruptFileError, Stimulus, list_images, read_image, to_tensor, unique_names
 from salvit.callbacks.provenance import file_hash
 from salvit.errors import MissingFileError
-from salvit.extractors import Extractor
 from salvit.extractors.spelling import file_name
-from salvit.results.atomic import output_path
 
 LONGEST_SIDE = 1024
 """Of an overlay, in pixels; a larger image is shown smaller."""
 GRIDS, MAPS, RECORD = "grids", "maps", "explain.json"
 
 
-class Input(NamedTuple):
-    """An image file, and the name of its results."""
-
-    name: str
-    path: Path
-
-
-def find_inputs(given: Sequence[Path]) -> list[Input]:
+def find_images(given: Sequence[Path]) -> list[Stimulus]:
     """List the images among files and folders, each once, in the order given.
 
     An image is named by its path below the folder given, as by `salvit predict`, or by its file name; where two names
@@ -48,9 +40,7 @@ def find_inputs(given: Sequence[Path]) -> list[Input]:
     except ValueError:
         common = os.path.commonpath([os.path.dirname(place) for place in found])  # noqa: PTH120
         names = unique_names([Path(printable(os.path.relpath(place, common))) for place in found])
-    for unique in names:
-        output_path(MAPS, unique, "")  # raises if that leads out of the folder
-    return [Input(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
+    return [Stimulus(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
 
 
 def _images_of(path: Path) -> list[Path]:
@@ -86,22 +76,19 @@ class Step(NamedTuple):
 
     Attributes:
         method: its spelling.
-        extractor: of the method.
         target: the class that was typed; None for the predicted one, or if the method explains no class.
         passes: forward passes per image.
         code: identifies the method's code; for a user's class with the hash of its file.
     """
 
     method: str
-    extractor: Extractor
     target: int | None
     passes: int
     code: str
 
-    @property
-    def stem(self) -> str:
-        """Name of its files, without suffix."""
-        return file_name(self.method) + ("" if self.target is None else f"_{self.target}")
+    def stem(self, name: str) -> str:
+        """The files of an image's map, by the image's name: without suffix, below the folder of results."""
+        return f"{MAPS}/{name}/{file_name(self.method)}" + ("" if self.target is None else f"_{self.target}")
 
 
 class Photo(NamedTuple):
@@ -118,75 +105,68 @@ class Photo(NamedTuple):
 
     name: str
     path: Path
-    size: Size
+    size: tuple[int, int]
     pixels: Tensor
     shown: Tensor
     sha256: str
 
+    @classmethod
+    def read(cls, image: Stimulus, size: tuple[int, int]) -> "Photo":
+        """Read an image for a model's input of (height, width); CorruptFileError if that is not possible."""
+        picture = read_image(image.image)
+        shrink = min(1.0, LONGEST_SIDE / max(picture.size))
+        height, width = (max(1, round(side * shrink)) for side in (picture.height, picture.width))
+        pixels, shown = to_tensor(picture, size), to_tensor(picture, (height, width))
+        native, digest = (picture.height, picture.width), file_hash(image.image)
+        return cls(image.name, image.image, native, pixels, shown, digest)
 
-class Batch(NamedTuple):
-    """Images that get the same map, and how many there are with those that cannot be read."""
 
-    step: Step
-    photos: list[Photo]
-    images: int
+class MissingMaps(LightningDataModule):
+    """The maps to make: a few images at a time, one method and class after the other.
 
-
-class Batches(IterableDataset[Batch]):
-    """The missing maps: a few images at a time, one method and class after the other.
+    A batch has the `photos`, their `image` float32 [B, 3, H, W] and `name`, the `step`, its `method` and `target`.
 
     Args:
-        missing: the maps that each image still needs.
+        images: the images.
+        missing: the maps that each image still needs, by its name.
         size: (height, width) of the model's input.
         batch_size: images at a time; always one for a method that takes several forward passes.
 
     Attributes:
-        failures: by image, why it cannot be read.
+        failures: why images could not be read.
     """
 
-    def __init__(self, missing: Mapping[Input, Sequence[Step]], size: Size, batch_size: int) -> None:
-        self.missing = {one: steps for one, steps in missing.items() if steps}
+    def __init__(
+        self,
+        images: Sequence[Stimulus],
+        missing: Mapping[str, Sequence[Step]],
+        size: tuple[int, int],
+        batch_size: int,
+    ) -> None:
+        super().__init__()
+        self.images = [image for image in images if missing[image.name]]
+        self.missing = missing
         self.size = size
         self.batch_size = batch_size
-        self.failures: dict[Input, str] = {}
+        self.failures: list[str] = []
 
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches, without the images that cannot be read."""
-        for group in _parts(list(self.missing), self.batch_size):
-            photos = {one: self._read(one) for one in group}  # kept until all their maps are made
-            for step in dict.fromkeys(step for one in group for step in self.missing[one]):
-                inputs = [one for one in group if step in self.missing[one]]
-                for part in _parts(inputs, 1 if step.passes > 1 else self.batch_size):
-                    yield Batch(step, [photo for one in part if (photo := photos[one])], len(part))
+    def predict_dataloader(self) -> Iterator[dict[str, Any]]:
+        """The batches, without images that cannot be read; reading takes no time beside what is computed."""
+        for start in range(0, len(self.images), self.batch_size):
+            group = list(filter(None, map(self._read, self.images[start : start + self.batch_size])))
+            for step in dict.fromkeys(step for photo in group for step in self.missing[photo.name]):
+                photos = [photo for photo in group if step in self.missing[photo.name]]
+                for part in [photos] if step.passes == 1 else [[photo] for photo in photos]:
+                    image = torch.stack([photo.pixels for photo in part])
+                    about = {"step": step, "method": step.method, "target": step.target}
+                    yield {"image": image, "name": [photo.name for photo in part], "photos": part, **about}
 
-    def _read(self, source: Input) -> Photo | None:
+    def _read(self, image: Stimulus) -> Photo | None:
         try:
-            return read_photo(source, self.size)
+            return Photo.read(image, self.size)
         except CorruptFileError as error:
-            self.failures[source] = str(error)
+            cause = error.__cause__
+            # Without the remedy for datasets, on_error='skip'.
+            reason = f"{image.image}: cannot read the image ({type(cause).__name__}: {cause})"
+            self.failures.append(reason if cause else str(error))
             return None
-
-
-def read_photo(source: Input, size: Size) -> Photo:
-    """Read an image for a model's input of (height, width).
-
-    Raises:
-        CorruptFileError: if the image cannot be read.
-    """
-    try:
-        image = read_image(source.path)
-    except CorruptFileError as error:
-        cause = error.__cause__
-        if cause is None:
-            raise
-        # Without the remedy for datasets, on_error='skip'.
-        reason = f"{type(cause).__name__}: {cause}"
-        raise CorruptFileError(f"{source.path}: cannot read the image ({reason})") from cause
-    native = (image.height, image.width)
-    shrink = min(1.0, LONGEST_SIDE / max(native))
-    shown = to_tensor(image, (max(1, round(native[0] * shrink)), max(1, round(native[1] * shrink))))
-    return Photo(*source, native, to_tensor(image, size), shown, file_hash(source.path))
-
-
-def _parts(inputs: list[Input], size: int) -> list[list[Input]]:
-    return [inputs[start : start + size] for start in range(0, len(inputs), size)]

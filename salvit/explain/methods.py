@@ -1,14 +1,12 @@
-"""Which methods to explain with: those typed, or all that the model supports."""
+"""Which methods to explain with: those that the command line names, or the default one."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from salvit.errors import InvalidValueError
 from salvit.extractors import METHODS, Extractor, parse_method, spell
-from salvit.extractors.choice import supported_methods
 from salvit.extractors.spelling import closest_method
-from salvit.vit import ViT
 
 ALL, DEFAULT = "all", "agcam"
 
@@ -49,34 +47,6 @@ def named_methods(typed: Sequence[str], without: Sequence[str]) -> dict[str, Ext
     if not named:
         raise InvalidValueError(f"{typed_without} leaves no method")
     return {spell(extractor): extractor for extractor in map(_parse, named)}
-
-
-def choose_methods(
-    named: Mapping[str, Extractor], vit: ViT, size: tuple[int, int], is_default: bool = False
-) -> tuple[dict[str, Extractor], dict[str, str]]:
-    """Choose the methods that the model supports.
-
-    Args:
-        named: extractors by spelling.
-        vit: the model.
-        size: (height, width) of its input in pixels.
-        is_default: whether no method was typed.
-
-    Returns:
-        Extractors by spelling, and by spelling why the model does not support the others.
-
-    Raises:
-        ValueError: if it supports none.
-        IndexError: if a method names a block that the model does not have.
-    """
-    chosen, refused = supported_methods(vit, named.values(), size)
-    if chosen:
-        return chosen, refused
-    others = ""
-    if is_default:
-        known = ", ".join(supported_methods(vit, size=size)[0])
-        others = f"; it is the default method, and the model supports others: {known}"
-    raise InvalidValueError("\n".join(f"{name}: {reason}{others}" for name, reason in refused.items()))
 
 
 def _parse(text: str) -> Extractor:

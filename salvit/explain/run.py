@@ -6,29 +6,28 @@ import json
 import logging
 import re
 import shlex
-import warnings
 from collections.abc import Sequence
-from itertools import groupby
 
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from datamodules.base import CorruptFileError
+from datamodules.base import CorruptFileError, Stimulus
 from salvit import __version__
 from salvit.callbacks.provenance import file_hash
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
-from salvit.explain.data import MAPS, RECORD, Batches, Input, Step, find_inputs, printable, read_photo
-from salvit.explain.methods import choose_methods, named_methods
-from salvit.explain.module import ExplainModule
-from salvit.explain.parser import DEFAULT_MODEL
+from salvit.explain.command import DEFAULT_MODEL
+from salvit.explain.data import MAPS, RECORD, MissingMaps, Photo, Step, find_images, printable
+from salvit.explain.methods import named_methods
 from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_class, write_table
-from salvit.extractors.choice import left_out
+from salvit.extractors import Extractor
+from salvit.extractors.choice import left_out, supported_methods
+from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
 from salvit.results.source import code_of, package_hash
@@ -39,11 +38,31 @@ _SHOWN = 30
 """Images in the table of the terminal, at most."""
 
 
+class ExplainModule(ExplanationModule):
+    """An `ExplanationModule` only to predict, of a model that is loaded and methods that it supports."""
+
+    def __init__(self, vit: ViT, methods: dict[str, Extractor]) -> None:
+        LightningModule.__init__(self)  # not the parent's, which would load a model by its name
+        self.vit = vit
+        self.methods = methods
+        self._probabilities = {}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The maps of a batch; UnavailableError if the device has not enough memory."""
+        try:
+            return super().predict_step(batch, batch_idx)
+        except torch.OutOfMemoryError as error:
+            raise UnavailableError(
+                f"{batch['method']} needs more memory than the device has for {len(batch['name'])} images at a time: "
+                "lower --batch-size, or take --device cpu"
+            ) from error
+
+
 class Run:
     """A command line that was checked; nothing is computed yet.
 
     Args:
-        options: of `salvit.explain.parser.parse`.
+        options: of `salvit.explain.command.parse`.
 
     Raises:
         ValueError: if an option does not fit the model, the others, or what is in the output folder.
@@ -55,32 +74,38 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         named = named_methods(options.method, options.without)
-        self.inputs = find_inputs(options.images)
+        self.images = find_images(options.images)
         device = _device(options.device)
         vit = _load(options).to(device)
         size = options.image_size or input_size(vit)
         patch_grid(vit, size)
         classes = classes_of(vit)
         targets = list(dict.fromkeys(classes.find(text) for text in options.target))
-        methods, self.refused = choose_methods(named, vit, size, not options.method)
+        methods, self.refused = supported_methods(vit, named.values(), size)
+        if not methods:
+            others = "; it is the default method, and the model supports others: "
+            others = "" if options.method else others + ", ".join(supported_methods(vit, size=size)[0])
+            raise InvalidValueError(
+                "\n".join(f"{name}: {reason}{others}" for name, reason in self.refused.items())
+            )
         if targets and not any(method.class_specific for method in methods.values()):
             raise InvalidValueError(f"--target has no effect on {', '.join(methods)}: leave it out")
         self.steps = [
-            Step(name, extractor, target, extractor.forward_passes(vit), code_of(extractor))
+            Step(name, target, extractor.forward_passes(vit), code_of(extractor))
             for name, extractor in methods.items()
             for target in (targets if targets and extractor.class_specific else [None])
         ]
         weights = f" with the weights {options.weights}" if options.weights else ""
         model = f"{printable(options.model + weights)}, input {size[0]}×{size[1]}"
         self.title = f"{model}: {', '.join(methods)}"
-        self.module = ExplainModule(vit, classes, targets)
+        self.module = ExplainModule(vit, methods)
         self.size = size
         make_folder(options.out)
         about = describe_vit(vit)
         made_by = json.dumps([__version__, package_hash(), size, about], sort_keys=True).encode()
         common = {"model": model, "settings": hashlib.sha256(made_by).hexdigest()}
-        self.writer = ExplanationWriter(options.out, self.steps, common)
-        _require_same(self.writer, common, self.steps, self.inputs)
+        self.writer = ExplanationWriter(options.out, self.steps, common, classes)
+        _require_same(self.writer, self.images)
         record = {
             "command": printable(shlex.join(options.command)),
             "model": model,
@@ -94,9 +119,9 @@ class Run:
         }
         write(options.out, {RECORD: record})
 
-    def rows(self) -> list[Row]:
-        """The rows of the maps that this command asks for and that are there, image by image."""
-        return [row for name, _ in self.inputs for row in self.writer.rows(name)]
+    def rows(self) -> list[list[Row]]:
+        """By image, the rows of the maps that this command asks for and that are there."""
+        return [rows for image in self.images if (rows := self.writer.rows(image.name))]
 
     def explain(self) -> None:
         """Compute and write the missing maps, and print what there is.
@@ -104,34 +129,31 @@ class Run:
         Raises:
             CorruptFileError: at the end, if some images could not be read.
         """
-        missing = {one: self.writer.missing(one.name) for one in self.inputs}
+        missing = {one.name: self.writer.missing(one.name) for one in self.images}
         total = sum(map(len, missing.values()))
-        batches = Batches(missing, self.size, self.options.batch_size)
+        data = MissingMaps(self.images, missing, self.size, self.options.batch_size)
         console = Console(stderr=True, quiet=is_quiet(), highlight=False, markup=False, soft_wrap=True)
         for line in self._remarks(total):
             console.print(line)
         try:
             with self.writer.bar(console, total):
                 if total:
-                    self._predict(batches)
-                for one in self.inputs:  # a grid is also missing where all maps were there before
+                    self._predict(data)
+                for one in self.images:  # a grid is also missing where all maps were there before
                     if not self.writer.missing(one.name) and not self.writer.has_grid(one.name):
-                        self.writer.write_grid(read_photo(one, self.size))
+                        self.writer.write_grid(Photo.read(one, self.size))
         finally:
             write_table(self.options.out)
-        failures = list(batches.failures.values())
         if not (rows := self.rows()):
-            raise CorruptFileError("\n".join(["none of the images can be explained:", *failures]))
+            raise CorruptFileError("\n".join(["none of the images can be explained:", *data.failures]))
         Console().print(_summary(rows, self.title))
         print(f"maps and pictures are in {self.options.out}; explain.csv lists them")
-        if failures:
-            message = (
-                f"{len(failures)} of {len(self.inputs)} images cannot be explained, the others are done:"
-            )
-            raise CorruptFileError("\n  ".join([message, *failures]))
+        if failed := len(data.failures):
+            message = f"{failed} of {len(self.images)} images cannot be explained, the others are done:"
+            raise CorruptFileError("\n  ".join([message, *data.failures]))
 
     def _remarks(self, missing: int) -> list[str]:
-        options, there = self.options, len(self.rows())
+        options, there = self.options, sum(map(len, self.rows()))
         methods = {step.method for step in self.steps}
         lines = left_out(self.refused, len(methods) + len(self.refused))
         if options.model == DEFAULT_MODEL and not options.weights:
@@ -145,24 +167,21 @@ class Run:
         slow = {step.method: step.passes for step in self.steps if missing and step.passes > 1}
         return [*lines, *(f"{name} takes {n} forward passes per image and class" for name, n in slow.items())]
 
-    def _predict(self, batches: Batches) -> None:
+    def _predict(self, data: MissingMaps) -> None:
         device = next(self.module.parameters()).device
-        with warnings.catch_warnings():
-            quieten()
-            # The images are read in this process: that takes no time beside what is computed from them.
-            warnings.filterwarnings("ignore", ".*does not have many workers")
-            logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no line about devices
-            trainer = Trainer(
-                accelerator="gpu" if device.type == "cuda" else "cpu",
-                devices=[device.index or 0] if device.type == "cuda" else 1,
-                plugins=LightningEnvironment(),  # one process, also where a cluster has started several
-                callbacks=[self.writer],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            trainer.predict(self.module, DataLoader(batches, batch_size=None), return_predictions=False)
+        quieten()
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no line about devices
+        trainer = Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            plugins=LightningEnvironment(),  # one process, also where a cluster has started several
+            callbacks=[self.writer],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.predict(self.module, datamodule=data, return_predictions=False)
 
 
 def _load(options: argparse.Namespace) -> ViT:
@@ -189,14 +208,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _require_same(
-    writer: ExplanationWriter, common: Row, steps: Sequence[Step], inputs: Sequence[Input]
-) -> None:
+def _require_same(writer: ExplanationWriter, images: Sequence[Stimulus]) -> None:
     """Raise if the folder has maps by another model or other code, or of another image by the same name."""
-    code = {step.method: step.code for step in steps}
+    code = {step.method: step.code for step in writer.steps}
     for row in writer.known.values():
         what = ""
-        if row["settings"] != common["settings"]:
+        if row["settings"] != writer.settings["settings"]:
             what = f"by another model, other weights, another input size or another version of salvit ({row['model']})"
         elif row["code"] != code.get(row["method"], row["code"]):
             what = f"of {row['method']} as it was before its code changed"
@@ -205,28 +222,28 @@ def _require_same(
                 f"{writer.folder} has maps {what}: take another --out, or delete that folder"
             )
     known = {row["name"]: row for row in writer.known.values()}
-    for name, path in inputs:
-        row = known.get(name, {})
-        if row and path.is_file() and file_hash(path) != row["image_sha256"]:
+    for image in images:
+        row = known.get(image.name, {})
+        if row and image.image.is_file() and file_hash(image.image) != row["image_sha256"]:
             raise InvalidValueError(
-                f"{writer.folder} has maps of another image than {path} by the name {name} (of {row['image']}, or as "
-                f"it was before it changed): take another --out, or delete {writer.folder / MAPS / name}"
+                f"{writer.folder} has maps of another image than {image.image} by the name {image.name} (of "
+                f"{row['image']}, or as it was before it changed): take another --out, or delete "
+                f"{writer.folder / MAPS / image.name}"
             )
 
 
-def _summary(rows: Sequence[Row], title: str) -> Table:
+def _summary(images: Sequence[Sequence[Row]], title: str) -> Table:
     """What the model says of each image, what was explained, and its grid."""
-    images = [list(group) for _, group in groupby(rows, key=lambda row: row["name"])]
     table = Table(title=escape(title), title_justify="left")
     for column in ("image", "predicted", "explained", "files"):
         table.add_column(column, overflow="fold")
-    for group in images[:_SHOWN]:
-        explained = dict.fromkeys(shown_class(row, "target", "target_probability") for row in group)
+    for rows in images[:_SHOWN]:
+        explained = dict.fromkeys(shown_class(row, "target", "target_probability") for row in rows)
         cells = (
-            group[0]["image"],
-            shown_class(group[0], "predicted", "probability") or "–",
+            rows[0]["image"],
+            shown_class(rows[0], "predicted", "probability") or "–",
             "\n".join(filter(None, explained)) or "–",
-            f"grids/{group[0]['name']}.png, {len(group)} map{'s' * (len(group) > 1)}",
+            f"grids/{rows[0]['name']}.png, {len(rows)} map{'s' * (len(rows) > 1)}",
         )
         table.add_row(*map(escape, cells))
     if len(images) > _SHOWN:

@@ -9,25 +9,19 @@ import numpy as np
 import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image, PngImagePlugin
+from rich import progress as parts
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import Progress
 from torch import Tensor
 
 from salvit.errors import CannotWriteError
-from salvit.explain.data import GRIDS, MAPS, Batch, Photo, Step, printable
-from salvit.explain.module import ExplainModule, Explanation
+from salvit.explain.data import GRIDS, MAPS, Photo, Step, printable
 from salvit.report.grid import PER_ROW, Cell, grid, reflow, thumbnail
 from salvit.report.pictures import overlay, photo, robust
 from salvit.resize import resize_antialiased
 from salvit.results.atomic import atomic_write
 from salvit.results.files import write
+from salvit.vit.classes import Classes
 
 TABLE = "explain.csv"
 COLUMNS = (
@@ -77,51 +71,62 @@ class ExplanationWriter(Callback):
         folder: of the results.
         steps: the maps that every image gets, in the order of the grid.
         settings: columns that all rows have in common.
+        classes: of the model.
     """
 
-    def __init__(self, folder: Path, steps: Sequence[Step], settings: Row) -> None:
+    def __init__(self, folder: Path, steps: Sequence[Step], settings: Row, classes: Classes) -> None:
         self.folder = folder
         self.steps = list(steps)
         self.settings = settings
+        self.classes = classes
         self.known = read_rows(folder)
         self._progress = Progress(disable=True)
 
     def bar(self, console: Console, total: int) -> Progress:
         """A progress bar, to be entered: how many maps are done, and which is being made."""
         # A method may have brackets in its options, which rich would take for markup.
-        text = TextColumn("{task.description}", markup=False)
-        columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=console)
+        text = parts.TextColumn("{task.description}", markup=False)
+        counts = (parts.BarColumn(), parts.MofNCompleteColumn(), parts.TimeElapsedColumn())
+        self._progress = Progress(parts.SpinnerColumn(), text, *counts, console=console)
         self._progress.add_task("reading images", total=total)
         return self._progress
 
     def rows(self, name: str) -> list[Row]:
         """The rows of the maps that this command asks for and that an image has."""
-        return [row for step in self.steps if (row := self.known.get(_stem(name, step)))]
+        return [row for step in self.steps if (row := self.known.get(step.stem(name)))]
 
     def missing(self, name: str) -> list[Step]:
         """The maps that an image does not have yet."""
-        return [step for step in self.steps if _stem(name, step) not in self.known]
+        return [step for step in self.steps if step.stem(name) not in self.known]
 
     def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, *args: Any, **_: Any
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, *args: Any, **_: Any
     ) -> None:
         """Show which map is being made: one may take minutes."""
-        assert isinstance(pl_module, ExplainModule)
-        method, target, passes = batch.step.method, batch.step.target, batch.step.passes
-        text = method if target is None else f"{method} of {pl_module.classes.describe(target)}"
+        method, target, passes, _ = batch["step"]
+        text = method if target is None else f"{method} of {self.classes.describe(target)}"
         text += f" ({passes} forward passes)" if passes > 1 else ""
         self._progress.update(self._progress.task_ids[0], description=text, refresh=True)
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **_: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any, **_: Any
     ) -> None:
         """Write the maps of a batch."""
-        for explanation in outputs:
-            self._write_map(explanation, batch.step)
-            if not self.missing(explanation.photo.name):
-                self.write_grid(explanation.photo)
-        self._progress.advance(self._progress.task_ids[0], batch.images)
+        maps, targets, probabilities = outputs
+        for index, image in enumerate(batch["photos"]):
+            known = probabilities[index]
+            predicted = int(known.argmax()) if len(known) else None
+            target = None if targets is None else int(targets[index])
+            about = self._class("predicted", "probability", predicted, known)
+            about |= self._class("target", "target_probability", target, known)
+            self._write_map(image, maps[index], batch["step"], about)
+            if not self.missing(image.name):
+                self.write_grid(image)
+        self._progress.advance(self._progress.task_ids[0], len(maps))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show that all is done, also where images could not be read."""
+        self._progress.update(self._progress.task_ids[0], completed=self._progress.tasks[0].total)
 
     def has_grid(self, name: str) -> bool:
         """Whether an image's grid shows what this command asks for."""
@@ -141,14 +146,20 @@ class ExplanationWriter(Callback):
     def _grid(self, name: str) -> Path:
         return self.folder / GRIDS / f"{name}.png"
 
-    def _write_map(self, explanation: Explanation, step: Step) -> None:
-        image, saliency, classes = explanation
-        stem = _stem(image.name, step)
+    def _class(self, key: str, probability: str, index: int | None, known: Tensor) -> Row:
+        """The columns about a class; empty where there is none."""
+        values = ("", "", "")
+        if index is not None:
+            values = (str(index), self.classes.name(index), str(round(float(known[index]), 6)))
+        return dict(zip((key, f"{key}_name", probability), values, strict=True))
+
+    def _write_map(self, image: Photo, saliency: Tensor, step: Step, about: Row) -> None:
+        stem = step.stem(image.name)
         # Only the positive part of a signed map speaks for the class.
         colours = _resized(robust(saliency.clamp(min=0)), image.shown.shape[1:])
         row = {
             **self.settings,
-            **classes,
+            **about,
             "code": step.code,
             "image": printable(image.path),
             "image_sha256": image.sha256,
@@ -170,13 +181,9 @@ class ExplanationWriter(Callback):
 def layout(
     name: str, image: Image.Image, rows: Sequence[Mapping[str, str]], overlays: Sequence[Image.Image]
 ) -> list[list[Cell]]:
-    """Rows of cells: a row for each class, with the image and its maps; maps that explain no class are shown once.
+    """A row of cells for each class, with the image and its maps; maps that explain no class are shown once.
 
-    Args:
-        name: of the image.
-        image: as shown.
-        rows: of the table, one per map.
-        overlays: of the same maps.
+    The rows of the table and the overlays are those of the same maps.
     """
     predicted = shown_class(rows[0], "predicted", "probability")
     first = Cell(thumbnail(image), name, f"predicted: {predicted}" if predicted else "")
@@ -208,10 +215,6 @@ def shown_class(row: Mapping[str, str], index: str, probability: str) -> str:
     name = f"{row[f'{index}_name']} ({row[index]})" if row[f"{index}_name"] else f"class {row[index]}"
     value = float(row[probability])
     return f"{name}, p = {value:.3f}" if value >= 0.0005 else f"{name}, p < 0.001"
-
-
-def _stem(name: str, step: Step) -> str:
-    return f"{MAPS}/{name}/{step.stem}"
 
 
 def _resized(saliency: Tensor, size: Sequence[int]) -> Tensor:

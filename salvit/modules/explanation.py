@@ -83,6 +83,7 @@ class ExplanationModule(LightningModule):
         self.counted: list[bool] = []
         self.about: dict[str, list[Record]] = {}
         self.active_scores: list[ImageMetric] = []
+        self._probabilities: dict[str, Tensor] = {}
         self._scorers: dict[str, ImageMetric] = {}
         self._stores: dict[str, Store] = {}
         self._done: dict[str, dict[str, Record]] = {}
@@ -135,6 +136,39 @@ class ExplanationModule(LightningModule):
         self.images += [{"index": index, "image": name} for index, name in images]
         if any(isinstance(score, SaliencyMetric) for score in self.active_scores):
             self.counted += looked_at(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The heatmaps of a batch by one method. An image is known by its name, and predicted only once.
+
+        Args:
+            batch: `image` float32 [B, 3, H, W] in [0, 1] and `name`, of each image; `method`, one of `methods`; and
+                `target`, the class to explain, or None for each image's predicted one.
+            batch_idx: not used.
+
+        Returns:
+            On the CPU: heatmaps float32 [B, h, w]; the explained classes int64 [B], None if the method explains no
+            class; and the probabilities of the C classes, float32 [B, C], C = 0 without a classifier.
+
+        Raises:
+            ValueError: if the model's output is not finite.
+        """
+        names, images = batch["name"], normalize(self.vit, batch["image"])
+        if any(name not in self._probabilities for name in names):
+            output = self.vit(images).float().cpu()
+            if not output.isfinite().all():
+                raise InvalidValueError(
+                    "the model gives NaN or infinity, so nothing can be explained: are its weights whole?"
+                )
+            known = output.softmax(dim=-1)[:, : num_classes(self.vit)]
+            self._probabilities.update(zip(names, known, strict=True))
+        probabilities = torch.stack([self._probabilities[name] for name in names])
+        target = None
+        if self.methods[batch["method"]].class_specific:
+            target = probabilities.argmax(dim=-1)
+            if batch["target"] is not None:
+                target = torch.full_like(target, batch["target"])
+        maps = self.heatmaps(batch["method"], images, None if target is None else target.to(images.device))
+        return maps.float().cpu(), target, probabilities
 
     def heatmaps(self, method: str, images: Tensor, target: Tensor | None) -> Tensor:
         """Heatmaps [B, h, w] by a method of `methods`, of images that are normalised for the model."""

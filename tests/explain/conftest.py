@@ -7,7 +7,7 @@ import pytest
 from tests.datamodules.data.images import write_image
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
@@ -28,11 +28,6 @@ def shapes(vit_file):
 def imagenet(vit_file):
     """Options that name a tiny model of ImageNet's thousand classes."""
     return ("--model", vit_file(num_classes=1000))
-
-
-@pytest.fixture
-def without_class_token(vit_file):
-    return ("--model", vit_file(class_token=False, global_pool="avg"))
 
 
 @pytest.fixture

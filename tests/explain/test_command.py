@@ -11,17 +11,15 @@ from PIL import Image
 from torch.nn import functional as F
 
 import salvit
+from salvit.explain.command import parse
 from salvit.explain.methods import named_methods
-from salvit.explain.parser import parse
 from salvit.extractors import METHODS
+from salvit.extractors.choice import supported_methods
 from salvit.vit import load_vit, normalize
 from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, files, index
 
 THREE = ("agcam", "rollout", "relevance_lrp")
-
-
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 def expected_map(path, model, method, target=None):
@@ -46,16 +44,8 @@ def test_examples_of_the_help_parse(capsys):
         assert named_methods(parse(re.findall(r'"[^"]*"|\S+', example)).method, [])
 
 
-def test_methods_and_targets_add_up():
-    options = parse(
-        ["a.jpg", "--method", "agcam", "--target", "1", "--method", "rollout", "agcam", "--target", "x", "2"]
-    )
-    assert (options.method, options.target) == (["agcam", "rollout"], ["1", "x", "2"])
-    assert parse(["a.jpg"]).method == parse(["a.jpg"]).target == []
-
-
 def test_several_methods(image, shapes, capsys):
-    explain(image, "--method", *THREE, *shapes)
+    explain(image, "--method", *THREE[:2], "--method", *THREE[1:], *shapes)
     made = [f"maps/dog/{method}.{kind}" for method in sorted(THREE) for kind in ("npy", "png")]
     assert files() == sorted([*made, "explain.csv", "explain.json", "grids/dog.png"])
     rows = index()
@@ -72,10 +62,8 @@ def test_several_methods(image, shapes, capsys):
     ("size", "method", "typed"),
     [
         ((40, 60), "agcam", ["--target", 7]),
-        ((40, 60), "agcam", []),
         ((40, 60), "rollout", []),
         ((40, 60), "input_gradient", ["--target", 7]),
-        ((32, 32), "salient_attention", []),
         ((32, 32), "legrad", []),
     ],
 )
@@ -170,17 +158,11 @@ def test_a_folder_with_subfolders_in_batches(shapes):
         np.testing.assert_allclose(saliency, expected, atol=0.05 * np.abs(expected).max())
 
 
-def test_images_of_one_name_in_different_folders(shapes):
+def test_images_of_one_name_and_an_image_named_twice(shapes):
     one, two = (write_image(Path(folder) / "dog.png", (20, 30), 3) for folder in ("one", "two"))
     write_image(Path("one/dog.jpg"), (20, 30), 3)
-    explain(one, two, "one/dog.jpg", "--method", "rollout", *shapes)
-    assert len({row["map"] for row in index()}) == 3
-    assert {row["name"] for row in index()} == {"one__dog_png", "two__dog", "one__dog_jpg"}
-
-
-def test_an_image_named_twice_is_explained_once(image, shapes):
-    explain(image, ".", image.resolve(), "--method", "rollout", *shapes)
-    assert [row["image"] for row in index()] == ["dog.png"]
+    explain(one, two, "one/dog.jpg", "two", one.resolve(), "--method", "rollout", *shapes)
+    assert [row["name"] for row in index()] == ["one__dog_jpg", "one__dog_png", "two__dog"]
 
 
 def test_a_broken_file_among_others(image, shapes, capsys):
@@ -193,12 +175,8 @@ def test_a_broken_file_among_others(image, shapes, capsys):
     assert "notes.txt: cannot read the image (UnidentifiedImageError" in message
     assert [row["name"] for row in index()] == ["dog"]
     assert Path("runs/explain/grids/dog.png").is_file()
-
-
-def test_nothing_but_broken_files(shapes, capsys):
-    Path("notes.jpg").write_text("no image")
-    message = failure(capsys, "notes.jpg", "--method", "rollout", *shapes)
-    assert message.startswith("none of the images can be explained:\nnotes.jpg: ")
+    message = failure(capsys, "notes.txt", "--method", "rollout", *shapes, "--out", "nothing")
+    assert message.startswith("none of the images can be explained:\nnotes.txt: ")
 
 
 # Models that lack something
@@ -219,11 +197,15 @@ def test_all_leaves_out_what_the_model_does_not_support(image, headless, monkeyp
 
 
 def test_a_model_without_a_head(image, headless, capsys):
-    agcam = (image, "--method", "agcam", *headless)
-    message = failure(capsys, *agcam, status=2)
+    message = failure(capsys, image, *headless, status=2)
     assert message.startswith("agcam: the method explains a class, and the model has no classifier head")
+    named = message.partition("it is the default method, and the model supports others: ")[2].splitlines()[0]
+    assert named.split(", ") == list(supported_methods(load_vit(headless[1]), size=(32, 32))[0])
+    message = failure(capsys, image, "--method", "agcam", *headless, status=2)
+    assert message.startswith("agcam: the method explains a class, and the model has no classifier head")
+    assert "default" not in message
+    assert "knows no classes" in failure(capsys, image, *headless, "--target", "3", status=2)
     assert not Path("runs").exists()
-    assert "knows no classes" in failure(capsys, *agcam, "--target", "3", status=2)
     explain(image, "--method", "rollout", *headless)
     assert (index()[0]["predicted"], index()[0]["probability"]) == ("", "")
 
@@ -240,6 +222,12 @@ def test_a_model_without_a_head(image, headless, capsys):
         (["--method", "rollout:start_layer=99"], "rollout:start_layer=99: there is no block 99"),
         (["--method", "rollout:rows"], "'rows' is no OPTION=VALUE"),
         (["--method", "rollout:rows=all,agcam"], "'agcam' is no OPTION=VALUE; several methods are"),
+        (["--method", "salient_attention", "--image-size", "8"], "salient_attention: .* larger images"),
+        (["--method", "all", "--without", "rsie"], 'no method "rsie"; did you mean "rise"'),
+        (["--method", "all", "--without", "rise:masks=2"], '--without: no method "rise:masks=2"'),
+        (["--method", "all", "--without", *METHODS], " leaves no method"),
+        (["--method", "agcam", "--without", "rise"], "--method all, which was not typed"),
+        (["--method", "all:rows=all"], "all takes every method with its default options"),
         (["--target", "10"], "target class 10 is outside 0 … 9"),
         (["--target", "dog"], "the names of this model's 10 classes are unknown; give an index, 0 … 9"),
         (["--method", "rollout", "--target", "1"], "--target has no effect on rollout"),
@@ -250,6 +238,14 @@ def test_a_model_without_a_head(image, headless, capsys):
         (["--device", "cuda:99"], 'no device "cuda:99": torch finds .* GPUs'),
         (["--out", "dog.png"], "cannot make the folder --out dog.png: File exists"),
         (["--weights", "none.pth"], "no weights file none.pth"),
+        (["--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1; got '0'"),
+        (
+            ["--image-size", "1", "2", "3"],
+            "--image-size takes a side, or a height and a width; got 3 numbers",
+        ),
+        (["--meth", "agcam"], "unrecognized arguments: --meth"),
+        (["--out", ""], "argument --out: an empty argument"),
+        (["--target", ""], "argument --target: an empty argument"),
     ],
 )
 def test_values_that_do_not_fit(image, shapes, capsys, arguments, said):
@@ -266,19 +262,10 @@ def test_models_that_cannot_be_explained(image, vit_file, capsys):
     assert "takes images of 1 channels, not RGB" in message
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "required: IMAGE"),
-        (["--method", "rollout", "a.jpg"], "required: IMAGE, before the options"),
-        (["a.jpg", "--batch-size", "0"], "argument --batch-size: expected a whole number of at least 1"),
-        (["a.jpg", "--image-size", "1", "2", "3"], "--image-size takes a side, or a height and a width"),
-        (["a.jpg", "--meth", "agcam"], "unrecognized arguments: --meth"),
-        (["a.jpg", "--out", ""], "argument --out: an empty argument"),
-        (["a.jpg", "--target", ""], "argument --target: an empty argument"),
-    ],
-)
-def test_wrong_options(capsys, arguments, said):
+@pytest.mark.parametrize("arguments", [[], ["--method", "rollout", "a.jpg"]])
+def test_no_image_before_the_options(capsys, arguments):
     message = failure(capsys, *arguments, status=2)
-    assert said in message
-    assert "`salvit explain --help` lists the options" in message
+    assert (
+        "required: IMAGE, before the options, which take all that follows them\n(`salvit explain --help`"
+        in message
+    )

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from salvit.explain.methods import choose_methods, named_methods
+from salvit.explain.methods import named_methods
 from salvit.extractors import METHODS
-from salvit.vit import load_vit
 from tests.explaining import explain, failure, files, index
-
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
-
-
-# Options
 
 
 def test_one_method_with_different_options(image, shapes):
@@ -42,30 +36,11 @@ def test_all_methods_but_some(typed, without, expected):
     assert set(named_methods(typed, without)) == expected
 
 
-# Methods that the model does not support
-
-
-def test_a_refused_method_says_which_option_would_do(image, without_class_token, capsys):
-    refused = (image, "--method", "rollout:rows=class", *without_class_token)
-    message = failure(capsys, *refused, status=2)
+def test_a_refused_method_says_which_option_would_do(image, vit_file, capsys):
+    model = vit_file(class_token=False, global_pool="avg")
+    message = failure(capsys, image, "--method", "rollout:rows=class", "--model", model, status=2)
     assert message.startswith("rollout:rows=class: the method needs a class token")
     assert 'use rows="auto"' in message
-
-
-def test_where_the_default_method_is_not_supported_others_are_named(image, headless, capsys):
-    message = failure(capsys, image, *headless, status=2)
-    named = message.partition("the model supports others: ")[2].partition("\n")[0].split(", ")
-    assert {"rollout", "raw_attention"} <= set(named)
-    chosen, _ = choose_methods(named_methods(named, []), load_vit(headless[1]), (32, 32))
-    assert list(chosen) == named
-
-
-def test_methods_that_need_a_larger_grid_are_refused_before_anything_is_computed(image, shapes, capsys):
-    command = (image, "--method", "salient_attention", *shapes, "--image-size", "8")
-    assert "larger images" in failure(capsys, *command, status=2)
-    assert files("runs") == []
-    _, refused = choose_methods(named_methods(["all"], []), load_vit(shapes[1]), (8, 8))
-    assert "salient_attention" in refused
 
 
 def test_the_list_of_methods_has_every_option(capsys):
@@ -76,24 +51,6 @@ def test_the_list_of_methods_has_every_option(capsys):
     assert list(lines) == sorted(METHODS)
     assert lines["rollout"].split()[1:] == ["start_layer=0", "per_head=False", "rows='auto'"]
     assert lines["agcam"].split()[1:] == ["of", "a", "class", "rows='auto'"]
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--method", "all", "--without", "rsie"], 'no method "rsie"; did you mean "rise"?'),
-        (["--method", "all", "--without", "rise:masks=2"], '--without: no method "rise:masks=2"'),
-        (["--method", "all", "--without", *METHODS], " leaves no method"),
-        (["--method", "agcam", "--without", "rise"], "--method all, which was not typed"),
-        (["--method", "all:rows=all"], "all takes every method with its default options"),
-    ],
-)
-def test_without_what_is_not_there(image, shapes, capsys, options, said):
-    assert said in failure(capsys, image, *options, *shapes, status=2)
-    assert files("runs") == []
-
-
-# Methods of one's own
 
 
 MINE = """import torch
@@ -127,17 +84,15 @@ def mine(in_an_empty_folder, monkeypatch):
     sys.modules.pop("methods_of_mine", None)
 
 
-def test_a_class_in_the_current_folder_is_a_method(image, shapes, mine):
-    explain(image, "--method", "methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5", *shapes)
+def test_a_class_in_the_current_folder_is_a_method(image, shapes, mine, capsys):
+    command = (image, "--method", "methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5", *shapes)
+    explain(*command)
     assert [row["method"] for row in index()] == ["methods_of_mine.Mine", "methods_of_mine.Mine:scale=2.5"]
     assert "maps/dog/methods_of_mine.Mine,scale=2.5.npy" in files()
-
-
-def test_maps_of_a_class_that_was_edited_are_not_taken(image, shapes, mine, capsys):
-    command = (image, "--method", "methods_of_mine.Mine", "rollout", *shapes)
-    explain(*command)
     mine(MINE.replace("self.scale *", "-self.scale *"))
-    assert "methods_of_mine.Mine as it was before its code changed" in failure(capsys, *command, status=2)
+    assert "methods_of_mine.Mine:scale=2.5 as it was before its code changed" in failure(
+        capsys, *command, status=2
+    )
     explain(image, "--method", "rollout", *shapes)
     explain(*command, "--out", "anew")
 

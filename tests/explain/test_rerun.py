@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from salvit.explain.module import ExplainModule
+from salvit.explain.run import ExplainModule
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain, failure, files, index
-
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
 
 @pytest.fixture
@@ -23,7 +21,7 @@ def computed(monkeypatch):
     predict = ExplainModule.predict_step
 
     def counted(module, batch, batch_idx):
-        calls.append((batch.step.method, len(batch.photos)))
+        calls.append((batch["method"], len(batch["name"])))
         return predict(module, batch, batch_idx)
 
     monkeypatch.setattr(ExplainModule, "predict_step", counted)
@@ -38,18 +36,12 @@ def interrupt(*command):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def interrupted(monkeypatch, command, method, at=0):
-    """Run a command that is interrupted when a method is called for the n-th time."""
-    predict, seen = ExplainModule.predict_step, []
-
-    def interrupting(module, batch, batch_idx):
-        seen.append(batch.step.method)
-        if batch.step.method == method and seen.count(method) > at:
-            raise KeyboardInterrupt
-        return predict(module, batch, batch_idx)
-
+def interrupted(monkeypatch, command, after):
+    """Run a command that is interrupted when a number of batches is done."""
+    steps = iter([ExplainModule.predict_step] * after)
+    stop = Mock(side_effect=KeyboardInterrupt)
     with monkeypatch.context() as patch:
-        patch.setattr(ExplainModule, "predict_step", interrupting)
+        patch.setattr(ExplainModule, "predict_step", lambda *batch: next(steps, stop)(*batch))
         interrupt(*command)
 
 
@@ -74,32 +66,27 @@ def images():
     return [write_image(Path(f"{name}.png"), (20, 30), seed) for seed, name in enumerate("abc")]
 
 
-def test_an_interrupt_between_images(images, shapes, monkeypatch, capsys, computed):
-    command = (*images, "--method", "rollout", "agcam", *shapes, "--batch-size", "1")
-    interrupted(monkeypatch, command, "rollout", at=2)
-    assert (
-        "interrupted; what is done is in runs/explain, and the same command goes on"
-        in capsys.readouterr().err
-    )
-    assert described(index()) == [(name, method) for name in "ab" for method in ("agcam", "rollout")]
+@pytest.mark.parametrize(
+    ("batch_size", "after", "done", "then"),
+    [
+        (1, 4, {"a": ["agcam", "rollout"], "b": ["agcam", "rollout"]}, [("rollout", 1), ("agcam", 1)]),
+        (3, 1, {"a": ["rollout"], "b": ["rollout"], "c": ["rollout"]}, [("agcam", 3)]),
+    ],
+    ids=["between images", "within a batch"],
+)
+def test_an_interrupt(images, shapes, monkeypatch, capsys, computed, batch_size, after, done, then):
+    command = (*images, "--method", "rollout", "agcam", *shapes, "--batch-size", batch_size)
+    interrupted(monkeypatch, command, after)
+    said = "interrupted; what is done is in runs/explain, and the same command goes on from there"
+    assert said in capsys.readouterr().err
+    assert described(index()) == [(name, method) for name, methods in done.items() for method in methods]
+    assert {bool(row["grid"]) for row in index()} == {batch_size == 1}
     assert_true()
     del computed[:]
     explain(*command)
-    assert computed == [("rollout", 1), ("agcam", 1)]
-    assert "4 of 6 maps are in runs/explain already" in capsys.readouterr().err
+    assert computed == then
+    assert f"{len(done) * len(done['a'])} of 6 maps are in runs/explain already" in capsys.readouterr().err
     assert described(index()) == [(name, method) for name in "abc" for method in ("agcam", "rollout")]
-    assert_true()
-
-
-def test_an_interrupt_within_a_batch(images, shapes, monkeypatch, computed):
-    command = (*images, "--method", "rollout", "agcam", *shapes)
-    interrupted(monkeypatch, command, "agcam")
-    assert described(index()) == [(name, "rollout") for name in "abc"]
-    assert {row["grid"] for row in index()} == {""}
-    assert_true()
-    del computed[:]
-    explain(*command)
-    assert computed == [("agcam", 3)]
     assert {row["grid"] for row in index()} == {f"grids/{name}.png" for name in "abc"}
     assert_true()
 
@@ -111,7 +98,7 @@ def test_an_interrupt_before_the_first_map(images, shapes, monkeypatch, capsys, 
     assert capsys.readouterr().err.endswith("salvit: interrupted; no map is done yet\n")
 
 
-def test_the_same_command_again_changes_nothing(images, shapes, computed, capsys):
+def test_the_same_command_makes_what_is_not_there(images, shapes, computed, capsys):
     command = (*images, "--method", "rollout", "agcam", *shapes)
     explain(*command)
     before, rows = times(), index()
@@ -121,28 +108,33 @@ def test_the_same_command_again_changes_nothing(images, shapes, computed, capsys
     explain(*command)
     assert (times(), index(), computed) == (before, rows, [])
     assert "6 of 6 maps are in runs/explain already" in capsys.readouterr().err
+    for name in ("maps/a/agcam.npy", "maps/b/rollout.png", "grids/c.png"):
+        Path("runs/explain", name).unlink()
+    Image.open(images[2]).save("runs/explain/maps/c/rollout.png")
+    explain(images[1], "--method", "agcam", *shapes)
+    assert described(index()) == [("a", "rollout"), ("b", "agcam"), ("c", "agcam")]
+    explain(*command)
+    assert sorted(computed) == [("agcam", 1), ("rollout", 2)]
+    assert sorted(map(str, index())) == sorted(map(str, rows))
+    assert_true()
 
 
-def test_more_images_and_methods_add_to_the_table(images, shapes, computed):
+def test_more_images_methods_and_classes_add_to_the_table(images, shapes, computed):
     a, b, c = images
     explain(a, b, "--method", "rollout", *shapes)
-    del computed[:]
     explain(b, c, "--method", "agcam", "rollout", *shapes)
-    assert computed == [("agcam", 2), ("rollout", 1)]
-    maps = [("a", "rollout"), ("b", "agcam"), ("b", "rollout"), ("c", "agcam"), ("c", "rollout")]
-    assert described(index()) == maps
+    explain(a, "--method", "agcam", *shapes, "--target", "1")
+    explain(c, "--method", "agcam", *shapes, "--target", "2", "1")
+    explain(c, "--method", "agcam", *shapes, "--target", "2", "1")
+    assert computed == [("rollout", 2), ("agcam", 2), ("rollout", 1), *[("agcam", 1)] * 3]
+    assert [row["map"] for row in index()] == [
+        *("maps/a/agcam_1.npy", "maps/a/rollout.npy", "maps/b/agcam.npy", "maps/b/rollout.npy"),
+        *("maps/c/agcam.npy", "maps/c/agcam_1.npy", "maps/c/agcam_2.npy", "maps/c/rollout.npy"),
+    ]
     assert_true()
     record = json.loads(Path("runs/explain/explain.json").read_text())
-    assert list(record["methods"]) == ["agcam", "rollout"]
-    assert "agcam rollout" in record["command"]
-
-
-def test_more_classes_and_the_predicted_one_stand_side_by_side(images, shapes, computed):
-    explain(images[0], "--method", "agcam", *shapes)
-    explain(images[0], "--method", "agcam", *shapes, "--target", "1")
-    explain(images[0], "--method", "agcam", *shapes, "--target", "2", "1")
-    assert len(computed) == 3
-    assert [row["map"] for row in index()] == [f"maps/a/agcam{suffix}.npy" for suffix in ("", "_1", "_2")]
+    assert list(record["methods"]) == ["agcam"]
+    assert record["command"].endswith("--target 2 1")
 
 
 def test_a_grid_shows_what_the_last_command_asked_for(images, shapes):
@@ -157,70 +149,41 @@ def test_a_grid_shows_what_the_last_command_asked_for(images, shapes):
     np.testing.assert_array_equal(shown("agcam"), alone)
 
 
-def test_what_was_deleted_or_replaced_is_made_again(images, shapes, computed):
-    command = (*images, "--method", "rollout", "agcam", *shapes)
-    explain(*command)
-    rows = index()
-    Path("runs/explain/maps/a/agcam.npy").unlink()
-    Path("runs/explain/maps/b/rollout.png").unlink()
-    Image.open(images[2]).save("runs/explain/maps/c/rollout.png")
-    Path("runs/explain/grids/c.png").unlink()
-    explain(images[1], "--method", "agcam", *shapes)
-    assert described(index()) == [("a", "rollout"), ("b", "agcam"), ("c", "agcam")]
-    del computed[:]
-    explain(*command)
-    assert sorted(computed) == [("agcam", 1), ("rollout", 2)]
-    assert sorted(map(str, index())) == sorted(map(str, rows))
-    assert_true()
-
-
-@pytest.mark.parametrize("option", ["model", "weights", "size"])
-def test_maps_of_another_model_or_size_are_not_mixed_up(images, shapes, vit_file, capsys, option):
+@pytest.mark.parametrize("other", [{"depth": 3}, {"seed": 1}, {}], ids=["model", "weights", "size"])
+def test_maps_of_another_model_or_size_are_not_mixed_up(images, shapes, vit_file, capsys, other):
     explain(*images, "--method", "rollout", *shapes)
     before, rows = times(), index()
-    other = {
-        "model": ("--model", vit_file(depth=3)),
-        "weights": ("--model", vit_file(seed=1)),
-        "size": (*shapes, "--image-size", "64"),
-    }[option]
-    message = failure(capsys, *images, "--method", "agcam", *other, status=2)
+    options = ("--model", vit_file(**other)) if other else (*shapes, "--image-size", "64")
+    message = failure(capsys, *images, "--method", "agcam", *options, status=2)
     assert message.startswith("runs/explain has maps by another model, other weights, another input size or")
     assert "input 32×32" in message
     assert "take another --out" in message
     assert (times(), index()) == (before, rows)
-    explain(*images, "--method", "agcam", *other, "--out", "other")
+    explain(*images, "--method", "agcam", *options, "--out", "other")
     assert {row["method"] for row in index("other")} == {"agcam"}
 
 
-def test_an_image_that_has_changed(images, shapes, capsys, computed):
-    explain(*images, "--method", "rollout", *shapes)
+def test_an_image_that_has_changed_or_moved(images, shapes, capsys, computed, monkeypatch):
+    command, grid = (*images, "--method", "rollout", *shapes), Path("runs/explain/grids/b.png")
+    explain(*command)
+    Path("moved").mkdir()
+    explain(images[0].rename("moved/a.png"), *command[1:])
     write_image(images[1], (20, 30), seed=9)
-    before = times()
-    del computed[:]
-    message = failure(capsys, *images, "--method", "rollout", "agcam", *shapes, status=2)
-    assert message.startswith("runs/explain has maps of another image than b.png by the name b")
-    assert (times(), computed) == (before, [])
+    before, shown = times(), grid.read_bytes()
+    assert computed == [("rollout", 3)]
+    message = failure(capsys, *images[1:], "--method", "rollout", "agcam", *shapes, status=2)
+    said = "runs/explain has maps of another image than b.png by the name b (of b.png, or as it was before"
+    assert message.startswith(said)
+    assert (times(), computed) == (before, [("rollout", 3)])
     [remedy] = [part for part in message.split() if part.startswith("runs/explain/maps")]
     for path in Path(remedy).iterdir():
         path.unlink()
-    explain(*images, "--method", "rollout", *shapes)
-    assert computed == [("rollout", 1)]
-
-
-def test_a_grid_of_the_image_as_it_was_is_not_kept(images, shapes, monkeypatch):
-    """Not even if the run that has computed the new maps was interrupted before it wrote the grid."""
-    command, grid = (images[1], "--method", "rollout", *shapes), Path("runs/explain/grids/b.png")
-    explain(*command)
-    before = grid.read_bytes()
-    write_image(images[1], (20, 30), seed=9)
-    for path in Path("runs/explain/maps/b").iterdir():
-        path.unlink()
     with monkeypatch.context() as patched:
         patched.setattr("salvit.explain.writer.grid", Mock(side_effect=KeyboardInterrupt))
-        interrupt(*command)
-    assert grid.read_bytes() == before
-    explain(*command)
-    assert grid.read_bytes() != before
+        interrupt(*command[1:])
+    assert (computed, grid.read_bytes() == shown) == ([("rollout", 3), ("rollout", 1)], True)
+    explain(*command[1:])
+    assert grid.read_bytes() != shown, "the grid of the image as it was is not kept"
 
 
 def test_pictures_of_runs_are_no_images(shapes, capsys):
@@ -230,23 +193,6 @@ def test_pictures_of_runs_are_no_images(shapes, capsys):
     assert [row["image"] for row in index("runs/b")] == ["a.jpg"]
     said = failure(capsys, "runs", "--out", "others", *shapes, status=2)
     assert said.startswith("no image in the folder runs, nor below it, but what salvit explain has written")
-
-
-def test_another_image_of_the_same_name(shapes, capsys):
-    one, two = (write_image(Path(folder) / "dog.png", (20, 30), seed) for seed, folder in enumerate("xy"))
-    explain(one, "--method", "rollout", *shapes)
-    said = failure(capsys, two, "--method", "agcam", *shapes, status=2)
-    assert said.startswith(
-        "runs/explain has maps of another image than y/dog.png by the name dog (of x/dog.png"
-    )
-
-
-def test_the_same_image_elsewhere(images, shapes, computed):
-    explain(images[0], "--method", "rollout", *shapes)
-    Path("moved").mkdir()
-    images[0].rename("moved/a.png")
-    explain("moved/a.png", "--method", "rollout", *shapes)
-    assert computed == [("rollout", 1)]
 
 
 def test_a_damaged_overlay_is_made_anew_or_named(shapes, capsys, computed):

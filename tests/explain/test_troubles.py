@@ -11,13 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from salvit.explain.module import ExplainModule
+from salvit.explain.run import ExplainModule
 from salvit.explain.writer import ExplanationWriter
 from tests.datamodules.data.images import truncate, write_image
 from tests.explaining import explain, failure, index
 from tests.registry import nothing_computed
 
-pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,9 +24,6 @@ def in_a_process(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
     command = [sys.executable, "-m", "salvit", "explain", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, **options)
-
-
-# The folder of results
 
 
 @pytest.mark.parametrize("blocked", ["runs", "runs/explain", "runs/explain/maps", "runs/explain/grids"])
@@ -55,17 +51,11 @@ def test_a_full_disk(shapes):
     assert not list(Path("runs").rglob(".part-*"))
 
 
-# The images
-
-
 def test_a_name_that_is_not_utf_8(image, shapes):
     image.rename(os.fsdecode(b"Gr\xf6\xdfe.png"))
     explain(".", "--method", "rollout", *shapes, "--out", os.fsdecode(b"\xff"))
     [row] = index(os.fsdecode(b"\xff"))
     assert (row["name"], row["image"]) == ("Gr??e", "Gr??e.png")
-
-
-# The model
 
 
 @pytest.mark.parametrize("classes", [10, 0])
@@ -87,14 +77,11 @@ def test_weights_without_a_model_say_which_model_is_meant(image, tmp_path, capsy
     assert message.splitlines()[0].endswith("(the model is salvit_tiny unless --model names another)")
 
 
-def test_too_little_memory_for_the_model_itself(image, shapes, capsys, monkeypatch):
+def test_too_little_memory(image, shapes, capsys, monkeypatch):
     out_of_memory = Mock(side_effect=torch.OutOfMemoryError("CUDA"))
     monkeypatch.setattr("timm.models.VisionTransformer.forward", out_of_memory)
     message = failure(capsys, image, "--method", "rollout", *shapes)
-    assert message.startswith("the model needs more memory than the device has for 1 images at a time")
-
-
-# The terminal
+    assert message.startswith("rollout needs more memory than the device has for 1 images at a time")
 
 
 @pytest.mark.parametrize(
@@ -116,21 +103,13 @@ def test_a_terminal_of_another_alphabet(shapes):
     assert r"\u043a\u043e\u0448\u043a\u0430.png" in printed
 
 
-# How far it is
-
-
-def counts(capsys):
-    """The last state of the bar."""
-    return capsys.readouterr().err.split("━")[-1].split()[0]
-
-
 def test_the_bar_reaches_its_end_with_broken_images_among_others(image, shapes, capsys):
     write_image(Path("a.png"), (20, 30))
     truncate(write_image(Path("broken.png"), (200, 300)))
     Path("broken.jpg").write_text("no image")
     with pytest.raises(SystemExit):
         explain(".", "--method", "rollout", "agcam", *shapes, "--batch-size", "2", "--target", "1", "2")
-    assert counts(capsys) == "12/12"
+    assert capsys.readouterr().err.split("━")[-1].split()[0] == "12/12"
 
 
 def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image, shapes, monkeypatch):
@@ -140,7 +119,7 @@ def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image
     def watched(writer, console, total):
         progress = bar(writer, console, total)
         monkeypatch.setattr(progress, "start", lambda: events.append("shown"))
-        monkeypatch.setattr(progress, "update", lambda task, description, refresh: events.append(description))
+        monkeypatch.setattr(progress, "update", lambda task, **state: events.append(state.get("description")))
         return progress
 
     monkeypatch.setattr(ExplanationWriter, "bar", watched)
@@ -151,7 +130,7 @@ def test_the_bar_is_there_before_the_first_map_and_says_what_is_being_made(image
     assert events == [
         "shown",
         *(rise, "computed", rise, "computed"),  # an image at a time: each may take minutes
-        *("raw_attention:block=[0,1]", "computed"),
+        *("raw_attention:block=[0,1]", "computed", None),
     ]
 
 
