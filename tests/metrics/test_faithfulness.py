@@ -27,7 +27,7 @@ LERF = torch.tensor([[0.9, 0.8, 0.1], [0.5, 0.5, 0.5], [torch.nan] * 3, [0.6, 0.
 MORF = torch.tensor([[0.9, 0.3, 0.1], [0.5, 0.5, 0.5], [torch.nan] * 3, [0.6, 0.4, 0.0]])
 TARGETS = torch.tensor([3, 0, 7])
 IMAGES = torch.ones(2, 3, 4, 4, dtype=torch.float64)
-few = settings(deadline=None, max_examples=8)
+few = settings(deadline=None, max_examples=4)
 numbers = st.lists(st.integers(-4, 4).map(float), min_size=4, max_size=4)
 
 
@@ -88,22 +88,13 @@ def slow_curve(vit, images, heatmaps, fills, fractions, sign=-1):
     ]
 
 
+@pytest.mark.parametrize("fill", ["zero", "mean", "blur", "noise"])
 @few
 @given(seed=st.integers(0, 1000), levels=st.sampled_from([None, 1, 4]))
-def test_curves_agree_with_removing_pixel_by_pixel(seed, levels):
+def test_curves_agree_with_removing_pixel_by_pixel(fill, seed, levels):
     vit, fractions = tiny_vit(), [step / 10 for step in range(11)]
     images, heatmaps = images_and_heatmaps(seed, levels)
-    curves = perturbation_curves(vit, images, heatmaps, TARGETS)
-    fills = torch.zeros_like(images)
-    expected = [slow_curve(vit, images, heatmaps, fills, fractions, sign) for sign in (1, -1)]
-    np.testing.assert_allclose(torch.stack(curves), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("fill", ["zero", "mean", "blur", "noise"])
-def test_fills(fill):
-    vit, fractions = tiny_vit(), (0.0, 0.3, 1.0)
-    images, heatmaps = images_and_heatmaps(0)
-    curves = perturbation_curves(vit, images, heatmaps, TARGETS, fractions, fill=fill, seed=3)
+    curves = perturbation_curves(vit, images, heatmaps, TARGETS, fill=fill, seed=3)
     fills = filled(images, fill, 3).expand_as(images)
     expected = [slow_curve(vit, images, heatmaps, fills, fractions, sign) for sign in (1, -1)]
     np.testing.assert_allclose(torch.stack(curves), expected, atol=1e-12)
@@ -126,12 +117,13 @@ def test_fills_are_what_they_say():
         filled(torch.zeros(1, 3, 4, 16), "blur")
 
 
-def test_curves_share_their_ends_cost_twenty_passes_and_do_not_depend_on_batches():
-    vit = tiny_vit()
+def test_curves_share_their_ends_cost_twenty_passes_keep_no_graph_and_do_not_depend_on_batches():
+    vit = tiny_vit().requires_grad_(True)
     images, heatmaps = images_and_heatmaps(0, levels=3)
     with forward_counter(vit) as passed:
         lerf, morf = perturbation_curves(vit, images, heatmaps, TARGETS, batch_size=7)
     assert (sum(passed), max(passed)) == (20 * len(images), 7)
+    assert not lerf.requires_grad
     assert lerf[:, [0, -1]].equal(morf[:, [0, -1]])
     for i in range(len(images)):
         image, heatmap = images[i : i + 1], heatmaps[i : i + 1]
@@ -203,14 +195,6 @@ def test_bad_input(change, error, message):
     arguments = {"vit": tiny_vit(), "images": images, "heatmaps": heatmaps, "target": TARGETS} | change
     with pytest.raises(error, match=message):
         perturbation_curves(**arguments)
-
-
-def test_no_graph_is_kept_and_inference_mode_works():
-    vit = tiny_vit().requires_grad_(True)
-    images, heatmaps = images_and_heatmaps(0)
-    assert not perturbation_curves(vit, images, heatmaps, TARGETS)[0].requires_grad
-    with torch.inference_mode():
-        perturbation_curves(vit, images, heatmaps, TARGETS)
 
 
 @pytest.mark.parametrize(("name", "method"), GOLDEN)
@@ -362,17 +346,13 @@ def test_sensitivity_agrees_with_trying_one_by_one():
     assert (scores > 0).all()
 
 
-def test_the_box_is_respected_and_filled():
+def test_moves_fill_the_radius_more_of_them_never_lower_it_and_the_seed_decides():
     seen = []
     max_sensitivity(lambda x: seen.append(x) or x, IMAGES, radius=0.3, samples=50)
     deltas = torch.stack(seen[1:]) - 1
-    assert deltas.abs().max() <= 0.3
-    assert deltas.min() < -0.29
-    assert deltas.max() > 0.29
+    assert -0.3 <= deltas.min() < -0.29
+    assert 0.29 < deltas.max() <= 0.3
     assert deltas[:, 0].equal(deltas[:, 1])
-
-
-def test_more_samples_never_lower_it_and_the_seed_decides():
     few, many = (max_sensitivity(lambda x: x, IMAGES, samples=samples) for samples in (3, 30))
     assert (many >= few).all()
     assert many.equal(max_sensitivity(lambda x: x, IMAGES, samples=30))

@@ -137,15 +137,12 @@ def test_item_side_is_that_of_most_items():
         (([None], [torch.ones(3, 3)]), "expected the same"),
     ],
 )
-def test_shapes_that_do_not_fit(masks, message):
+def test_bad_input(masks, message):
     with pytest.raises(ValueError, match=message):
         popout(torch.rand(1, 3, 3), *masks)
-
-
-@pytest.mark.parametrize("options", [{"side": 0}, {"side": 3, "limit": 0}])
-def test_numbers_below_one(options):
-    with pytest.raises(ValueError, match="must be at least 1"):
-        fixations_to_find(torch.rand(3, 3), torch.ones(3, 3, dtype=torch.bool), **options)
+    for options in ({"side": 0}, {"side": 3, "limit": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            fixations_to_find(torch.rand(3, 3), torch.ones(3, 3, dtype=torch.bool), **options)
 
 
 def test_metric_is_the_mean_over_images():
