@@ -49,17 +49,11 @@ def test_scores_are_those_of_the_predictions(make_trainer, module, data, tmp_pat
     assert table.startswith("5 images, 0 without scores, fixations up to 30\n")
 
 
-def test_the_default_folder_is_that_of_the_run(make_trainer, module, data, tmp_path):
+def test_a_second_prediction_starts_anew_in_the_folder_of_the_run(make_trainer, module, data, tmp_path):
     trainer = make_trainer(callbacks=[PopOutScores()], logger=CSVLogger(tmp_path, "popout"))
-    trainer.predict(module, data)
-    assert (tmp_path / "popout/version_0/popout.csv").is_file()
-
-
-def test_a_second_prediction_starts_anew(make_trainer, module, data, tmp_path):
-    trainer = make_trainer(callbacks=[PopOutScores(str(tmp_path / "scores"))])
     for _ in range(2):
         trainer.predict(module, data)
-        assert len((tmp_path / "scores/popout.csv").read_text().splitlines()) == 1 + 5
+        assert len((tmp_path / "popout/version_0/popout.csv").read_text().splitlines()) == 1 + 5
 
 
 @pytest.mark.slow
