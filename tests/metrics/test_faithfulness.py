@@ -248,9 +248,6 @@ def test_mean_curves_also_after_another_update_and_a_reset(metric):
     metric.update(LERF[:1], MORF[:1])
     torch.testing.assert_close(metric.curves()[0], LERF[0])
     assert metric.n_skipped == 0
-
-
-def test_curves_of_another_length():
     with pytest.raises(ValueError, match=r"expected both \[B, 11\]: pass steps=number of fractions to ABPC"):
         ABPC().update(LERF, MORF)
 
@@ -322,13 +319,16 @@ def test_saco_skips_constant_heatmaps_and_those_that_are_not_finite():
     assert -1 <= metric.compute().item() <= 1
 
 
-@pytest.mark.parametrize("groups", [1, 257])
-def test_bad_input_of_saco(groups):
+def test_bad_input_of_saco_and_sensitivity():
     images, heatmaps = images_and_heatmaps(0)
-    with pytest.raises(ValueError, match=rf"groups is {groups}; expected 2 … 256"):
-        group_effects(tiny_vit(), images, heatmaps, TARGETS, groups)
+    for groups in (1, 257):
+        with pytest.raises(ValueError, match=rf"groups is {groups}; expected 2 … 256"):
+            group_effects(tiny_vit(), images, heatmaps, TARGETS, groups)
     with pytest.raises(ValueError, match=r"salience has shape \(1, 3\) and drops \(1, 2\)"):
         saco(torch.zeros(1, 3), torch.zeros(1, 2))
+    for options in ({"radius": 0.0}, {"samples": 0}):
+        with pytest.raises(ValueError, match="expected radius > 0 and samples ≥ 1"):
+            max_sensitivity(lambda x: x, IMAGES, **options)
 
 
 def test_sensitivity_agrees_with_trying_one_by_one():
@@ -366,9 +366,3 @@ def test_maps_without_a_norm_or_that_break_nearby_are_skipped():
     metric.update(lambda x: x / scale, IMAGES)
     assert metric.per_image().isnan().tolist() == [True, False, True, False]
     assert max_sensitivity(lambda x: torch.where(x == 1, x, torch.nan), IMAGES).isnan().all()
-
-
-@pytest.mark.parametrize("options", [{"radius": 0.0}, {"samples": 0}])
-def test_bad_options_of_sensitivity(options):
-    with pytest.raises(ValueError, match="expected radius > 0 and samples ≥ 1"):
-        max_sensitivity(lambda x: x, IMAGES, **options)

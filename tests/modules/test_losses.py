@@ -84,17 +84,6 @@ def test_constant_predictions_have_finite_gradients(prediction):
     assert (pred.grad.abs().max() > 0) == (prediction > 0)
 
 
-def test_descent_reaches_the_density():
-    _, density = maps(dtype=torch.float32)
-    scores = torch.zeros_like(density, requires_grad=True)
-    optimizer = torch.optim.Adam([scores], lr=0.1)
-    for _ in range(200):
-        optimizer.zero_grad()
-        SaliencyLoss()(scores.exp(), density).backward()
-        optimizer.step()
-    assert functional.cc(scores.exp(), density).min() > 0.99
-
-
 def test_autocast_does_not_touch_it():
     pred, density = maps(size=(60, 80), dtype=torch.float32)
     expected = SaliencyLoss(cc=1, nss=1)(pred.bfloat16(), density)
