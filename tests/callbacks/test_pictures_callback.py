@@ -22,9 +22,10 @@ def opened(path):
         return picture
 
 
-@pytest.mark.parametrize(("count", "rows"), [(2, 2), (6, 3)])
-@pytest.mark.parametrize(("stage", "split"), [("validate", "val"), ("test", "test")])
-def test_a_row_per_image(module, make_trainer, popout, tmp_path, count, rows, stage, split):
+@pytest.mark.parametrize(
+    ("stage", "split", "count", "rows"), [("validate", "val", 2, 2), ("test", "test", 6, 3)]
+)
+def test_a_row_per_image(module, make_trainer, popout, tmp_path, stage, split, count, rows):
     def size(count):
         trainer = make_trainer(callbacks=[Pictures(count)], default_root_dir=tmp_path / f"{count}")
         getattr(trainer, stage)(module, popout, verbose=False)

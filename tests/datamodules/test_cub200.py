@@ -6,7 +6,7 @@ import torch
 
 from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub
-from tests.datamodules.data.images import assert_boxes_enclose, names, truncate
+from tests.datamodules.data.images import assert_boxes_enclose, truncate
 
 datamodule = partial(CUB200DataModule, image_size=32, batch_size=8, num_workers=0)
 
@@ -33,9 +33,9 @@ def test_a_batch(root):
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
-    data = datamodule(root, resize=resize)
-    assert names(data, "train") == [NAMES[0], NAMES[2]]
-    assert_boxes_enclose(data.dataset("train"))
+    dataset = datamodule(root, resize=resize).dataset("train")
+    assert [dataset.name(index) for index in range(2)] == [NAMES[0], NAMES[2]]
+    assert_boxes_enclose(dataset)
 
 
 def test_the_mask_is_what_most_annotators_say_unless_it_cannot_be_read(root):

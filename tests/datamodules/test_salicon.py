@@ -96,15 +96,11 @@ def test_only_training_samples_are_mirrored_with_all_they_have(root, monkeypatch
     assert (on_the_edge + 0.5).floor().tolist() == [[3.0, 1.0]]
 
 
-def test_root_from_the_environment(root, monkeypatch):
+def test_root_from_the_environment_and_hidden_files_are_no_stimuli(root, monkeypatch):
     monkeypatch.setenv("SALVIT_SALICON_ROOT", str(root))
+    (root / "images/train/._COCO_train2014_1.jpg").write_bytes(b"macOS")
     assert len(datamodule(None).dataset("train")) == 3
     assert len(datamodule(make_salicon(root / "other", train=1)).dataset("train")) == 1
-
-
-def test_hidden_files_are_no_stimuli(root):
-    (root / "images/val/._COCO_val2014_1.jpg").write_bytes(b"macOS")
-    assert len(datamodule(root).dataset("val")) == 2
 
 
 @pytest.mark.parametrize("kind", ["images", "maps", "fixations"])

@@ -93,12 +93,15 @@ def test_search_against_a_sorted_list(seed, side, limit, levels):
     assert fixations_to_find(values, target, side, limit) == expected
 
 
-def test_maps_are_resized_to_the_masks():
+def test_maps_are_resized_to_the_masks_and_the_side_is_that_of_most_items():
     target, distractors = display(2)
     small = saliency(2, (6, 10))
     whole = torch.nn.functional.interpolate(small[None, None], SIZE, mode="bilinear")[0]
     found = popout(small[None], [target], [distractors])
     torch.testing.assert_close(found, popout(whole, [target], [distractors]), rtol=1e-6, atol=1e-6)
+    mask = torch.zeros(20, 20, dtype=torch.bool)
+    mask[1:4, 1:8], mask[10:14, 10:12], mask[17, 0] = True, True, True
+    assert item_side(mask) == 4
 
 
 def test_edge_cases():
@@ -119,12 +122,6 @@ def test_edge_cases():
     assert row[1:].tolist() == [0, 1, 1, 1]
     everything = popout(saliency(0)[None], [target], [~target])[0]
     assert everything.isnan().tolist() == [False, True, False, False, False]
-
-
-def test_item_side_is_that_of_most_items():
-    mask = torch.zeros(20, 20, dtype=torch.bool)
-    mask[1:4, 1:8], mask[10:14, 10:12], mask[17, 0] = True, True, True
-    assert item_side(mask) == 4
 
 
 @pytest.mark.parametrize(

@@ -61,12 +61,6 @@ def test_what_is_no_checkpoint(tmp_path, capsys, content, said):
     assert "executed" not in capsys.readouterr().out
 
 
-def test_no_checkpoint():
-    for name in ("a.ckpt", "http://a.b/c.ckpt", "hpc"):
-        with pytest.raises(FileNotFoundError, match=f"no checkpoint {name}: .*a file on this machine"):
-            read_checkpoint(name)
-
-
 def fit(folder, best=None):
     """A version folder as a fit leaves it."""
     place = folder / "checkpoints"
@@ -90,6 +84,9 @@ def test_the_newest_fit_is_taken_or_the_newest_that_has_a_best(tmp_path):
 
 
 def test_what_was_looked_for_and_where(tmp_path):
+    for name in ("a.ckpt", "http://a.b/c.ckpt", "hpc"):
+        with pytest.raises(FileNotFoundError, match=f"no checkpoint {name}: .*a file on this machine"):
+            read_checkpoint(name)
     for which, said in (("last", "no checkpoint last.ckpt"), ("best", "no best checkpoint")):
         with pytest.raises(FileNotFoundError, match=f"{said} under {re.escape(str(tmp_path))}"):
             find_checkpoint(which, tmp_path)
