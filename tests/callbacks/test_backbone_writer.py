@@ -12,8 +12,7 @@ from salvit.vit import load_vit, normalize
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
 
-@pytest.fixture
-def written(make_trainer, popout, tmp_path):
+def test_the_backbone_reads_back_and_is_described_also_from_a_checkpoint(make_trainer, popout, tmp_path):
     torch.manual_seed(0)
     module = ClassificationModule(10, vit=SMALL, dense_weight=1.0, warmup_epochs=0)
     path = tmp_path / "new" / "mine.safetensors"
@@ -21,11 +20,6 @@ def written(make_trainer, popout, tmp_path):
     trainer.fit(module, popout)
     assert not path.exists()
     trainer.test(module, popout, verbose=False)
-    return module, path, trainer
-
-
-def test_the_backbone_reads_back_and_is_described(written):
-    module, path, trainer = written
     vit, images = load_vit(path), torch.rand(4, 3, 32, 48)
     torch.testing.assert_close(vit((images - 0.5) / 0.5), module(images), atol=5e-3, rtol=5e-3)
     assert SaliencyModule(vit=str(path))(images).shape == (4, 32, 48)
@@ -39,19 +33,14 @@ def test_the_backbone_reads_back_and_is_described(written):
     assert (description["steps"], description["seed"]) == (4, int(os.environ.get("PL_GLOBAL_SEED", "0")))
     accuracy = round(float(trainer.callback_metrics["test/accuracy"]), 4)
     assert description["scores"] == {"test/accuracy": accuracy}
-
-
-def test_the_steps_of_a_checkpoint_count(written, make_trainer, popout, tmp_path):
-    module, _, trainer = written
+    assert description["command"] == " ".join(["salvit", *sys.argv[1:]])
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     later = make_trainer(callbacks=[BackboneWriter(str(tmp_path / "later.safetensors"))])
     fresh = ClassificationModule(10, vit=SMALL, dense_weight=1.0)
     later.test(fresh, popout, ckpt_path=tmp_path / "last.ckpt", verbose=False)
-    description = json.loads((tmp_path / "later.json").read_text())
-    assert description["steps"] == 4
-    assert description["command"] == " ".join(["salvit", *sys.argv[1:]])
-    vit, images = load_vit(tmp_path / "later.safetensors"), torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(vit((images - 0.5) / 0.5), module(images), atol=5e-3, rtol=5e-3)
+    assert json.loads((tmp_path / "later.json").read_text())["steps"] == 4
+    again = load_vit(tmp_path / "later.safetensors")
+    torch.testing.assert_close(again(images), vit(images))
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224.augreg_in21k", "a file"])

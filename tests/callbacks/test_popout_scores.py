@@ -49,17 +49,15 @@ def test_scores_are_those_of_the_predictions(make_trainer, module, data, tmp_pat
     assert table.startswith("5 images, 0 without scores, fixations up to 30\n")
 
 
-def test_the_default_folder_is_that_of_the_run(make_trainer, module, data, tmp_path):
+def test_a_second_prediction_starts_anew_in_the_folder_of_the_run_and_masks_are_needed(
+    make_trainer, module, data, popout, tmp_path
+):
     trainer = make_trainer(callbacks=[PopOutScores()], logger=CSVLogger(tmp_path, "popout"))
-    trainer.predict(module, data)
-    assert (tmp_path / "popout/version_0/popout.csv").is_file()
-
-
-def test_a_second_prediction_starts_anew(make_trainer, module, data, tmp_path):
-    trainer = make_trainer(callbacks=[PopOutScores(str(tmp_path / "scores"))])
     for _ in range(2):
         trainer.predict(module, data)
-        assert len((tmp_path / "scores/popout.csv").read_text().splitlines()) == 1 + 5
+        assert len((tmp_path / "popout/version_0/popout.csv").read_text().splitlines()) == 1 + 5
+    with pytest.raises(ValueError, match="needs masks of targets and distractors"):
+        trainer.predict(module, popout)
 
 
 @pytest.mark.slow
@@ -72,9 +70,3 @@ def test_processes_change_nothing(make_trainer, module, data, tmp_path, processe
     )
     assert sorted(tuple(row.items()) for row in others) == sorted(tuple(row.items()) for row in rows)
     assert other == table
-
-
-def test_images_without_masks(make_trainer, module, popout, tmp_path):
-    trainer = make_trainer(callbacks=[PopOutScores(str(tmp_path))])
-    with pytest.raises(ValueError, match="needs masks of targets and distractors"):
-        trainer.predict(module, popout)

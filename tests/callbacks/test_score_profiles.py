@@ -20,9 +20,8 @@ MIT = ["AUC-Judd", "SIM", *(["EMD"] if find_spec("ot") else []), "AUC-Borji", "s
 
 @pytest.fixture
 def salicon(tmp_path):
-    return SaliconDataModule(
-        make_salicon(tmp_path / "salicon", train=3, val=4), image_size=32, batch_size=2, num_workers=0
-    )
+    root = make_salicon(tmp_path / "salicon", train=3, val=4)
+    return SaliconDataModule(root, image_size=32, batch_size=2, num_workers=0)
 
 
 @pytest.fixture
@@ -45,22 +44,31 @@ def images_of(folder, suffix=""):
     return pd.read_csv(folder / f"per_image{suffix}.csv").set_index(["model", "image"])
 
 
-def test_a_table_and_a_file_of_images_per_profile(run, salicon, capsys):
+def test_every_profile_has_a_table_and_a_file_of_images_and_its_own_part_of_a_report(run, salicon, capsys):
     trainer, folder = run("exact", "mit", "tuebingen")
     printed = capsys.readouterr().out
+    about = json.loads((folder / "scores.json").read_text())
+    reported = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
     tables = {}
-    for suffix, profile, columns in (
-        ("", "exact", ["CC", "NSS", "SIM", "KLD", "sAUC", "AUC"]),
-        ("_mit", "mit", MIT),
-        ("_tuebingen", "tuebingen", ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]),
+    for report, suffix, profile, columns in zip(
+        reported,
+        ("", "_mit", "_tuebingen"),
+        ("exact", "mit", "tuebingen"),
+        (["CC", "NSS", "SIM", "KLD", "sAUC", "AUC"], MIT, ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]),
+        strict=True,
     ):
-        title, _, header, *_ = (folder / f"scores{suffix}.md").read_text().splitlines()
+        written = (folder / f"scores{suffix}.md").read_text()
+        title, _, header, *_ = written.splitlines()
         assert f"profile {profile} (" in title
+        assert f"profile {profile}" in report.title
         assert f"profile {profile}" in printed
         assert all(name in header for name in columns)
         images = tables[profile] = images_of(folder, suffix)
-        assert list(images.columns) == columns
+        assert list(images.columns) == list(report.columns) == columns
         assert len(images) == 4 * 4
+        [name, *_] = images.index.get_level_values("model")
+        in_report = report.markdown(spread=False).replace("| a |", f"| {name} |")
+        assert in_report == written.partition("\n\n")[2].rstrip()
         prefix = "" if profile == "exact" else f"{profile}/"
         for column, mean in images[:4].mean().items():
             assert float(trainer.callback_metrics[f"test/{prefix}{column}"]) == pytest.approx(mean, abs=2e-6)
@@ -73,16 +81,12 @@ def test_a_table_and_a_file_of_images_per_profile(run, salicon, capsys):
         assert found == pytest.approx([score.item() for score in expected], abs=2e-6)
     assert tuebingen["IG"].tolist() == pytest.approx([0] * 4, abs=1e-6)  # the center prior is the baseline
     assert tables["tuebingen"]["sAUC"].equals(tables["exact"]["sAUC"])
-
-
-def test_two_processes_score_what_one_does_under_every_profile(run):
-    _, alone = run("exact", "mit", "tuebingen")
+    # Two processes write the same.
     _, both = run("exact", "mit", "tuebingen", devices=2, strategy="ddp_fork")
     for suffix in ("", "_mit", "_tuebingen"):
-        found, expected = (images_of(folder, suffix).sort_index() for folder in (both, alone))
+        found, expected = (images_of(one, suffix).sort_index() for one in (both, folder))
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
-        name = f"scores{suffix}.md"
-        assert (alone / name).read_text() == (both / name).read_text()
+        assert (folder / f"scores{suffix}.md").read_text() == (both / f"scores{suffix}.md").read_text()
 
 
 def test_a_profile_alone_and_a_column_of_fewer_images_than_the_others(run, salicon, capsys):
@@ -92,18 +96,6 @@ def test_a_profile_alone_and_a_column_of_fewer_images_than_the_others(run, salic
     assert said in (folder / "scores_mit.md").read_text()
     assert said in capsys.readouterr().out
     assert not (folder / "scores.md").exists()
-
-
-def test_the_report_keeps_profiles_apart(run):
-    _, folder = run("exact", "tuebingen")
-    about = json.loads((folder / "scores.json").read_text())
-    tables = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
-    assert ["profile exact" in table.title for table in tables] == [True, False]
-    assert list(tables[1].columns) == ["IG", "AUC", "sAUC", "NSS", "CC", "KLD", "SIM"]
-    [name, *_] = images_of(folder).index.get_level_values("model")
-    for table, file in zip(tables, ("scores.md", "scores_tuebingen.md"), strict=True):
-        written = (folder / file).read_text().partition("\n\n")[2].rstrip()
-        assert table.markdown(spread=False).replace("| a |", f"| {name} |") == written
 
 
 @pytest.mark.parametrize("profile", ["judd", []])
@@ -117,21 +109,16 @@ def test_the_classical_model_is_a_third_baseline(run, salicon, monkeypatch):
     monkeypatch.setattr("salvit.callbacks.scores.spectral_residual", lambda image: image[0])
     trainer, folder = run("exact")
     images = images_of(folder)
-    models = [
-        trainer.lightning_module.model_name,
-        "center prior",
-        "random",
-        "spectral residual",
-        "inter-observer",
-    ]
-    assert list(images.index.get_level_values("model")[::4]) == models
+    own, *others = images.index.get_level_values("model")[::4]
+    assert own == trainer.lightning_module.model_name
+    assert others == ["center prior", "random", "spectral residual", "inter-observer"]
     sample = salicon.dataset("test")[2]
     red = torch.nn.functional.interpolate(sample["image"][None, :1], sample["size"], mode="bilinear")[0]
     expected = functional.cc(red, sample["density"][None]).item()
     assert images["CC"].iloc[14] == pytest.approx(expected, abs=2e-6)
 
 
-def test_people_are_scored_on_fixations_alone_and_are_never_bold(run, capsys):
+def test_people_are_scored_on_fixations_alone_are_never_bold_and_can_be_left_out(run, capsys):
     trainer, folder = run("exact")
     remedy = "it needs OpenCV's contributed modules (pip install 'salvit[baselines]')"
     assert f"spectral residual is left out: {remedy}" in capsys.readouterr().out
@@ -142,8 +129,5 @@ def test_people_are_scored_on_fixations_alone_and_are_never_bold(run, capsys):
     people = images_of(folder).loc["inter-observer"]
     assert people["NSS"].notna().all()
     assert people["CC"].isna().all()
-
-
-def test_the_row_of_people_can_be_left_out(run):
     _, folder = run("exact", scores=Scores(held_out=0))
     assert "inter-observer" not in (folder / "scores.md").read_text()

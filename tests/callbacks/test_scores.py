@@ -69,12 +69,11 @@ def test_the_table_has_the_means_of_the_images_that_were_looked_at(score, module
     means = images.groupby("model")[METRICS].mean()
     for model, prefix in prefixes.items():
         for metric, cell in zip(METRICS, table[model], strict=True):
-            assert float(trainer.callback_metrics[prefix + metric]) == pytest.approx(
-                means[metric][model], abs=2e-6
-            )
-            assert float(cell.strip("*")) == pytest.approx(means[metric][model], abs=6e-4)
+            mean = means[metric][model]
+            assert float(trainer.callback_metrics[prefix + metric]) == pytest.approx(mean, abs=2e-6)
+            assert float(cell.strip("*")) == pytest.approx(mean, abs=6e-4)
             best = means[metric].drop("inter-observer").agg("min" if metric == "KLD" else "max")
-            assert cell.startswith("**") == (means[metric][model] == best)
+            assert cell.startswith("**") == (mean == best)
     empty = images["image"] == stem("val", 3)
     assert images[empty][METRICS].isna().all(axis=None)
     assert images[~empty & (images["model"] != "inter-observer")].notna().all(axis=None)
@@ -125,8 +124,7 @@ def test_baselines_are_what_their_names_say(score, module, salicon):
 def test_scores_after_fit_are_of_the_images_that_were_scored(
     make_trainer, module, data, said, request, capsys
 ):
-    trainer = make_trainer(callbacks=[Scores()], limit_val_batches=2)
-    trainer.fit(module, request.getfixturevalue(data))
+    make_trainer(callbacks=[Scores()], limit_val_batches=2).fit(module, request.getfixturevalue(data))
     printed = " ".join(capsys.readouterr().out.split())
     assert said in printed
     assert "raw_attention" in printed

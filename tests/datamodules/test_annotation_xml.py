@@ -25,17 +25,14 @@ def test_one_based_and_inclusive(tmp_path):
     assert read(path)[0].tolist() == [[1, 1, 60, 40], [5.5, 2, 8.25, 9]]
 
 
-def test_other_elements_are_ignored(tmp_path):
+def test_other_elements_are_ignored_and_objects_and_size_may_be_missing(tmp_path):
     extra = "<difficult/><!-- a --><part><name>head</name><bndbox><xmin>9</xmin></bndbox></part>"
-    path = write_xml(tmp_path / "a.xml", (40, 60), [("dog", (1, 2, 3, 4))], extra)
-    assert read(path)[0].tolist() == [[1, 2, 3, 4]]
-
-
-def test_no_object_and_no_size(tmp_path):
-    (tmp_path / "a.xml").write_text("<annotation/>")
-    boxes, labels, size = read(tmp_path / "a.xml")
+    path = write_xml(tmp_path / "a.xml", (0, 0), [("dog", (1, 2, 3, 4))], extra)
+    boxes, _, size = read(path)
+    assert (boxes.tolist(), size) == ([[1, 2, 3, 4]], None)
+    path.write_text("<annotation/>")
+    boxes, labels, size = read(path)
     assert (boxes.shape, labels.shape, size) == ((0, 4), (0,), None)
-    assert read(write_xml(tmp_path / "b.xml", (0, 0), []))[2] is None
 
 
 @pytest.mark.parametrize(

@@ -60,15 +60,12 @@ def test_what_happens_to_each_box_is_counted():
     assert seen.boxes.tolist() == [[5, 10, 10, 20], [0, 10, 10, 20], [45, 10, 50, 20]]
 
 
-def test_what_the_crop_does_not_show_is_left_out():
+def test_what_the_crop_does_not_show_is_left_out_and_boxes_of_another_size_are_rescaled():
     view = center_crop((40, 80), (40, 40), crop_pct=1.0)  # shows columns 20 to 60
     seen = see_boxes(annotation([[0, 0, 20, 40], [10, 0, 30, 40], [59, 39, 80, 40]]), view)
     assert seen.boxes.tolist() == [[0, 0, 10, 40], [39, 39, 40, 40]]
     assert seen.labels.tolist() == [1, 2]
     assert +seen.counts == Counter(unseen=1)
-
-
-def test_boxes_drawn_on_a_copy_of_another_size():
     seen = see_boxes(annotation([[10, 10, 20, 30]], size=(50, 100)), squash((100, 400), (100, 400)))
     assert seen.boxes.tolist() == [[40, 20, 80, 60]]
     assert +seen.counts == Counter(rescaled=1)

@@ -1,4 +1,3 @@
-import warnings
 from functools import partial
 
 import numpy as np
@@ -7,7 +6,7 @@ import torch
 
 from datamodules import CorruptFileError, CUB200DataModule
 from tests.datamodules.data.cub import IMAGES, make_cub
-from tests.datamodules.data.images import assert_boxes_enclose, names, truncate
+from tests.datamodules.data.images import assert_boxes_enclose, truncate
 
 datamodule = partial(CUB200DataModule, image_size=32, batch_size=8, num_workers=0)
 
@@ -34,31 +33,34 @@ def test_a_batch(root):
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_boxes_enclose_what_is_drawn(root, resize):
-    data = datamodule(root, resize=resize)
-    assert names(data, "train") == [NAMES[0], NAMES[2]]
-    assert_boxes_enclose(data.dataset("train"))
+    dataset = datamodule(root, resize=resize).dataset("train")
+    assert [dataset.name(index) for index in range(2)] == [NAMES[0], NAMES[2]]
+    assert_boxes_enclose(dataset)
 
 
-def test_the_mask_is_what_most_annotators_say(root):
+def test_the_mask_is_what_most_annotators_say_unless_it_cannot_be_read(root):
     mask = datamodule(root, image_size=(40, 60)).dataset("train")[0]["mask"]
     expected = np.zeros((40, 60))
     expected[5:25, 12:30] = 1
     assert np.array_equal(mask, expected)
-
-
-@pytest.mark.parametrize("place", ["segmentations", "CUB_200_2011/segmentations"])
-def test_segmentations_in_either_place(tmp_path, place):
-    root = make_cub(tmp_path, segmentations=place)
-    assert "mask" in datamodule(root).dataset("test")[0]
-    assert ("mask" in datamodule(root / "CUB_200_2011").dataset("test")[0]) == (place != "segmentations")
-
-
-def test_without_segmentations(tmp_path):
-    data = datamodule(make_cub(tmp_path, segmentations=None))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    truncate(root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg")
+    truncate(root / f"segmentations/{list(IMAGES)[2]}.png")
+    data = datamodule(root, on_error="skip")
+    with pytest.warns(UserWarning, match="left out 1 of 2"):
         data.setup("fit")
-    assert set(data.dataset("test")[0]) == {"image", "size", "name", "index", "label", "boxes", "box_labels"}
+    assert [item.name for item in data.skipped] == [NAMES[2], NAMES[1]]
+    with pytest.raises(CorruptFileError, match=NAMES[2]):
+        datamodule(root).dataset("train")[1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("place", ["segmentations", "CUB_200_2011/segmentations", None])
+def test_segmentations_in_either_place_or_none(tmp_path, place):
+    root = make_cub(tmp_path, segmentations=place)
+    kinds = {"image", "size", "name", "index", "label", "boxes", "box_labels"}
+    assert set(datamodule(root).dataset("test")[0]) == kinds | ({"mask"} if place else set())
+    further_in = datamodule(root / "CUB_200_2011").dataset("test")[0]
+    assert ("mask" in further_in) == (place == "CUB_200_2011/segmentations")
 
 
 @pytest.mark.parametrize(
@@ -81,14 +83,3 @@ def test_bad_tables_are_named_also_when_skipping(root, table, contents, problem)
     with pytest.raises(CorruptFileError, match=problem) as error:
         datamodule(root, on_error="skip").setup("test")
     assert str(error.value).startswith(str(path))
-
-
-def test_an_image_or_mask_that_cannot_be_read(root):
-    truncate(root / f"CUB_200_2011/images/{list(IMAGES)[1]}.jpg")
-    truncate(root / f"segmentations/{list(IMAGES)[2]}.png")
-    data = datamodule(root, on_error="skip")
-    with pytest.warns(UserWarning, match="left out 1 of 2"):
-        data.setup("fit")
-    assert [item.name for item in data.skipped] == [NAMES[2], NAMES[1]]
-    with pytest.raises(CorruptFileError, match=NAMES[2]):
-        datamodule(root).dataset("train")[1]

@@ -53,41 +53,33 @@ def test_options():
     assert FourDataModule(image_size=5).image_size == (5, 5)
     assert FourDataModule(image_size=[5, 6]).image_size == (5, 6)
     assert FourDataModule().num_workers >= 1
+    with pytest.raises(ValueError, match=r"image_size \(4, -1\) .*at least 1"):
+        FourDataModule(image_size=(4, -1))
+    with pytest.raises(ValueError, match="batch_size 0 must be at least 1"):
+        FourDataModule(batch_size=0)
+    with pytest.raises(
+        ValueError, match="num_workers is -1: give the number of processes that load data, 0 "
+    ):
+        FourDataModule(num_workers=-1)
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"image_size": (4, -1)}, r"image_size \(4, -1\) .*at least 1"),
-        ({"batch_size": 0}, "batch_size 0 must be at least 1"),
-        ({"num_workers": -1}, "num_workers is -1: give the number of processes that load data, 0 "),
-    ],
-)
-def test_options_that_are_too_small(options, problem):
-    with pytest.raises(ValueError, match=problem):
-        FourDataModule(**options)
-
-
-def test_loaders(datamodule):
-    train, val = datamodule.train_dataloader(), datamodule.val_dataloader()
+def test_loaders(datamodule, monkeypatch):
+    datamodule.setup("fit")
+    dataset, train, val = (
+        datamodule.dataset("train"),
+        datamodule.train_dataloader(),
+        datamodule.val_dataloader(),
+    )
     assert isinstance(train.sampler, RandomSampler)
     assert isinstance(val.sampler, SequentialSampler)
     assert [batch["name"] for batch in val] == [["0", "1", "2"], ["3"]]
     assert not val.persistent_workers
     assert FourDataModule(num_workers=1).val_dataloader().persistent_workers
-
-
-@pytest.mark.parametrize("available", [True, False])
-def test_memory_is_pinned_only_for_an_accelerator(datamodule, monkeypatch, available):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert datamodule.train_dataloader().pin_memory == available
-
-
-def test_a_dataset_is_built_once(datamodule):
     datamodule.setup("fit")
-    train = datamodule.dataset("train")
-    datamodule.setup("fit")
-    assert datamodule.dataset("train") is train
+    assert datamodule.dataset("train") is train.dataset is dataset  # built once
+    for available in (True, False):  # memory is pinned for an accelerator alone
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        assert datamodule.train_dataloader().pin_memory == available
 
 
 @pytest.fixture
@@ -113,7 +105,7 @@ def test_each_image_is_on_one_process_but_for_training(datamodule, processes):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_process_without_images_has_one_batch_of_none(datamodule, processes, workers):
+def test_a_process_without_images_has_one_batch_of_none(datamodule, processes, workers, monkeypatch):
     datamodule.num_workers = workers
     batches = []
     for rank in range(6):
@@ -126,16 +118,11 @@ def test_a_process_without_images_has_one_batch_of_none(datamodule, processes, w
     assert batches[5].keys() == batches[0].keys()
     assert (batches[5]["image"].shape, batches[5]["size"]) == ((0, 3, 4, 4), [])
     assert batches[5]["index"].dtype == batches[0]["index"].dtype
-
-
-def test_no_images_at_all_no_batch(datamodule, processes, monkeypatch):
     monkeypatch.setattr(Four, "__len__", lambda self: 0)
-    for rank in range(2):
-        processes(2, rank)
-        assert len(datamodule.val_dataloader()) == 0
+    assert len(datamodule.val_dataloader()) == 0  # no images at all
 
 
-def test_fixations_are_counted_as_points(datamodule):
+def test_fixations_are_counted_as_points(datamodule, monkeypatch):
     with pytest.warns(UserWarning, match="6 fixations of the val split lie outside their image.*6 remain"):
         counts = datamodule.fixation_counts("val", (6, 8))
     expected = np.zeros((6, 8))
@@ -143,16 +130,13 @@ def test_fixations_are_counted_as_points(datamodule):
     expected[5, 7] = 2
     expected[2, 3] = 1
     assert np.array_equal(counts, expected)
-
-
-def test_nothing_dropped_no_warning(datamodule, monkeypatch):
     monkeypatch.setattr(Four, "dropped_fixations", lambda self, index: 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        datamodule.fixation_counts("val", (6, 8))
+        datamodule.fixation_counts("test", (6, 8))
 
 
-def test_center_prior_is_the_mean_over_images_with_fixations(datamodule):
+def test_center_prior_is_the_mean_over_images_with_fixations(datamodule, monkeypatch):
     prior = datamodule.center_prior((6, 8))
     assert (prior.shape, prior.dtype) == ((6, 8), torch.float32)
     assert torch.isclose(prior.sum(), torch.tensor(1.0))
@@ -162,9 +146,6 @@ def test_center_prior_is_the_mean_over_images_with_fixations(datamodule):
     assert torch.allclose(prior, expected / 3)
     assert datamodule.center_prior((6, 8)) is prior
     assert datamodule.center_prior((3, 4)).shape == (3, 4)
-
-
-def test_no_fixations_no_center_prior(datamodule, monkeypatch):
     monkeypatch.setattr(Four, "density", lambda self, index: torch.zeros(SIZES[index]))
     with pytest.raises(ValueError, match="no image of the dataset has a fixation"):
-        datamodule.center_prior((6, 8))
+        FourDataModule(num_workers=0).center_prior((6, 8))

@@ -34,13 +34,9 @@ def test_what_is_stacked_and_what_stays_a_list():
     assert (batch["index"].tolist(), batch["label"].tolist()) == ([0, 1], [2, 3])
 
 
-def test_densities_of_unequal_sizes_stay_a_list():
-    batch = collate([sample(0), sample(1, size=(7, 8))])
+def test_densities_of_unequal_sizes_and_masks_of_which_one_is_missing_stay_lists():
+    batch = collate([sample(0, mask=None), sample(1, size=(7, 8), mask=torch.ones(4, 5))])
     assert [tuple(density.shape) for density in batch["density"]] == [(6, 8), (7, 8)]
-
-
-def test_a_mask_may_be_missing():
-    batch = collate([sample(0, mask=None), sample(1, mask=torch.ones(4, 5))])
     assert batch["mask"][0] is None
     assert torch.equal(batch["mask"][1], torch.ones(4, 5))
 

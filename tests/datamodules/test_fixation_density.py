@@ -26,19 +26,13 @@ def test_equals_scipys_filter_of_the_binary_map(size, count, sigma, seed):
     assert np.allclose(density, blurred / max(blurred.sum(), 1e-300), rtol=1e-4, atol=1e-9)
 
 
-def test_repeated_fixations_count_once():
+def test_repeated_fixations_count_once_and_none_have_no_mass():
     once = torch.tensor([[3.0, 2.0], [7.0, 5.0]])
     assert torch.equal(fixation_density(once[[0, 0, 1]], (9, 11), 1.5), fixation_density(once, (9, 11), 1.5))
-
-
-def test_no_fixations_no_mass():
     assert torch.equal(fixation_density(torch.empty(0, 2), (3, 4), 1.0), torch.zeros(3, 4))
-
-
-@pytest.mark.parametrize("sigma", [0.0, float("nan")])
-def test_sigma_must_be_positive(sigma):
-    with pytest.raises(ValueError, match="sigma"):
-        fixation_density(torch.zeros(1, 2), (3, 4), sigma)
+    for sigma in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="sigma"):
+            fixation_density(torch.zeros(1, 2), (3, 4), sigma)
 
 
 @settings(deadline=None)

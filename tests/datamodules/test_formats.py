@@ -53,21 +53,16 @@ def test_tiffs_that_cannot_be_read_correctly_are_refused(tmp_path, bits, photome
         assert str(error.value).startswith(f"{path}: ")
 
 
-def test_pixels_without_a_defined_white_are_refused(tmp_path):
-    path = tmp_path / "image.pfm"
-    Image.new("F", (5, 4)).save(path)
-    with pytest.raises(CorruptFileError, match=r"image\.pfm: .*no defined white"):
-        read_image(path)
-
-
 @pytest.mark.parametrize("white_is_zero", [False, True])
 def test_a_density_of_16_bits(tmp_path, white_is_zero):
     tiff_grey(16, white_is_zero)(tmp_path / "map.tif", LEVELS, 1)
     assert np.allclose(read_density(tmp_path / "map.tif"), LEVELS / LEVELS.sum(), atol=1e-7)
 
 
-def test_a_format_that_pillow_does_not_know(tmp_path):
-    path = tmp_path / "photo.heic"
-    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+def test_pixels_without_a_defined_white_and_formats_that_pillow_does_not_know_are_refused(tmp_path):
+    Image.new("F", (5, 4)).save(tmp_path / "image.pfm")
+    with pytest.raises(CorruptFileError, match=r"image\.pfm: .*no defined white"):
+        read_image(tmp_path / "image.pfm")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     with pytest.raises(CorruptFileError, match=r"photo\.heic: .* convert it to PNG or JPEG"):
-        read_image(path)
+        read_image(tmp_path / "photo.heic")

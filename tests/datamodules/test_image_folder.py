@@ -18,7 +18,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_images_in_natural_order_with_their_sizes(root):
+def test_images_in_natural_order_with_their_sizes_and_without_fixations(root):
     folder = datamodule(root)
     folder.setup("predict")
     (batch,) = folder.predict_dataloader()
@@ -26,9 +26,8 @@ def test_images_in_natural_order_with_their_sizes(root):
     assert batch["size"] == [(23, 30), (20, 30), (22, 30), (21, 30)]
     assert batch["image"].shape == (4, 3, 16, 16)
     assert set(batch) == {"image", "name", "size", "index"}
-
-
-def test_subfolders_are_optional(root):
+    with pytest.raises(ValueError, match="has no fixations"):
+        folder.dataset("predict").fixations(0)
     assert len(datamodule(root, recursive=False).dataset("predict")) == 3
 
 
@@ -55,11 +54,6 @@ def test_every_suffix_of_pillow_is_a_picture_and_what_it_cannot_read_is_counted(
         list(datamodule(tmp_path).predict_dataloader())
 
 
-def test_fixations_of_an_unlabelled_split(root):
-    with pytest.raises(ValueError, match="has no fixations"):
-        datamodule(root).dataset("predict").fixations(0)
-
-
 @pytest.fixture
 def classes(tmp_path):
     for split, count in (("train", 3), ("val", 1)):
@@ -69,16 +63,13 @@ def classes(tmp_path):
     return tmp_path
 
 
-def test_labels_are_places_among_the_sorted_classes(classes):
+def test_labels_are_places_among_the_sorted_classes_each_of_which_has_images(classes):
     data = ClassFolderDataModule(classes, image_size=16, batch_size=8, num_workers=0)
     assert data.class_names == ["cat", "dog"]
     (batch,) = data.val_dataloader()
     assert batch["name"] == ["cat__images__0", "dog__images__0"]
     assert batch["label"].tolist() == [0, 1]
     assert len(data.dataset("train")) == 6
-
-
-def test_a_class_without_images_is_named(classes):
     (classes / "val/dog/images/0.jpg").unlink()
     with pytest.raises(DatasetNotFoundError, match="class dog has none"):
-        ClassFolderDataModule(classes, image_size=16, batch_size=8, num_workers=0).setup("fit")
+        ClassFolderDataModule(classes, num_workers=0).setup("fit")

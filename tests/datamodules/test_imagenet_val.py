@@ -37,12 +37,15 @@ def test_every_layout_says_the_same(tmp_path, labels, data):
     assert set(batch) == {"image", "size", "name", "index", "label", "boxes", "box_labels"}
 
 
-def test_labels_are_the_outputs_of_timms_models(root):
+def test_labels_are_the_outputs_of_timms_models_also_where_images_are_missing(root):
     info = ImageNetInfo()
     assert [info.index_to_label_name(index) for index in INDICES] == [wnid for _, wnid, _ in IMAGES]
     names = datamodule(root).class_names
     assert len(names) == 1000
     assert [names[index] for index in (0, 281)] == ["tench, Tinca tinca", "tabby, tabby cat"]
+    (root / f"val/{stem(1)}.JPEG").unlink()
+    (batch,) = datamodule(root).test_dataloader()
+    assert batch["label"].tolist() == INDICES[1:]
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
@@ -50,23 +53,19 @@ def test_boxes_enclose_what_is_drawn(root, resize):
     assert_boxes_enclose(datamodule(root, resize=resize).dataset("test"))
 
 
-def test_boxes_of_the_csv(tmp_path):
-    root = make_imagenet(tmp_path, "csv", boxes=False)
+def test_boxes_of_the_csv_of_copies_of_another_size_or_none(tmp_path):
+    root = make_imagenet(tmp_path / "csv", "csv", boxes=False)
     dataset = datamodule(root, image_size=(51, 37)).dataset("test")
     assert dataset[1]["boxes"].tolist() == [[4, 9, 33, 40], [0, 0, 37, 8]]
     assert dataset[1]["box_labels"].tolist() == [0, 0]
-
-
-def test_without_boxes_that_is_said(tmp_path):
-    module = datamodule(make_imagenet(tmp_path, boxes=False))
+    root = make_imagenet(tmp_path / "kit", boxes=False)
+    module = datamodule(root)
     with pytest.warns(UserWarning, match="images without a box: 3"):
         module.setup("test")
     (batch,) = module.test_dataloader()
     assert [boxes.shape for boxes in batch["boxes"]] == [(0, 4)] * 3
     assert batch["label"].tolist() == INDICES
-
-
-def test_boxes_drawn_on_a_copy_of_another_size(root):
+    root = make_imagenet(tmp_path / "copies")
     write_xml(root / f"Annotations/CLS-LOC/val/{stem(1)}.xml", (80, 120), [("n15075141", (20, 10, 60, 50))])
     with pytest.warns(UserWarning, match="which are rescaled: 1"):
         dataset = datamodule(root, image_size=(40, 60)).dataset("test")
@@ -121,14 +120,6 @@ def test_bad_rows_of_the_csv(tmp_path, row, problem):
         datamodule(root, on_error="skip").setup("test")
 
 
-@pytest.mark.parametrize("contents", [b"a,b\n1,2\n", b"\xff\xfe\x00"])
-def test_another_csv(tmp_path, contents):
-    root = make_imagenet(tmp_path, "csv", boxes=False)
-    (root / "LOC_val_solution.csv").write_bytes(contents)
-    with pytest.raises(CorruptFileError, match=r"LOC_val_solution\.csv"):
-        datamodule(root).setup("test")
-
-
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
@@ -144,20 +135,17 @@ def test_another_ground_truth_is_an_error_also_when_skipping(root, lines, proble
     assert str(error.value).startswith(str(root / GROUND_TRUTH))
 
 
-def test_an_image_without_a_number(root):
+def test_other_files_than_the_expected_are_named(tmp_path):
+    root = make_imagenet(tmp_path / "csv", "csv", boxes=False)
+    for contents in (b"a,b\n1,2\n", b"\xff\xfe\x00"):
+        (root / "LOC_val_solution.csv").write_bytes(contents)
+        with pytest.raises(CorruptFileError, match=r"LOC_val_solution\.csv"):
+            datamodule(root).setup("test")
+    root = make_imagenet(tmp_path / "kit")
+    savemat(root / "ILSVRC2012_devkit_t12/data/meta.mat", {"synsets": np.ones((2, 2))})
+    with pytest.raises(CorruptFileError, match=r"meta\.mat: expected synsets"):
+        datamodule(root).setup("test")
+    root = make_imagenet(tmp_path / "image")
     (root / f"val/{stem(3)}.JPEG").rename(root / "val/cat.JPEG")
     with pytest.raises(CorruptFileError, match=r"none of them for .*cat\.JPEG"):
         datamodule(root, on_error="skip").setup("test")
-
-
-def test_labels_where_some_images_are_missing(root):
-    (root / f"val/{stem(1)}.JPEG").unlink()
-    (batch,) = datamodule(root).test_dataloader()
-    assert batch["label"].tolist() == INDICES[1:]
-
-
-def test_meta_of_another_form(root):
-    path = root / "ILSVRC2012_devkit_t12/data/meta.mat"
-    savemat(path, {"synsets": np.ones((2, 2))})
-    with pytest.raises(CorruptFileError, match=r"meta\.mat: expected synsets"):
-        datamodule(root).setup("test")

@@ -16,13 +16,16 @@ def root(tmp_path):
     return make_mit1003(tmp_path)
 
 
-def test_points_come_back_from_jpegs_exactly(root):
+def test_points_come_back_from_jpegs_exactly_but_not_of_another_size(root):
     dataset = mit1003(root).dataset("train")
     for sample in (dataset[index] for index in range(4)):
         number = STEMS.index(sample["name"])
         assert sample["size"] == SIZES[number]
         assert np.array_equal(sample["fixations"], points(number, SIZES[number]))
         assert_density(sample["density"], root / f"ALLFIXATIONMAPS/{sample['name']}_fixMap.jpg")
+    write_grey(root / f"ALLFIXATIONMAPS/{STEMS[1]}_fixPts.jpg", np.zeros((5, 6), dtype=np.uint8))
+    with pytest.raises(CorruptFileError, match=r"_fixPts\.jpg: the mask is 5×6 but its image is 64×48"):
+        mit1003(root).dataset("val")[0]
 
 
 def test_every_pixel_of_a_block_comes_back(tmp_path):
@@ -31,12 +34,6 @@ def test_every_pixel_of_a_block_comes_back(tmp_path):
         values[8 + y, 8 + x] = 255
         found = read_picture_map(write_grey(tmp_path / "one.jpg", values, quality=75), (24, 24))
         assert found.tolist() == [[8 + x, 8 + y]]
-
-
-def test_a_picture_of_another_size(root):
-    write_grey(root / f"ALLFIXATIONMAPS/{STEMS[1]}_fixPts.jpg", np.zeros((5, 6), dtype=np.uint8))
-    with pytest.raises(CorruptFileError, match=r"_fixPts\.jpg: the mask is 5×6 but its image is 64×48"):
-        mit1003(root).dataset("val")[0]
 
 
 def test_mit300_is_in_natural_order(tmp_path):

@@ -37,16 +37,13 @@ def test_fixations_are_fractional_zero_based_and_known_for_each_observer(root, o
     assert torch.equal(sample["density"], fixation_density(sample["fixations"], SIZE, sigma))
 
 
-def test_an_image_without_fixations_is_left_out_and_leaves_the_split_as_it_was(root):
+def test_images_without_fixations_are_left_out_and_corrupt_annotations_an_error(root):
     val = names(datamodule(root))
     (root / "data/stimuli/0000.jpg").write_bytes((root / f"data/stimuli/{val[0]}.jpg").read_bytes())
     osie = datamodule(root, on_error="skip")
     with pytest.warns(UserWarning, match="left out 1 of"):
         assert names(osie) == val
     assert [item.name for item in osie.skipped] == ["0000"]
-
-
-def test_corrupt_annotations_are_an_error_also_when_skipping(root):
     path = truncate(root / "data/eye/fixations.mat")
     with pytest.raises(CorruptFileError, match=str(path)):
         datamodule(root, on_error="skip").setup("fit")

@@ -31,17 +31,14 @@ def test_a_batch(root):
     assert "fixations" not in batch
 
 
-@pytest.mark.parametrize(("subset", "chosen"), [("P3", slice(0, 3)), ("O3", slice(3, 5))])
-def test_one_of_the_sets(root, subset, chosen):
-    data = datamodule(root, subset=subset)
-    assert [stimulus.category for stimulus in data.dataset("test").stimuli] == CATEGORIES[chosen]
+def test_one_of_the_sets_and_properties_that_are_no_table(root):
+    def categories(subset):
+        return [one.category for one in datamodule(root, subset=subset).dataset("test").stimuli]
 
-
-def test_properties_that_are_no_table_are_said(root):
+    assert (categories("P3"), categories("O3")) == (CATEGORIES[:3], CATEGORIES[3:])
     (root / "O3/image_properties.txt").write_text("orchid.jpg 3 17\n")
     with pytest.warns(UserWarning, match=r"image_properties\.txt: expected a table.*put into one category"):
-        dataset = datamodule(root, subset="O3").dataset("test")
-    assert [stimulus.category for stimulus in dataset.stimuli] == ["O3", "O3"]
+        assert categories("O3") == ["O3", "O3"]
 
 
 @pytest.mark.parametrize("mark", ["\t", ", ", ";", "   "])

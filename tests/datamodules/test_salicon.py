@@ -1,4 +1,5 @@
 import json
+import warnings
 from functools import partial
 
 import numpy as np
@@ -42,9 +43,11 @@ def test_samples_are_complete_and_in_order(root):
     assert_density(sample["density"], root / f"maps/train/{stem('train', 2)}.png")
 
 
-def test_fixations_beside_the_split_folders(tmp_path):
-    root = make_salicon(tmp_path, fixations="{split}")
+def test_fixations_beside_the_split_folders_or_the_images(tmp_path):
+    root = make_salicon(tmp_path / "2017", fixations="{split}")
     assert len(datamodule(root).dataset("val")[0]["fixations"]) == 11
+    root = make_salicon_2015(tmp_path / "2015", folder=".")
+    assert len(datamodule(root, release="2015").dataset("val")) == 2
 
 
 def test_predict_takes_the_test_images(tmp_path):
@@ -74,11 +77,6 @@ def test_2015_release(tmp_path):
     assert np.allclose(sample["density"], blurred / blurred.sum(), rtol=1e-5)
 
 
-def test_annotations_of_2015_beside_the_images(tmp_path):
-    root = make_salicon_2015(tmp_path, folder=".")
-    assert len(datamodule(root, release="2015").dataset("val")) == 2
-
-
 def test_only_training_samples_are_mirrored_with_all_they_have(root, monkeypatch):
     plain, augmented = datamodule(root).dataset("train")[0], datamodule(root, hflip=True)
     dataset = augmented.dataset("train")
@@ -94,29 +92,25 @@ def test_only_training_samples_are_mirrored_with_all_they_have(root, monkeypatch
     assert torch.equal(flipped["fixations"][:, 0], 63 - plain["fixations"][:, 0])
     assert torch.equal(flipped["fixations"][:, 1], plain["fixations"][:, 1])
     assert torch.equal(dataset.fixations(0), plain["fixations"])
+    on_the_edge = mirrored({"size": (3, 4), "fixations": torch.tensor([[-0.5, 1.0]])})["fixations"]
+    assert (on_the_edge + 0.5).floor().tolist() == [[3.0, 1.0]]
 
 
-def test_a_point_on_the_edge_stays_inside_when_mirrored():
-    flipped = mirrored({"size": (3, 4), "fixations": torch.tensor([[-0.5, 1.0]])})
-    assert (flipped["fixations"] + 0.5).floor().tolist() == [[3.0, 1.0]]
-
-
-def test_root_from_the_environment(root, monkeypatch):
+def test_root_from_the_environment_and_hidden_files_are_no_stimuli(root, monkeypatch):
     monkeypatch.setenv("SALVIT_SALICON_ROOT", str(root))
+    (root / "images/train/._COCO_train2014_1.jpg").write_bytes(b"macOS")
     assert len(datamodule(None).dataset("train")) == 3
     assert len(datamodule(make_salicon(root / "other", train=1)).dataset("train")) == 1
 
 
-def test_hidden_files_are_no_stimuli(root):
-    (root / "images/val/._COCO_val2014_1.jpg").write_bytes(b"macOS")
-    assert len(datamodule(root).dataset("val")) == 2
-
-
 @pytest.mark.parametrize("kind", ["images", "maps", "fixations"])
-def test_truncated_file_is_named(root, kind):
+def test_truncated_file_or_map_of_another_size_is_named(root, kind):
     path = truncate(next((root / kind / "val").iterdir()))
     with pytest.raises(CorruptFileError, match=str(path)):
         list(datamodule(root).val_dataloader())
+    path = write_noise(root / f"maps/train/{stem('train', 1)}.png", (64, 48), seed=0)
+    with pytest.raises(CorruptFileError, match=f"{path}: the map is 64×48 but its image"):
+        datamodule(root).dataset("train")[0]
 
 
 @pytest.mark.slow  # torch waits 5 s for a worker that has failed
@@ -125,12 +119,6 @@ def test_error_of_a_worker_names_the_file(root):
     salicon = SaliconDataModule(root, num_workers=1)
     with pytest.raises(CorruptFileError, match=path.name):
         list(salicon.val_dataloader())
-
-
-def test_map_of_another_size(root):
-    path = write_noise(root / f"maps/val/{stem('val', 1)}.png", (64, 48), seed=0)
-    with pytest.raises(CorruptFileError, match=f"{path}: the map is 64×48 but its image"):
-        datamodule(root).dataset("val")[0]
 
 
 def test_bad_files_are_skipped_and_counted(root):
@@ -150,33 +138,27 @@ def test_bad_files_are_skipped_and_counted(root):
     assert [batch["name"] for batch in salicon.train_dataloader()] == [[stem("train", 3)]]
 
 
-@pytest.mark.filterwarnings("error")
-def test_nothing_bad_nothing_skipped(root):
+def test_nothing_bad_nothing_skipped_and_all_bad_is_an_error(root):
     salicon = datamodule(root, on_error="skip")
-    assert (len(salicon.dataset("train")), salicon.skipped) == (3, [])
-
-
-def test_all_bad_is_an_error(root):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (len(salicon.dataset("train")), salicon.skipped) == (3, [])
     for path in (root / "images/val").iterdir():
         truncate(path)
     with pytest.raises(CorruptFileError, match=r"no image of the val split can be used.*COCO_val2014"):
         datamodule(root, on_error="skip").setup("validate")
 
 
-def test_fixations_outside_the_image_are_dropped_and_counted(root):
+def test_fixations_outside_the_image_are_dropped_and_counted_and_there_may_be_none(root):
     outside = np.array([[0, 5], [65, 5], [5, 49], [5, 5]], dtype=np.uint16)
-    write_gaze(root / f"fixations/val/{stem('val', 1)}.mat", [outside])
+    path = write_gaze(root / f"fixations/val/{stem('val', 1)}.mat", [outside])
     salicon = datamodule(root)
     assert salicon.dataset("val")[0]["fixations"].tolist() == [[4.0, 4.0]]
     with pytest.warns(UserWarning, match="3 fixations of the val split lie outside"):
         assert salicon.fixation_counts("val", SIZE).sum() == 1 + 11
-
-
-def test_image_without_fixations(root):
-    write_gaze(root / f"fixations/val/{stem('val', 1)}.mat", [np.empty((0, 0)), np.empty((0, 2))])
+    write_gaze(path, [np.empty((0, 0)), np.empty((0, 2))])
     Image.new("L", SIZE[::-1]).save(root / f"maps/val/{stem('val', 1)}.png")
-    salicon = datamodule(root)
-    batch = next(iter(salicon.val_dataloader()))
+    batch = next(iter(datamodule(root).val_dataloader()))
     assert [len(points) for points in batch["fixations"]] == [0, 11]
     assert batch["density"].sum(dim=(1, 2)).tolist() == pytest.approx([0, 1])
 
@@ -192,8 +174,6 @@ def test_2015_image_that_the_annotations_do_not_mention(tmp_path):
         datamodule(root, release="2015").setup("validate")
     with pytest.warns(UserWarning, match=f"does not mention the image {stem('val', 2)}"):
         assert len(datamodule(root, release="2015", on_error="skip").dataset("val")) == 1
-
-
-def test_2015_annotations_missing(root):
-    with pytest.raises(DatasetNotFoundError, match=r"annotations/fixations_train2014.json \(no such file\)"):
-        datamodule(root, release="2015").setup("fit")
+    path.unlink()
+    with pytest.raises(DatasetNotFoundError, match=rf"{path.name} \(no such file\)"):
+        datamodule(root, release="2015").setup("validate")

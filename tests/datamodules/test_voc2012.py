@@ -52,13 +52,6 @@ def test_boxes_and_masks_enclose_what_is_drawn(root, resize, image_size):
     assert (mask.bool() & ~shown).sum() <= 2 * max(mask.shape)
 
 
-def test_single_multi_all(root):
-    assert names(datamodule(root)) == [STEMS[0], STEMS[1], STEMS[3]]
-    assert names(datamodule(root), "train") == STEMS[:2]
-    assert names(datamodule(root, classes="multi")) == [STEMS[2]]
-    assert names(datamodule(root, classes="all")) == STEMS
-
-
 def test_several_classes(root):
     sample = datamodule(root, classes="multi").dataset("val")[0]
     assert sample["label"] == CLASSES.index("dog")  # the larger of the two
@@ -66,14 +59,11 @@ def test_several_classes(root):
     assert sample["box_labels"].tolist() == [14, 11]
 
 
-def test_masks_of_a_batch_where_some_have_none(root):
+def test_masks_are_of_the_labels_class_and_some_images_have_none(root):
     (batch,) = datamodule(root).val_dataloader()
     assert [mask is None for mask in batch["mask"]] == [False, True, True]
     (alone,) = datamodule(root, classes="multi").val_dataloader()
     assert "mask" not in alone
-
-
-def test_the_mask_is_of_the_labels_class(root):
     path = root / f"VOCdevkit/VOC2012/SegmentationClass/{STEMS[2]}.png"
     write_class_mask(path, *IMAGES[STEMS[2]])
     data = datamodule(root, classes="multi", image_size=(40, 60))
@@ -82,14 +72,15 @@ def test_the_mask_is_of_the_labels_class(root):
     assert np.array_equal(data.dataset("val")[0]["mask"], expected)
 
 
-@pytest.mark.parametrize("place", ["VOCdevkit", "VOCdevkit/VOC2012"])
-def test_the_root_may_be_further_in(root, place):
-    assert names(datamodule(root / place)) == [STEMS[0], STEMS[1], STEMS[3]]
-
-
 @pytest.mark.filterwarnings("error")
-def test_nothing_wrong_no_warning(root):
-    datamodule(root, classes="all").setup("fit")
+@pytest.mark.parametrize("place", [".", "VOCdevkit", "VOCdevkit/VOC2012"])
+def test_images_of_one_class_of_several_and_of_all(root, place):
+    assert names(datamodule(root / place)) == [STEMS[0], STEMS[1], STEMS[3]]
+    assert names(datamodule(root / place), "train") == STEMS[:2]
+    assert names(datamodule(root / place, classes="multi")) == [STEMS[2]]
+    assert names(datamodule(root / place, classes="all")) == STEMS
+    with pytest.raises(DatasetNotFoundError, match="an image with multi classes"):
+        datamodule(root / place, classes="multi").setup("fit")
 
 
 def test_bad_boxes_are_counted_in_one_warning(root):
@@ -138,12 +129,6 @@ def test_a_mask_of_another_kind_or_size(root, mode, size):
     with pytest.raises(CorruptFileError, match=r"the mask is 60×40|a mask must be") as error:
         datamodule(root).dataset("val")[0]
     assert str(error.value).startswith(str(path))
-
-
-def test_no_such_images(root):
-    data = datamodule(root, classes="multi")
-    with pytest.raises(DatasetNotFoundError, match="an image with multi classes"):
-        data.setup("fit")
 
 
 def test_pixels_stay_where_the_boxes_were_drawn(root):

@@ -39,26 +39,23 @@ def test_seeded_and_wider_with_more_confidence(scores):
     assert wider[0] < low < scores.mean() < high < wider[1]
 
 
-def test_skipped_images_are_left_out(scores):
+def test_skipped_images_are_left_out_and_one_image_has_no_interval(scores):
     holes = torch.cat([scores, torch.full((50,), torch.nan)])
     assert bootstrap_interval(holes) == bootstrap_interval(scores)
+    for few in ([], [0.3], [0.3, torch.nan]):
+        assert all(math.isnan(end) for end in bootstrap_interval(torch.tensor(few)))
+    for images in (0, 1):
+        means, low, high = bootstrap_differences(torch.tensor([[1.0], [0.25]])[:, :images])
+        assert low.isnan().all()
+        assert high.isnan().all()
+        assert means.isnan().all() if not images else means[0, 1] == 0.75
 
 
-@pytest.mark.parametrize("scores", [[], [0.3], [0.3, torch.nan]])
-def test_no_interval_of_one_image(scores):
-    assert all(math.isnan(end) for end in bootstrap_interval(torch.tensor(scores)))
-
-
-@pytest.mark.parametrize(
-    ("function", "shape", "message"),
-    [
-        (bootstrap_interval, (3, 2), r"\[n\], one per image"),
-        (bootstrap_differences, (3,), r"expected \[m, n\]"),
-    ],
-)
-def test_bad_shape(function, shape, message):
-    with pytest.raises(ValueError, match=message):
-        function(torch.zeros(shape))
+def test_bad_shape():
+    with pytest.raises(ValueError, match=r"\[n\], one per image"):
+        bootstrap_interval(torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"expected \[m, n\]"):
+        bootstrap_differences(torch.zeros(3))
 
 
 def test_differences_agree_with_resampling_one_by_one(scores):
@@ -80,11 +77,3 @@ def test_differences_are_of_images_that_all_were_scored_on(scores):
     kept = [image for image in range(200) if image not in (7, 9)]
     pairs = zip(bootstrap_differences(holes), bootstrap_differences(holes[:, kept]), strict=True)
     assert all(torch.equal(found, expected) for found, expected in pairs)
-
-
-@pytest.mark.parametrize("images", [0, 1])
-def test_no_interval_of_differences_of_one_image(images):
-    means, low, high = bootstrap_differences(torch.tensor([[1.0], [0.25]])[:, :images])
-    assert low.isnan().all()
-    assert high.isnan().all()
-    assert means.isnan().all() if not images else means[0, 1] == 0.75

@@ -48,12 +48,6 @@ def test_regions(heatmap, box, scores):
     assert found[0].tolist() == pytest.approx(scores)
 
 
-def test_rounding_on_a_plateau_is_no_peak():
-    heatmap = torch.tensor([[[0.1, 0.1, 0.1, 0.4], [0.1, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.1]]])
-    scores = box_localization(heatmap, [torch.tensor([[50.0, 0.0, 100.0, 70.0]])], (105, 100), threshold=0.0)
-    assert scores["precision"].item() > 0.7
-
-
 @pytest.mark.parametrize(
     ("box", "pixels"),
     [
@@ -77,11 +71,12 @@ def test_an_empty_prediction_scores_zero_and_one_in_the_authors_script():
 
 
 @pytest.mark.parametrize("value", [0.1, -0.3, 1e-30, 1e30])
-def test_rounding_of_a_constant_heatmap_is_no_peak(value):
-    scores = box_localization(
-        torch.full((1, 14, 14), value), [torch.tensor([[0.0, 0.0, 9.0, 9.0]])], (97, 89)
-    )
-    assert scores["iou"].item() == 0
+def test_rounding_of_constant_values_is_no_peak(value):
+    boxes = [torch.tensor([[50.0, 0.0, 100.0, 70.0]])]
+    assert box_localization(torch.full((1, 14, 14), value), boxes, (105, 100))["iou"].item() == 0
+    plateau = torch.full((1, 3, 4), value)
+    plateau[0, 0, 3] += 3 * abs(value)
+    assert box_localization(plateau, boxes, (105, 100), threshold=0.0)["precision"].item() > 0.7
 
 
 def test_images_without_boxes_or_finite_values_are_skipped_and_constant_ones_score_zero():
@@ -140,24 +135,18 @@ def test_box_sweep_agrees_with_loops_over_pixels(case):
             assert found.best[image, step].item() == pytest.approx(best, abs=1e-6)
 
 
-def test_the_threshold_is_one_for_all_images():
+def test_one_threshold_for_all_images_v2_of_the_best_region_and_the_first_version_of_the_largest():
     # The first image is best above 0.5, the second below: no threshold serves both.
     heatmaps = torch.tensor([[[1.0, 0.5, 0.5, 0.0]], [[1.0, 0.5, 0.5, 0.0]]])
     boxes = [torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([[0.0, 0.0, 3.0, 1.0]])]
     metric = BoxSweep(thresholds=(0.2, 0.7))
     metric.update(heatmaps, boxes, (1, 4))
     scores = {name: score.item() for name, score in metric.compute().items()}
-    assert scores["best_iou"] == pytest.approx((1 / 3 + 1) / 2)
-    assert scores["best_threshold"] == pytest.approx(0.2)
-    assert scores["MaxBoxAcc"] == 0.5
-    assert scores["MaxBoxAccV2"] == pytest.approx((1 + 0.5 + 0.5) / 3)
+    expected = {"best_iou": (1 / 3 + 1) / 2, "best_threshold": 0.2, "MaxBoxAcc": 0.5, "MaxBoxAccV2": 2 / 3}
+    assert {name: scores[name] for name in expected} == pytest.approx(expected)
     assert metric.per_image()["best_iou"].tolist() == pytest.approx([1 / 3, 1])
-
-
-def test_v2_takes_the_best_region_and_the_first_version_the_largest():
-    heatmap = torch.tensor([[[1.0, 1.0, 0.0, 1.0]]])
     metric = BoxSweep(thresholds=(0.5,))
-    metric.update(heatmap, [torch.tensor([[3.0, 0.0, 4.0, 1.0]])], (1, 4))
+    metric.update(torch.tensor([[[1.0, 1.0, 0.0, 1.0]]]), [torch.tensor([[3.0, 0.0, 4.0, 1.0]])], (1, 4))
     scores = metric.compute()
     assert (scores["MaxBoxAcc"].item(), scores["MaxBoxAccV2"].item()) == (0, 1)
 
@@ -172,20 +161,16 @@ def test_an_iou_of_exactly_the_threshold_counts(width, v2):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
-def test_no_image_to_score():
+def test_no_image_or_no_threshold_to_score():
     metric = BoxSweep()
     assert all(score.isnan() for score in metric.compute().values())
     heatmaps, boxes = heatmaps_and_boxes(0, counts=(0, 0))
     metric.update(heatmaps, boxes, SIZE)
     assert all(score.isnan() for score in metric.compute().values())
     assert metric.n_skipped == 2
-
-
-@pytest.mark.parametrize("thresholds", [(), (0.5, 1.0), (-0.1,)])
-def test_bad_thresholds(thresholds):
-    heatmaps, boxes = heatmaps_and_boxes(0)
-    with pytest.raises(ValueError, match="expected at least one, all in"):
-        box_sweep(heatmaps, boxes, SIZE, thresholds)
+    for thresholds in ((), (0.5, 1.0), (-0.1,)):
+        with pytest.raises(ValueError, match="expected at least one, all in"):
+            box_sweep(heatmaps, boxes, SIZE, thresholds)
 
 
 @examples
@@ -216,13 +201,6 @@ def test_energy_agrees_with_loops_over_pixels(case, shift):
         np.testing.assert_allclose(score, expected if target else np.nan, atol=1e-9)
 
 
-def test_energy_of_the_whole_image_is_one_and_of_no_positive_value_zero():
-    whole = [torch.ones(6, 8)]
-    assert energy_pointing(torch.rand(1, 3, 4), whole).item() == pytest.approx(1)
-    assert energy_pointing(torch.full((1, 3, 4), 1e38), whole).item() == pytest.approx(1)
-    assert energy_pointing(-torch.rand(1, 3, 4), whole).item() == 0
-
-
 @pytest.mark.parametrize("cls", [SMM, EnergyPointing])
 def test_images_without_masks_or_finite_values_are_skipped(cls):
     heatmaps, boxes = heatmaps_and_boxes(0, counts=(1, 1, 1, 2, 2))
@@ -236,11 +214,16 @@ def test_images_without_masks_or_finite_values_are_skipped(cls):
     assert metric.compute().item() == pytest.approx(metric.per_image()[3:].mean().item())
 
 
-def test_a_constant_heatmap_attends_to_nothing_and_spreads_its_energy():
-    heatmap, mask = torch.full((1, 3, 4), 0.1), [torch.zeros(9, 12)]
-    mask[0][:3] = 1
-    assert smm(heatmap, mask).item() == 0
-    assert energy_pointing(heatmap, mask).item() == pytest.approx(1 / 3)
+def test_masks_against_extreme_heatmaps():
+    """The whole image has all energy, a heatmap without positive values none; a constant one spreads it."""
+    whole, third = [torch.ones(9, 12)], [torch.zeros(9, 12)]
+    third[0][:3] = 1
+    for heatmap in (torch.rand(1, 3, 4), torch.full((1, 3, 4), 1e38)):
+        assert energy_pointing(heatmap, whole).item() == pytest.approx(1)
+    assert energy_pointing(-torch.rand(1, 3, 4), whole).item() == 0
+    constant = torch.full((1, 3, 4), 0.1)
+    assert smm(constant, third).item() == 0
+    assert energy_pointing(constant, third).item() == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("function", [smm, energy_pointing])

@@ -93,12 +93,15 @@ def test_search_against_a_sorted_list(seed, side, limit, levels):
     assert fixations_to_find(values, target, side, limit) == expected
 
 
-def test_maps_are_resized_to_the_masks():
+def test_maps_are_resized_to_the_masks_and_the_side_is_that_of_most_items():
     target, distractors = display(2)
     small = saliency(2, (6, 10))
     whole = torch.nn.functional.interpolate(small[None, None], SIZE, mode="bilinear")[0]
     found = popout(small[None], [target], [distractors])
     torch.testing.assert_close(found, popout(whole, [target], [distractors]), rtol=1e-6, atol=1e-6)
+    mask = torch.zeros(20, 20, dtype=torch.bool)
+    mask[1:4, 1:8], mask[10:14, 10:12], mask[17, 0] = True, True, True
+    assert item_side(mask) == 4
 
 
 def test_edge_cases():
@@ -121,12 +124,6 @@ def test_edge_cases():
     assert everything.isnan().tolist() == [False, True, False, False, False]
 
 
-def test_item_side_is_that_of_most_items():
-    mask = torch.zeros(20, 20, dtype=torch.bool)
-    mask[1:4, 1:8], mask[10:14, 10:12], mask[17, 0] = True, True, True
-    assert item_side(mask) == 4
-
-
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
@@ -137,15 +134,12 @@ def test_item_side_is_that_of_most_items():
         (([None], [torch.ones(3, 3)]), "expected the same"),
     ],
 )
-def test_shapes_that_do_not_fit(masks, message):
+def test_bad_input(masks, message):
     with pytest.raises(ValueError, match=message):
         popout(torch.rand(1, 3, 3), *masks)
-
-
-@pytest.mark.parametrize("options", [{"side": 0}, {"side": 3, "limit": 0}])
-def test_numbers_below_one(options):
-    with pytest.raises(ValueError, match="must be at least 1"):
-        fixations_to_find(torch.rand(3, 3), torch.ones(3, 3, dtype=torch.bool), **options)
+    for options in ({"side": 0}, {"side": 3, "limit": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            fixations_to_find(torch.rand(3, 3), torch.ones(3, 3, dtype=torch.bool), **options)
 
 
 def test_metric_is_the_mean_over_images():

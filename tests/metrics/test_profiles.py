@@ -63,17 +63,17 @@ def test_tuebingen_is_pysaliency_on_a_map(case):
         np.testing.assert_allclose(metrics[name].per_image(), scores, atol=1e-6, err_msg=name)
 
 
-def test_mit_scores_the_binary_fixation_map(case):
-    pred, density, _ = case
+def test_mit_scores_the_binary_fixation_map_takes_a_seed_and_without_pot_leaves_emd_out(case, monkeypatch):
+    pred, density, points = case
     once = [torch.tensor([[float(i), 1.0], [3.0, 4.0]]) for i in range(3)]
     twice = [torch.cat([points, points[:1]]) for points in once]
     found = [scored("mit", (pred, density, fixations))["NSS"].per_image() for fixations in (once, twice)]
     assert found[0].equal(found[1])
-
-
-def test_the_seed_reaches_what_is_sampled(case):
-    metrics = made("mit", case[2], seed=5)
+    metrics = made("mit", points, seed=5)
     assert [metrics[name].seed for name in ("AUC-Judd", "AUC-Borji", "sAUC")] == [5] * 3
+    monkeypatch.setattr("salvit.metrics.profiles.find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"EMD is left out .*salvit\[emd\]"):
+        assert "EMD" not in made("mit", points)
 
 
 def test_what_a_profile_needs_is_asked_for():
@@ -83,10 +83,3 @@ def test_what_a_profile_needs_is_asked_for():
         saliency_metrics(profile="tuebingen")
     with pytest.raises(ValueError, match="no profile 'bare'; expected one of exact, mit, tuebingen"):
         saliency_metrics(profile="bare")
-
-
-def test_without_pot_mit_says_what_it_leaves_out(monkeypatch, case):
-    monkeypatch.setattr("salvit.metrics.profiles.find_spec", lambda name: None)
-    with pytest.warns(UserWarning, match=r"EMD is left out .*salvit\[emd\]"):
-        metrics = made("mit", case[2])
-    assert "EMD" not in metrics

@@ -9,18 +9,11 @@ from salvit.modules import ClassificationModule, SaliencyModule
 from salvit.modules.checkpoint import (
     check_same_model,
     find_checkpoint,
-    public_path,
     read_checkpoint,
-    without_backbone,
 )
 from tests.tiny import quiet_trainer, tiny_popout
 
 PRESENT = {"vit": "a", "weights_sha256": "1", "extractor": {"block": -1}, "decoder": {"channels": [1]}}
-
-
-def test_only_the_backbone_is_dropped():
-    state = {"vit.head.weight": 0, "decoder.vit.weight": 1, "vitality": 2}
-    assert without_backbone(state) == {"decoder.vit.weight": 1, "vitality": 2}
 
 
 def test_the_same_model_and_all_differences_of_another():
@@ -68,12 +61,6 @@ def test_what_is_no_checkpoint(tmp_path, capsys, content, said):
     assert "executed" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["a.ckpt", "http://a.b/c.ckpt", "hpc"])
-def test_no_checkpoint(name):
-    with pytest.raises(FileNotFoundError, match=f"no checkpoint {name}: .*a file on this machine"):
-        read_checkpoint(name)
-
-
 def fit(folder, best=None):
     """A version folder as a fit leaves it."""
     place = folder / "checkpoints"
@@ -86,34 +73,26 @@ def fit(folder, best=None):
     return place
 
 
-def test_the_newest_fit_is_taken(tmp_path):
+def test_the_newest_fit_is_taken_or_the_newest_that_has_a_best(tmp_path):
     place = fit(tmp_path)
     assert find_checkpoint("last", tmp_path) == place / "last.ckpt"
-    for version in (2, 9, 10):
-        fit(tmp_path / f"version_{version}")
+    for version, best in ((2, "epoch=1.ckpt"), (9, "epoch=3.ckpt"), (10, None)):
+        fit(tmp_path / f"version_{version}", best)
     (tmp_path / "version_11").mkdir()  # a test's
     assert find_checkpoint("last", tmp_path) == tmp_path / "version_10/checkpoints/last.ckpt"
-
-
-def test_the_best_is_that_of_the_newest_fit_that_has_one(tmp_path):
-    place = fit(tmp_path / "version_1", best="epoch=3.ckpt")
-    fit(tmp_path / "version_0", best="epoch=1.ckpt")
-    fit(tmp_path / "version_2")
-    assert find_checkpoint("best", tmp_path) == place / "epoch=3.ckpt"
+    assert find_checkpoint("best", tmp_path) == tmp_path / "version_9/checkpoints/epoch=3.ckpt"
 
 
 def test_what_was_looked_for_and_where(tmp_path):
+    for name in ("a.ckpt", "http://a.b/c.ckpt", "hpc"):
+        with pytest.raises(FileNotFoundError, match=f"no checkpoint {name}: .*a file on this machine"):
+            read_checkpoint(name)
     for which, said in (("last", "no checkpoint last.ckpt"), ("best", "no best checkpoint")):
         with pytest.raises(FileNotFoundError, match=f"{said} under {re.escape(str(tmp_path))}"):
             find_checkpoint(which, tmp_path)
     fit(tmp_path / "version_0", best="gone.ckpt").joinpath("gone.ckpt").unlink()
     with pytest.raises(FileNotFoundError, match=r"no best checkpoint under .*`monitor`"):
         find_checkpoint("best", tmp_path)
-
-
-def test_a_class_is_named_by_the_package_that_offers_it():
-    assert public_path(Rollout) == "salvit.extractors.Rollout"
-    assert public_path(Bomb) == f"{Bomb.__module__}.Bomb"
 
 
 @pytest.fixture
@@ -138,20 +117,17 @@ def test_a_checkpoint_needs_no_option_of_the_model_and_says_what_it_was_fitted_o
     assert (data["init_args"]["train_size"], data["init_args"]["image_size"]) == (8, 32)
 
 
-def test_only_classes_of_the_right_kind_are_made(saved):
-    content = torch.load(saved[1], weights_only=True)
-    content["salvit"]["init_args"]["loss"] = {"class_path": "os.system", "init_args": {"command": "exit"}}
-    torch.save(content, saved[1])
-    with pytest.raises(ValueError, match=r"names os\.system, which is no SaliencyLoss"):
-        SaliencyModule.load_from_checkpoint(saved[1])
-
-
-def test_options_and_modules_that_contradict_a_checkpoint_are_refused(saved, vit_file):
+def test_options_modules_and_classes_that_contradict_a_checkpoint_are_refused(saved, vit_file):
     for options in ({"extractor": Rollout()}, {"center_bias": False}, {"vit": vit_file(1)}):
         with pytest.raises(ValueError, match="belongs to another model"):
             SaliencyModule.load_from_checkpoint(saved[1], **options)
     with pytest.raises(ValueError, match=r"describes a salvit\.SaliencyModule, not a .*Classification"):
         ClassificationModule.load_from_checkpoint(saved[1])
+    content = torch.load(saved[1], weights_only=True)
+    content["salvit"]["init_args"]["loss"] = {"class_path": "os.system", "init_args": {"command": "exit"}}
+    torch.save(content, saved[1])
+    with pytest.raises(ValueError, match=r"names os\.system, which is no SaliencyLoss"):
+        SaliencyModule.load_from_checkpoint(saved[1])
 
 
 def test_a_classifier_is_made_from_its_checkpoint_without_the_weights_it_began_with(vit_file, tmp_path):

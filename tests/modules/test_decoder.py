@@ -21,6 +21,8 @@ def test_parameters_are_those_of_the_paper():
     )
     assert abs(plain - 59_000) <= 1_000
     assert biased == plain + 5
+    with pytest.raises(ValueError, match="in_channels is 0"):
+        SaliencyDecoder(0)
 
 
 def test_four_blocks_of_convolution_relu_and_doubling():
@@ -32,11 +34,6 @@ def test_four_blocks_of_convolution_relu_and_doubling():
         layer.register_forward_hook(lambda _, __, output: sizes.append(tuple(output.shape[-2:])))
     decoder(torch.rand(1, 2, 3, 5), size=(48, 80))
     assert sizes == [(3, 5), (6, 10), (12, 20), (24, 40)]
-
-
-def test_no_channel_is_an_error():
-    with pytest.raises(ValueError, match="in_channels is 0"):
-        SaliencyDecoder(0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -87,16 +84,12 @@ def test_the_scale_of_a_map_does_not_matter(seed, exponent):
     torch.testing.assert_close(decoder(maps * scale, (64, 64)), decoder(maps, (64, 64)), rtol=1e-3, atol=1e-4)
 
 
-def test_negative_maps_are_shifted():
-    maps = torch.tensor([[[[-1.0, 0.0, 2.0]]]])
-    torch.testing.assert_close(log_ratio(maps, 1e-3), log_ratio(maps + 1, 1e-3))
-    assert not torch.equal(log_ratio(maps.abs(), 1e-3), log_ratio(maps.abs() + 1, 1e-3))
-
-
 def test_log_ratio():
     maps = torch.tensor([[[[0.0, 4.0, 26.0]]]])
     expected = torch.tensor([[[[1e-3, 0.4, 2.6 - 1e-9]]]]).log()
     torch.testing.assert_close(log_ratio(maps, 1e-3), expected)
+    torch.testing.assert_close(log_ratio(maps - 1, 1e-3), expected)  # negative maps are shifted
+    assert not torch.equal(log_ratio(maps + 1, 1e-3), expected)
     small = maps.half() * 1e-5  # half precision keeps the range
     torch.testing.assert_close(log_ratio(small, 1e-3), expected, rtol=1e-3, atol=5e-3)
 
@@ -109,13 +102,16 @@ def test_no_image_depends_on_its_batch(decoder):
         torch.testing.assert_close(decoder(alone[None], (80, 64))[0], row)
 
 
-def test_center_bias_starts_at_the_middle_and_is_symmetric():
+def test_center_bias_starts_at_the_middle_symmetric_and_at_any_resolution():
     bias = CenterBias()(torch.ones(1, 8, 21))[0]
     torch.testing.assert_close(bias, bias.flip(0))
     torch.testing.assert_close(bias, bias.flip(1))
     assert bias.argmax().item() in (3 * 21 + 10, 4 * 21 + 10)
     assert bias[0, 0] == bias.min()
     assert bias.max() <= 1
+    small, large = (CenterBias()(torch.ones(1, size, size))[0] for size in (20, 100))
+    pooled = torch.nn.functional.avg_pool2d(large[None], 5)[0]
+    torch.testing.assert_close(pooled, small, atol=2e-3, rtol=0)
 
 
 @torch.no_grad()
@@ -131,9 +127,3 @@ def test_center_bias_follows_its_parameters():
     assert float(bias[45, 75] / bias[25, 75]) == pytest.approx(
         math.exp(-0.5 * (1.025**2 - 0.025**2)), rel=1e-4
     )
-
-
-def test_center_bias_does_not_depend_on_the_resolution():
-    small, large = (CenterBias()(torch.ones(1, size, size))[0] for size in (20, 100))
-    pooled = torch.nn.functional.avg_pool2d(large[None], 5)[0]
-    torch.testing.assert_close(pooled, small, atol=2e-3, rtol=0)

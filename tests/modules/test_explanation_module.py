@@ -1,6 +1,7 @@
 """The module against its parts: every score computed by hand, image by image."""
 
 from datetime import timedelta
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -111,12 +112,9 @@ def test_the_label_is_explained_or_the_predicted_class(make_module, run):
 
 
 class Interrupt(Callback):
-    def __init__(self, error, batch):
-        self.error, self.batch = error, batch
-
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        if batch_idx == self.batch:
-            raise self.error
+        if batch_idx == 1:
+            raise KeyboardInterrupt
 
 
 def count_extractions(module):
@@ -131,11 +129,15 @@ def count_extractions(module):
     return counts
 
 
-def test_a_rerun_after_an_interrupt_computes_what_is_missing_and_gives_the_same(make_module, run, tmp_path):
+def test_an_interrupt_keeps_results_and_a_rerun_computes_what_is_missing(
+    make_module, run, tmp_path, capfd, caplog
+):
     options = {"results": tmp_path / "results"}
     whole = run(make_module(), tiny_popout(test_size=9, batch_size=3))
-    with pytest.raises(RuntimeError):
-        run(make_module(**options), tiny_popout(test_size=9, batch_size=3), [Interrupt(RuntimeError, 1)])
+    callbacks = [ExplanationScores(), Interrupt()]
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(make_module(**options), tiny_popout(test_size=9, batch_size=3), callbacks)
+    assert "the results of 6 images are kept" in caplog.text + capfd.readouterr().err
     again = make_module(**options)
     counts = count_extractions(again)
     run(again, tiny_popout(test_size=9, batch_size=4))  # the other batches cut across those that are done
@@ -222,32 +224,26 @@ def test_voc_images_of_one_class_and_of_several(make_module, run, tmp_path, vit_
     assert "agcam, published | 0.752" in (tmp_path / "scores.md").read_text()
 
 
-def test_a_model_of_other_classes_is_refused_with_the_remedy(make_module, run, tmp_path):
-    data = VOC2012DataModule(make_voc(tmp_path), image_size=32, batch_size=2, num_workers=0)
-    with pytest.raises(ValueError, match=r"10 classes and VOC2012DataModule has 20.*_head\.yaml"):
-        run(make_module(), data)
-
-
-def test_nothing_to_score_is_an_error(make_module, run, tmp_path):
+def test_nothing_to_score_is_an_error(make_module, run, tmp_path, monkeypatch):
     write_image(tmp_path / "a.jpg", (32, 32), 0)
-    data = tiny_popout(test_size=2)
-    with pytest.raises(ValueError, match="nothing to score"):
-        run(make_module(scores=[_Never()]), data)
     with pytest.raises(ValueError, match="ImageFolder"):
         run(make_module(), ImageFolderDataModule(tmp_path, image_size=32))
+    monkeypatch.setattr(EnergyPointing, "keys", ("depth",))
+    with pytest.raises(ValueError, match="nothing to score"):
+        run(make_module(scores=[EnergyPointing()]), tiny_popout(test_size=2))
 
 
-class _Never(EnergyPointing):
-    keys = ("depth",)
-
-
-def test_options_that_make_no_sense(make_module):
-    with pytest.raises(ValueError, match="target"):
-        make_module(target="second")
-    with pytest.raises(ValueError, match="different methods"):
-        make_module([AGCAM(), "agcam"])
-    with pytest.raises(ValueError, match="different methods"):
-        make_module([])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target": "second"}, "target"),
+        ({"extractors": [AGCAM(), "agcam"]}, "different methods"),
+        ({"extractors": []}, "different methods"),
+    ],
+)
+def test_options_that_make_no_sense(make_module, options, said):
+    with pytest.raises(ValueError, match=said):
+        make_module(**options)
 
 
 def test_methods_that_the_model_does_not_support_are_left_out_and_counted_once(vit_file, caplog):
@@ -338,39 +334,27 @@ def test_processes_change_nothing(make_module, run, tmp_path, images, processes)
     assert len(one[1]) == 1 + 2 * images
 
 
-def test_images_that_were_changed_are_computed_anew(make_module, run, tmp_path, vit_file):
+def test_what_the_run_was_is_said_and_images_that_were_changed_are_computed_anew(
+    make_module, run, tmp_path, vit_file
+):
     root = make_voc(tmp_path / "voc")
-    options = {"results": tmp_path / "results", "scores": [BoxLocalization()]}
+    options = {"vit": vit_file(num_classes=20), "pretrained": False, "results": tmp_path / "results"}
+    data = partial(VOC2012DataModule, root, resize="crop", image_size=32, batch_size=3, num_workers=0)
 
-    def counts():
-        module = ExplanationModule(vit=vit_file(num_classes=20), extractors=[Rollout()], **options)
+    def computed():
+        torch.manual_seed(0)  # of the random weights
+        module = ExplanationModule(extractors=[Rollout()], scores=[BoxLocalization()], **options)
         counted = count_extractions(module)
-        run(module, VOC2012DataModule(root, image_size=32, batch_size=2, num_workers=0))
+        run(module, data(), [ExplanationScores()], default_root_dir=tmp_path)
         return counted["rollout"]
 
-    assert (counts(), counts()) == (3, 0)
-    write_image(root / "VOCdevkit/VOC2012/JPEGImages/2007_000001.jpg", (40, 60), 1)
-    assert counts() == 3
-
-
-def test_what_the_run_was_is_said(make_module, run, tmp_path, vit_file):
-    root = make_voc(tmp_path / "voc")
-    module = ExplanationModule(vit=vit_file(num_classes=20), pretrained=False, extractors=[Rollout()])
-    data = VOC2012DataModule(root, resize="crop", image_size=32, batch_size=3, num_workers=0)
-    run(module, data, [ExplanationScores()], default_root_dir=tmp_path)
+    assert (computed(), computed()) == (3, 0)
     text = (tmp_path / "scores.md").read_text()
     assert "VOC2012, val split, 3 images; resize=crop; 1 images left out by classes=single" in text
     assert "with random weights at 32×32" in text
     assert "batch_size" not in text
-    assert str(tmp_path) not in text.replace(module.model_name, "")
-
-
-def test_an_interrupt_says_that_results_are_kept(make_module, run, tmp_path, capfd, caplog):
-    module = make_module([Rollout()], results=tmp_path / "results")
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(
-            module,
-            tiny_popout(test_size=6, batch_size=2),
-            [ExplanationScores(), Interrupt(KeyboardInterrupt, 0)],
-        )
-    assert "the results of 2 images are kept" in caplog.text + capfd.readouterr().err
+    assert str(root) not in text
+    write_image(root / "VOCdevkit/VOC2012/JPEGImages/2007_000001.jpg", (40, 60), 1)
+    assert computed() == 3
+    with pytest.raises(ValueError, match=r"10 classes and VOC2012DataModule has 20.*_head\.yaml"):
+        run(make_module(), data())

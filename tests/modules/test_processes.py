@@ -95,13 +95,7 @@ def check(one, several, stage, images):
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
 @pytest.mark.parametrize(
     ("images", "processes"),
-    [
-        (2, 3),
-        *(
-            pytest.param(images, processes, marks=pytest.mark.slow)
-            for images, processes in [(1, 2), (1, 3), (2, 2), (3, 2), (3, 3), (5, 2), (5, 3)]
-        ),
-    ],
+    [(2, 3), *(pytest.param(*counts, marks=pytest.mark.slow) for counts in [(1, 3), (3, 3), (5, 2)])],
 )
 @pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
 def test_processes_change_nothing(compare, data, vit_file, stage, images, processes):

@@ -41,23 +41,22 @@ def test_the_page_links_to_nothing_and_commands_are_text(tmp_path, make_fit, mak
     assert "&lt;img" in page
 
 
-def test_a_fit_alone_has_curves_and_neither_scores_nor_pictures(tmp_path, make_fit):
-    make_fit("a")
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_fit_alone_has_no_scores_or_pictures_and_one_that_logged_nothing_no_curves(
+    tmp_path, make_fit, make_run, finished
+):
+    if finished:
+        make_fit("a")
+    else:
+        make_run("a", "version_0", "fit", seconds=None)
     main([str(tmp_path)])
     page = (tmp_path / "index.html").read_text()
-    assert "<h2>Training curves</h2>" in page
+    assert ("<h2>Training curves</h2>" in page) == finished
+    assert ("unfinished" in page) != finished
     assert "<h2>Scores</h2>" not in page
     assert "<h2>Pictures</h2>" not in page
     assert not (tmp_path / "pictures.png").exists()
     assert not (tmp_path / "scores.md").exists()
-
-
-def test_a_run_that_logged_no_curve_is_reported_without(tmp_path, make_run):
-    make_run("a", "version_0", "fit", seconds=None)
-    main([str(tmp_path)])
-    page = (tmp_path / "index.html").read_text()
-    assert "unfinished" in page
-    assert "Training curves" not in page
 
 
 def test_pictures_of_models_are_side_by_side_and_another_report_changes_nothing(tmp_path, make_test):

@@ -71,24 +71,18 @@ def test_runs_of_one_model_are_told_apart_by_their_options(tmp_path, make_fit, m
     assert labels(tmp_path, "fit") == labels(tmp_path, "test") == expected
 
 
-def test_runs_without_any_difference_are_told_apart_by_their_folders(tmp_path, make_fit, make_test):
-    fit = make_fit("a", model="vit")
-    for version in ("version_1", "version_2"):
-        make_test("a", version=version, model="vit", **checkpoint_of(fit))
-    assert labels(tmp_path, "fit") == ["vit"]
-    assert labels(tmp_path, "test") == ["vit (a/version_1)", "vit (a/version_2)"]
-
-
-def test_tests_of_one_model_on_two_datasets_have_its_name(tmp_path, make_fit, make_test):
+def test_runs_without_any_difference_are_told_apart_by_their_folders_unless_datasets_differ(
+    tmp_path, make_fit, make_test
+):
     fit = make_fit("a", model="vit")
     for version, dataset in (("version_1", "OSIE"), ("version_2", "MIT1003")):
         make_test("a", version=version, model="vit", about={"dataset": dataset}, **checkpoint_of(fit))
     assert labels(tmp_path, "test") == ["vit", "vit"]
-
-
-def test_an_untrained_model_is_called_so(tmp_path, make_test):
-    make_test("a", model="vit", untrained=True)
-    assert labels(tmp_path, "test") == ["vit (untrained)"]
+    make_test("a", version="version_3", model="vit", about={"dataset": "OSIE"}, **checkpoint_of(fit))
+    assert labels(tmp_path, "fit") == ["vit"]
+    assert "vit (a/version_3)" in labels(tmp_path, "test")
+    make_test("b", model="vit", untrained=True)
+    assert "vit (untrained)" in labels(tmp_path, "test")
 
 
 def test_a_folder_without_runs_is_an_error_that_says_what_was_expected(tmp_path):

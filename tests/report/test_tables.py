@@ -21,13 +21,6 @@ def test_runs_on_the_same_images_share_a_table_above_their_baselines(tmp_path, m
     assert table.title == f"PopOut, test split, 2 images, profile exact ({units})"
 
 
-def test_two_tests_under_one_name_are_two_rows(tmp_path, make_test):
-    make_test("a", model="vit_a")
-    make_test("a", model="vit_b", version="version_2")
-    [table] = read_tables(find_runs(tmp_path))
-    assert list(table.means.index)[:2] == ["vit_a", "vit_b"]
-
-
 @pytest.mark.parametrize(
     "about",
     [

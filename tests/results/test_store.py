@@ -10,7 +10,9 @@ def test_records_of_all_processes_come_back(tmp_path):
     assert records["b"]["x"][0] != records["b"]["x"][0]
 
 
-def test_other_descriptions_have_other_records(tmp_path):
+def test_other_descriptions_have_other_records_and_nothing_is_made_before(tmp_path):
+    assert Store(tmp_path / "results", {}).read() == {}
+    assert not (tmp_path / "results").exists()
     Store(tmp_path, {"seed": 0, "method": "a"}).add([("a", {})], rank=0)
     assert Store(tmp_path, {"seed": 1, "method": "a"}).read() == {}
     assert Store(tmp_path, {"method": "a", "seed": 0}).read() == {"a": {}}
@@ -23,8 +25,3 @@ def test_a_line_that_was_cut_off_is_no_record_and_hurts_no_other(tmp_path):
     path.write_text(path.read_text()[:-5])
     results.add([("c", {"x": 3})], rank=0)
     assert results.read() == {"a": {"x": 1}, "c": {"x": 3}}
-
-
-def test_nothing_is_made_before_there_is_a_record(tmp_path):
-    assert Store(tmp_path / "results", {}).read() == {}
-    assert not (tmp_path / "results").exists()

@@ -32,9 +32,10 @@ def test_markdown(table):
     assert "±" not in table.markdown(spread=False)
 
 
-def test_equal_scores_are_equally_good_and_zero_has_no_sign():
-    table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001, "b": -0.0001}}))
-    assert table.cell("a", "CC") == table.cell("b", "CC") == ("0.000", "", True)
+def test_equal_scores_are_equally_good_zero_has_no_sign_and_brackets_are_no_markup():
+    table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001, "b[bold]": -0.0001}}))
+    assert table.cell("a", "CC") == table.cell("b[bold]", "CC") == ("0.000", "", True)
+    assert "b[bold]" in printed(table, 99)[0]
 
 
 def printed(table, width):
@@ -52,11 +53,6 @@ def test_no_column_is_ever_cut_off_in_a_terminal(table, width, tables):
     assert text.count("agcam, published") == tables
     for word in ("what is scored", "MaxBoxAccV2 ↑", "0.500 ±0.100", "0.250", "0.125", "0.900"):
         assert word in text
-
-
-def test_brackets_in_a_name_are_no_markup():
-    text, _ = printed(Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a[bold]": 0.5}})), 99)
-    assert "a[bold]" in text
 
 
 def test_a_long_name_takes_no_room_from_the_numbers():

@@ -112,11 +112,13 @@ def test_the_record(data, module, make_trainer, tmp_path):
     assert record["model"]["extractor"]["class_path"].endswith("RawAttention")
 
 
-def test_jpg_without_log_densities(data, module, write, tmp_path):
-    write(module, data, SubmissionWriter(str(tmp_path / "s"), picture="jpg", hdf5=False))
-    assert {"maps/i1.jpg", "densities/i1.npy"} < set(files(tmp_path / "s"))
-    assert not (tmp_path / "s/log_densities.h5").exists()
-    with Image.open(tmp_path / "s/maps/i2.jpg") as picture:
+def test_jpg_without_log_densities_in_the_folder_of_the_run(data, module, write, tmp_path):
+    writer = SubmissionWriter(picture="jpg", hdf5=False)
+    write(module, data, writer, logger=CSVLogger(tmp_path, "mit300"))
+    folder = tmp_path / "mit300/version_0/submission"
+    assert {"maps/i1.jpg", "densities/i1.npy", "submission.json"} < set(files(folder))
+    assert not (folder / "log_densities.h5").exists()
+    with Image.open(folder / "maps/i2.jpg") as picture:
         assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (30, 22))
 
 
@@ -164,11 +166,15 @@ def test_an_interrupt_leaves_no_submission_and_a_rerun_completes_it(data, module
     assert files(tmp_path / "s") == complete
 
 
-def test_a_map_too_many_or_too_few_is_no_submission(data, module, write, tmp_path):
+def test_a_map_too_many_or_too_few_or_not_finite_is_no_submission(data, module, write, tmp_path):
     with pytest.raises(ValueError, match=r"i2\.npy: missing"):
         write(module, data, limit_predict_batches=1)
     write_image(tmp_path / "s/maps/i11.png", (20, 30))
     with pytest.raises(ValueError, match=r"i11\.png: belongs to none of the 3 images: remove it"):
+        write(module, data)
+    for parameter in module.decoder.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"map of the image 'i1\.jpg' has NaN or infinite values"):
         write(module, data)
     assert not (tmp_path / "s/submission.json").exists()
 
@@ -218,24 +224,3 @@ def test_images_that_their_files_turn(module, write, tmp_path, orientation):
     write(module, data, SubmissionWriter(str(tmp_path / "s"), hdf5=False))
     upright = (20, 30) if orientation == 1 else (30, 20)
     assert {np.load(path).shape for path in (tmp_path / "s/densities").glob("*.npy")} == {upright}
-
-
-def test_maps_that_are_not_finite(data, module, write, tmp_path):
-    for parameter in module.decoder.parameters():
-        parameter.data.fill_(torch.nan)
-    with pytest.raises(ValueError, match=r"map of the image 'i1\.jpg' has NaN or infinite values"):
-        write(module, data)
-    assert files(tmp_path / "s") == []
-
-
-def test_files_of_others_are_left_alone(data, module, write, tmp_path):
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s/submission.json").write_text("a user's own")
-    with pytest.raises(ValueError, match=r"submission\.json is there and was not written by salvit"):
-        write(module, data)
-    assert (tmp_path / "s/submission.json").read_text() == "a user's own"
-
-
-def test_the_default_folder_is_in_that_of_the_run(data, module, write, tmp_path):
-    write(module, data, SubmissionWriter(hdf5=False), logger=CSVLogger(tmp_path, "mit300"))
-    assert (tmp_path / "mit300/version_0/submission/submission.json").is_file()
