@@ -141,6 +141,12 @@ class SaliencyModule(TrainedModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
         return loss
 
+    def setup(self, stage: str) -> None:
+        """Forget what belongs to the data of an earlier run."""
+        self.val_metrics = None
+        if self.cache is not None:
+            self.cache = MapCache(self.extract)
+
     def on_validation_start(self) -> None:
         """Make the metrics; shuffled AUC needs all fixations of the split."""
         if self.val_metrics is None:

@@ -84,6 +84,14 @@ def test_cached_maps_change_nothing(make_module, make_trainer, popout):
     torch.testing.assert_close(*weights[1:])
 
 
+def test_another_run_of_a_module_takes_nothing_from_the_data_of_the_first(make_module, make_trainer, popout):
+    module, other = make_module(cache_maps=True), tiny_popout(seed=1, val_size=5)
+    make_trainer().fit(module, popout)
+    cached = make_trainer().validate(module, other, verbose=False)
+    module.cache = None
+    assert cached == make_trainer().validate(module, other, verbose=False)
+
+
 def test_maps_are_cached_by_split_image_and_mirroring(make_module, popout):
     module = make_module(cache_maps=True)
     train, val = (collate([popout.dataset(split)[i] for i in (0, 1)]) for split in ("train", "val"))
