@@ -34,18 +34,18 @@ from salvit.results.atomic import atomic_write
 from salvit.vit import ViT, load_vit, normalize, num_prefix_tokens
 
 READINGS: dict[str, dict[str, Any]] = {
-    "locations": {"order": "weight"},
+    "locations, by weight": {"order": "weight"},
     "locations, by value": {},
     "locations, merged": {"merge": True},
-    "distinct": {"select": "distinct", "order": "weight"},
-    "distinct, weighted": {"select": "distinct", "heads": "weighted", "order": "weight"},
+    "distinct, by weight": {"select": "distinct", "order": "weight"},
+    "distinct, weighted heads, by weight": {"select": "distinct", "heads": "weighted", "order": "weight"},
     "distinct, by position": {"select": "distinct", "order": "position"},
     "distinct, by value": {"select": "distinct"},
     "distinct, by value per head": {"select": "distinct", "heads": "each"},
-    "distinct, attended": {"select": "distinct", "attended": True, "order": "weight"},
+    "distinct, attended, by weight": {"select": "distinct", "attended": True, "order": "weight"},
     "distinct, merged per head": {"select": "distinct", "heads": "each", "merge": True},
-    "components": {"select": "components", "order": "weight"},
-    "non-negative distinct": {"select": "distinct", "nonnegative": True, "order": "weight"},
+    "components, by weight": {"select": "components", "order": "weight"},
+    "non-negative distinct, by weight": {"select": "distinct", "nonnegative": True, "order": "weight"},
     "non-negative distinct, by value": {"select": "distinct", "nonnegative": True},
     "non-negative distinct, merged per head": {
         "select": "distinct",
@@ -53,7 +53,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "heads": "each",
         "merge": True,
     },
-    "non-negative components": {"select": "components", "nonnegative": True, "order": "weight"},
+    "non-negative components, by weight": {"select": "components", "nonnegative": True, "order": "weight"},
     "non-negative components, by value": {"select": "components", "nonnegative": True},
 }
 _WIDE = "distinct, by value per head"  # k times as many maps as heads: of few modes of the last block only
@@ -61,7 +61,15 @@ _WIDEST = 32
 RAW = "raw attention"
 RECEIVED = "attention received"
 TOGETHER = "raw attention and distinct, merged per head"
-_GROWING = (RAW, RECEIVED, "locations", "distinct", "distinct, by value", "distinct, merged per head")
+_GROWING = (
+    RAW,
+    RECEIVED,
+    "locations, by weight",
+    "locations, by value",
+    "distinct, by weight",
+    "distinct, by value",
+    "distinct, merged per head",
+)
 _NO_K = 0  # of rows that have no modes
 _SCORES = ("CC", "NSS", "sAUC")
 _BATCH = 16
@@ -420,6 +428,7 @@ def draw(summary: Mapping[Row, list[tuple[float, float]]], plan: Plan) -> Figure
                 ks, means, deviations = zip(*points, strict=True)
                 axis.errorbar(ks, means, deviations, color=color, linestyle=dash, marker=".", label=name)
         axis.set_xscale("log", base=2)
+        axis.set_xticks(plan.ks, [str(k) for k in plan.ks])
         axis.set(title=", ".join(panel), xlabel="k", ylabel="NSS")
         axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

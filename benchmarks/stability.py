@@ -24,14 +24,14 @@ _CHANGES: dict[str, dict[str, Any]] = {
     "float64": {},
 }
 READINGS: dict[str, dict[str, Any]] = {
-    "locations": {"order": "weight"},
+    "locations, by weight": {"order": "weight"},
     "locations, by value": {},
-    "distinct": {"select": "distinct", "order": "weight"},
+    "distinct, by weight": {"select": "distinct", "order": "weight"},
     "distinct, by value": {"select": "distinct"},
-    "components": {"select": "components", "order": "weight"},
-    "non-negative distinct": {"select": "distinct", "nonnegative": True, "order": "weight"},
+    "components, by weight": {"select": "components", "order": "weight"},
+    "non-negative distinct, by weight": {"select": "distinct", "nonnegative": True, "order": "weight"},
     "non-negative distinct, by value": {"select": "distinct", "nonnegative": True},
-    "non-negative components": {"select": "components", "nonnegative": True, "order": "weight"},
+    "non-negative components, by weight": {"select": "components", "nonnegative": True, "order": "weight"},
 }
 
 
