@@ -1,9 +1,11 @@
 """The command line: LightningCLI with salvit's defaults."""
 
+import ctypes
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from salvit.modules.trained import TrainedModule
 from salvit.vit import ViT, patch_grid
 
 DEFAULT_PROJECT = "salvit"
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -142,6 +145,7 @@ class SalvitCLI(LightningCLI):
 
     def before_test(self) -> None:
         """Leave out Lightning's own table where a callback prints ours, unless it is asked for."""
+        return_freed_memory()
         printing = Scores | ExplanationScores | ClassificationScores
         ours = any(isinstance(callback, printing) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
@@ -187,6 +191,15 @@ class SalvitCLI(LightningCLI):
         folder = self.trainer.log_dir  # asked on every process: it is broadcast
         if self.trainer.is_global_zero and folder is not None:
             print(f"run folder: {folder}")
+
+
+def return_freed_memory() -> None:
+    """Let glibc give the memory of every freed map back at once.
+
+    Scoring makes maps of many sizes, and glibc keeps the gaps between them: 20 GB after 200 images of OSIE, 1.3 GB so.
+    """
+    with suppress(AttributeError, OSError):  # not on Windows and macOS
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
