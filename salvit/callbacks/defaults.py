@@ -1,12 +1,13 @@
-"""Callbacks that the command line adds to every run: configuration, last checkpoint and progress bar."""
+"""Callbacks that the command line adds to every run: configuration, last checkpoint, memory and progress bar."""
 
+import ctypes
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 import yaml
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.cli import SaveConfigCallback
@@ -32,6 +33,27 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self) -> None:
         super().__init__(filename="last", enable_version_counter=False, save_on_train_epoch_end=True)
+
+
+class FreedMemory(Callback):
+    """Gives freed memory back to the system after every batch that is scored or predicted.
+
+    Scores need maps of many sizes. glibc before 2.38 rarely uses the gaps between them again: without this callback,
+    `salvit test` held 20 GB after 200 images of OSIE.
+    """
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Give it back."""
+        return_freed_memory()
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the system; only glibc has a function for it."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 class ProgressBar(TQDMProgressBar):

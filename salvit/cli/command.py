@@ -1,11 +1,9 @@
 """The command line: LightningCLI with salvit's defaults."""
 
-import ctypes
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
 from salvit.callbacks.classification_scores import ClassificationScores
-from salvit.callbacks.defaults import LastCheckpoint, LogConfig, ProgressBar
+from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.scores import Scores
@@ -36,7 +34,6 @@ from salvit.modules.trained import TrainedModule
 from salvit.vit import ViT, patch_grid
 
 DEFAULT_PROJECT = "salvit"
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
@@ -113,7 +110,12 @@ class SalvitCLI(LightningCLI):
         options = self._options()
         record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
         keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
-        callbacks = [record, *([LastCheckpoint()] if keeps else []), *display(options["trainer"])]
+        callbacks = [
+            record,
+            FreedMemory(),
+            *([LastCheckpoint()] if keeps else []),
+            *display(options["trainer"]),
+        ]
         self.trainer_defaults = {"callbacks": callbacks}
         place = CSVLogger(options["runs"], options["name"])  # writes nothing yet
         if options["trainer"]["default_root_dir"] is None:
@@ -145,7 +147,6 @@ class SalvitCLI(LightningCLI):
 
     def before_test(self) -> None:
         """Leave out Lightning's own table where a callback prints ours, unless it is asked for."""
-        return_freed_memory()
         printing = Scores | ExplanationScores | ClassificationScores
         ours = any(isinstance(callback, printing) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
@@ -191,15 +192,6 @@ class SalvitCLI(LightningCLI):
         folder = self.trainer.log_dir  # asked on every process: it is broadcast
         if self.trainer.is_global_zero and folder is not None:
             print(f"run folder: {folder}")
-
-
-def return_freed_memory() -> None:
-    """Let glibc give the memory of every freed map back at once.
-
-    Scoring makes maps of many sizes, and glibc keeps the gaps between them: 20 GB after 200 images of OSIE, 1.3 GB so.
-    """
-    with suppress(AttributeError, OSError):  # not on Windows and macOS
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:

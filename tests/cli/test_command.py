@@ -24,6 +24,7 @@ from PIL import Image
 import datamodules
 import salvit
 from salvit import __main__ as entry
+from salvit.callbacks.defaults import FreedMemory
 from salvit.cli import usage
 from salvit.cli.command import run
 from salvit.cli.quiet import is_quiet
@@ -298,6 +299,7 @@ def test_the_configuration_is_saved_and_logged(saliency):
     cli = call("fit", *saliency, *options, *popout_arguments())
     folder = Path("runs/default/version_0")
     assert Path(cli.trainer.log_dir).samefile(folder)
+    assert any(isinstance(callback, FreedMemory) for callback in cli.trainer.callbacks)
     for name in ("config.yaml", "hparams.yaml"):
         content = yaml.safe_load((folder / name).read_text())
         assert content["model"]["class_path"] == "salvit.SaliencyModule"
