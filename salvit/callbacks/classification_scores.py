@@ -165,8 +165,9 @@ def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[s
 
     Example:
         >>> from datamodules import PopOutDataModule
-        >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [torch.tensor([[0.0, 0.0, 1.0, 1.0]])]}
-        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5])]})
+        >>> boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 2.0, 1.0]])
+        >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [boxes]}
+        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5, 3])]})
         ('masks from boxes', [tensor([[ True, False]])])
     """
     if "mask" in batch:

@@ -338,6 +338,39 @@ def test_another_extractor_over_that_of_a_file(roots):
     assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
 
 
+FRAGMENTS = """
+from resource import getpagesize
+import torch
+from salvit.cli.command import return_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * getpagesize() / 2**20
+return_freed_memory()
+large = [torch.ones(2**22) for _ in range(3)]  # 16 MiB each: glibc would keep blocks of this size from now on
+del large
+before = resident()
+maps = [torch.ones(2**20) for _ in range(50)]  # 4 MiB each
+del maps[:-1]
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and glibc")
+def test_freed_maps_are_no_longer_in_memory(saliency, monkeypatch):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC")}
+    done = in_a_process("-c", FRAGMENTS, env=environment)
+    assert float(done.stdout) < 50, done.stderr
+    called = []
+    monkeypatch.setattr("salvit.cli.command.return_freed_memory", lambda: called.append(True))
+    call("test", *saliency, *popout_arguments(*UNTRAINED))
+    assert called
+
+
+def test_ctrl_c_during_heavy_imports():
+    code = "import os, signal\nfrom salvit.cli.interrupt import importing\n"
+    done = in_a_process("-c", f"{code}with importing(): os.kill(os.getpid(), signal.SIGINT)", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "salvit: interrupted\n")
+
+
 def test_only_training_multiplies_in_tf32(saliency):
     call("fit", *saliency, *popout_arguments())
     assert torch.get_float32_matmul_precision() == "high"
