@@ -10,8 +10,7 @@ RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
 KS ?= 4 8 16 32
 DATA ?= TinyImageNetDataModule
-ROWS ?= baseline positions-learned positions-integer blocks-1 blocks-2 blocks-8 heads-1 heads-2 heads-8 \
-  hidden-4 hidden-16 hidden-32 no-residual no-norm
+ROWS ?= $(filter-out base,$(patsubst experiments/poster/%.yaml,%,$(wildcard experiments/poster/*.yaml)))
 SEEDS ?= 0 1 2
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 

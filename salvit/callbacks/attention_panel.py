@@ -4,17 +4,16 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
-from torch.nn import functional as F
 
+from salvit.callbacks.explanation_pictures import overlaid
 from salvit.extractors import parse_method
 from salvit.extractors.spelling import Spelling
 from salvit.modules.classification import ClassificationModule
 from salvit.report.grid import Cell, grid, thumbnail
-from salvit.report.pictures import overlay, photo
+from salvit.report.pictures import photo
 from salvit.results.files import write
 from salvit.vit import normalize
-
-_SIDE = 192
+from salvit.vit.classes import Classes
 
 
 class AttentionPanel(Callback):
@@ -56,7 +55,8 @@ class AttentionPanel(Callback):
         """Images with their labels, and below them heatmaps with the predicted classes."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         dataset = data.dataset("val")
-        names = list(getattr(data, "class_names", []))
+        names = getattr(data, "class_names", [])
+        classes = Classes(len(names), names)
         count = min(self.count, len(dataset))
         samples = [dataset[index * len(dataset) // count] for index in range(count)]
         images = torch.stack([sample["image"] for sample in samples]).to(module.device)
@@ -66,17 +66,10 @@ class AttentionPanel(Callback):
         inputs = normalize(module.vit, images)
         with torch.no_grad():
             predicted = module.vit(inputs).argmax(1).tolist()
-        maps = self.method(module.vit, inputs, target).mean(1, keepdim=True)
+        maps = self.method(module.vit, inputs, target).mean(1)
         module.vit.train(was_training)
-        size = (round(_SIDE * images.shape[-2] / images.shape[-1]), _SIDE)
-        full = F.interpolate(maps.float().cpu(), size, mode="bilinear", align_corners=False)
         above, below = [], []
-        for image, sample, heatmap, guess in zip(images.cpu(), samples, full[:, 0], predicted, strict=True):
-            label = sample["label"]
-            above.append(Cell(thumbnail(photo(image)), _called(names, label), ""))
-            below.append(Cell(thumbnail(overlay(image, heatmap)), "", f"predicted {_called(names, guess)}"))
+        for image, sample, heatmap, guess in zip(images, samples, maps, predicted, strict=True):
+            above.append(Cell(thumbnail(photo(image)), classes.describe(sample["label"]), ""))
+            below.append(Cell(overlaid(image, heatmap), "", f"predicted: {classes.describe(guess)}"))
         return grid([above, below])
-
-
-def _called(names: list[str], label: int) -> str:
-    return names[label].partition(", ")[0] if names else str(label)

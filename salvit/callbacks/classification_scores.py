@@ -57,7 +57,7 @@ class ClassificationScores(Callback):
         self.method = parse_method(method)
         self.detector = detector
         self.logits: list[Tensor] = []
-        self.images: list[dict[str, Any]] = []
+        self.images: list[pd.DataFrame] = []
         self.kind = ""
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,7 +79,7 @@ class ClassificationScores(Callback):
         self.logits.append(outputs.float().cpu())
         inputs = normalize(pl_module.vit, batch["image"])
         heatmaps = self.method(pl_module.vit, inputs, batch["label"]).mean(1).cpu()
-        columns = {
+        fields = {
             "index": batch["index"].tolist(),
             "image": batch["name"],
             "label": batch["label"].tolist(),
@@ -87,13 +87,13 @@ class ClassificationScores(Callback):
             "SMM": smm(heatmaps, masks).tolist(),
             "constant": constant_heatmaps(heatmaps).tolist(),
         }
-        self.images += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        self.images.append(pd.DataFrame(fields))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gather the scores of all processes; log, print and write them."""
         assert isinstance(pl_module, ClassificationModule)
         data = _datamodule(trainer)
-        images = pd.DataFrame(results.gathered(self.images))
+        images = pd.concat(results.gathered(self.images))
         found = classified(torch.cat(results.gathered(self.logits)), torch.tensor(images["label"].to_numpy()))
         found |= {"train accuracy": _train_accuracy(pl_module, data), "SMM": float(images["SMM"].mean())}
         scores = {name: found[name] for name in SCORES}
@@ -165,8 +165,9 @@ def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[s
 
     Example:
         >>> from datamodules import PopOutDataModule
-        >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [torch.tensor([[0.0, 0.0, 1.0, 1.0]])]}
-        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5])]})
+        >>> boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 2.0, 1.0]])
+        >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [boxes]}
+        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5, 3])]})
         ('masks from boxes', [tensor([[ True, False]])])
     """
     if "mask" in batch:
@@ -182,7 +183,7 @@ def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[s
 def _train_accuracy(module: ClassificationModule, data: SaliencyDataModule) -> float:
     """Accuracy on all training images, NaN if there are none; every process scores all of them."""
     if "train" not in data.splits:
-        return float("nan")
+        return math.nan
     right, total = 0, 0
     with torch.no_grad():
         for batch in data.train_dataloader():

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, maskrcnn_resnet50_fpn_v2
 
 from datamodules.base import SaliencyDataModule, StimulusDataset
+from salvit.callbacks.provenance import file_hash
 from salvit.errors import InvalidValueError, MissingFileError
 from salvit.modules.explanation import IRRELEVANT
-from salvit.options import HasOptions
 from salvit.results.files import write
 from salvit.vit.checkpoints import why_unreadable
 
@@ -24,7 +24,7 @@ CATEGORIES: list[str] = MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.meta["categorie
 ANY = "any"
 
 
-class DetectedMasks(HasOptions):
+class DetectedMasks:
     """Masks of the label's instance by torchvision's `maskrcnn_resnet50_fpn_v2`, whose weights the user has.
 
     The detector sees each image at its original size. Of the instances of the label's COCO category that reach
@@ -81,7 +81,7 @@ class DetectedMasks(HasOptions):
         names = [name.partition(", ")[0] for name in getattr(data, "class_names", [])]
         self._of_label = label_categories(names, self.categories or {})
         settings = {
-            "weights": hashlib.sha256(Path(self.weights).read_bytes()).hexdigest(),
+            "weights": file_hash(Path(self.weights)),
             "min_score": self.min_score,
             "categories": self._of_label,
             "data": type(data).__name__,

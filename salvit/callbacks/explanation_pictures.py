@@ -99,7 +99,7 @@ def _overlays(
 ) -> list[Cell]:
     inputs = normalize(module.vit, image[None])
     heatmaps = {method: module.heatmaps(method, inputs, target)[0] for method in methods}
-    return [Cell(_overlay(image, heatmap), method, "") for method, heatmap in heatmaps.items()]
+    return [Cell(overlaid(image, heatmap), method, "") for method, heatmap in heatmaps.items()]
 
 
 def several_classes(batch: Batch) -> list[int]:
@@ -125,8 +125,8 @@ def framed(image: Tensor, boxes: Tensor) -> Image.Image:
     return thumbnail(picture)
 
 
-def _overlay(image: Tensor, heatmap: Tensor) -> Image.Image:
-    """What speaks for the class: of signed heatmaps the positive part."""
+def overlaid(image: Tensor, heatmap: Tensor) -> Image.Image:
+    """The image [3, H, W] in [0, 1] under its heatmap [h, w]; of a signed heatmap the positive part is shown."""
     size = (round(image.shape[-2] * _SIDE / image.shape[-1]), _SIDE)
     shown = heatmap.float().cpu()
     positive = shown.clamp(min=0) if shown.min() < 0 < shown.max() else shown

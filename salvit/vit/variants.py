@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from salvit.errors import InvalidValueError
 
-LEARNED = ("learn", "none", "")
-"""timm's own position embeddings: learned, or none at all."""
+LEARNED = ("learn", "none")
+"""timm's own position embeddings: learned, or none."""
 
 
 class BlockWithoutResidual(Block):
@@ -53,7 +53,7 @@ def integer(tokens: int, width: int) -> Tensor:
                 [1., 1.],
                 [2., 2.]])
     """
-    return torch.arange(tokens, dtype=torch.float32)[:, None].expand(-1, width).clone()
+    return torch.arange(tokens, dtype=torch.float32)[:, None].repeat(1, width)
 
 
 FIXED = {"sincos": sincos, "integer": integer}
@@ -84,9 +84,8 @@ def build_vit(
         >>> vit.pos_embed.shape, vit.pos_embed.requires_grad
         (torch.Size([1, 65, 8]), False)
     """
-    if pos_embed not in (*LEARNED, *FIXED):
-        choices = ", ".join([*filter(None, LEARNED), *FIXED])
-        raise InvalidValueError(f"pos_embed must be one of {choices}; got {pos_embed!r}")
+    if pos_embed not in (choices := (*LEARNED, *FIXED)):
+        raise InvalidValueError(f"pos_embed must be one of {', '.join(choices)}; got {pos_embed!r}")
     width, heads = options.get("embed_dim", 768), options.get("num_heads", 12)
     if width % heads:
         raise InvalidValueError(

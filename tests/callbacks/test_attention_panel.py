@@ -26,6 +26,18 @@ def test_a_panel_every_few_epochs_and_at_the_end(make_trainer, tmp_path, epochs,
     assert names == [f"epoch_{epoch:03d}.png" for epoch in drawn]
 
 
+def test_a_panel_of_the_epoch_at_which_training_stops_early(make_trainer, tmp_path):
+    class Stopping(AttentionPanel):
+        def on_train_epoch_start(self, trainer, pl_module):
+            trainer.should_stop = trainer.current_epoch == 1
+
+    fit(make_trainer, Stopping(count=3, every=9), max_epochs=5)
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "epoch_000.png",
+        "epoch_001.png",
+    ]
+
+
 def test_images_stay_and_heatmaps_change(make_trainer, tmp_path):
     fit(make_trainer, AttentionPanel(count=3, every=1), max_epochs=2)
     first, second = (
@@ -59,8 +71,12 @@ def test_each_class_of_a_sorted_split_has_an_image(make_trainer, monkeypatch):
     monkeypatch.setattr(
         dataset, "__getitem__", lambda self, index: asked.append(index) or original(self, index)
     )
-    fit(make_trainer, AttentionPanel(count=3), max_epochs=1)
+    panel, explained = AttentionPanel(count=3), []
+    panel.method = lambda vit, inputs, target: explained.extend(target.tolist()) or torch.rand(3, 1, 4, 4)
+    fit(make_trainer, panel, max_epochs=1)
     assert asked == [0, 2, 4]
+    samples = [original(tiny_popout(val_size=7).dataset("val"), index) for index in asked]
+    assert explained == [sample["label"] for sample in samples]
     asked.clear()
     fit(make_trainer, AttentionPanel(count=50), max_epochs=1)
     assert asked == list(range(7))

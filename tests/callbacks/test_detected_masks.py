@@ -114,6 +114,13 @@ def test_masks_are_kept_until_something_else_is_asked(data, make, detector, tmp_
     newest = detector(*FOUND)
     masks_of(make(), data)
     assert len(newest.shown) == 3
+    write_image(tmp_path / "data/val/cat/a.png", SIZE, seed=9)
+    changed = detector(*FOUND)
+    masks_of(make(), ClassFolderDataModule(tmp_path / "data", image_size=32, batch_size=2, num_workers=0))
+    assert len(changed.shown) == 3
+    renamed = detector(*FOUND)
+    masks_of(make(categories={"lorry": "bus"}), data)
+    assert len(renamed.shown) == 3
 
 
 def test_the_table_counts_images_without_a_detection(data, make, detector, make_trainer, tmp_path):
@@ -169,6 +176,7 @@ def test_a_file_that_is_no_detector(data, tmp_path):
         ({"categories": {}}, "COCO has no category called lorry: name one"),
         ({"categories": {"lorry": "truck", "bus": "bus"}}, "categories names no class of the dataset: bus"),
         ({"categories": {"lorry": "lorry"}}, "lorry is said to be 'lorry', which is no category of COCO"),
+        ({"categories": {"lorry": "N/A"}}, "lorry is said to be 'N/A', which is no category of COCO"),
         ({"min_score": 50}, r"min_score must be in \[0, 1\]; got 50"),
     ],
 )

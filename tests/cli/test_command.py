@@ -340,6 +340,12 @@ def test_another_extractor_over_that_of_a_file(roots):
     assert repr(cli.model.extractor).startswith("SalientAttention(k=3, ")
 
 
+def test_ctrl_c_during_heavy_imports():
+    code = "import os, signal\nfrom salvit.cli.interrupt import importing\n"
+    done = in_a_process("-c", f"{code}with importing(): os.kill(os.getpid(), signal.SIGINT)", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (130, "salvit: interrupted\n")
+
+
 def test_only_training_multiplies_in_tf32(saliency):
     call("fit", *saliency, *popout_arguments())
     assert torch.get_float32_matmul_precision() == "high"

@@ -76,6 +76,7 @@ def test_extreme_values_of_a_few_places_do_not_make_the_others_black(
     maps[0, 0, 3, 4 : 5 if few else 8] = 1000
     if not few:
         maps[0, 0, :3] = 1000
+    maps[0, 0, 31, 31] = -5  # speaks against the class: no colour
     monkeypatch.setattr(METHODS["rollout"], "_maps", lambda *_: maps)
     explain(write_image(Path("dog.png"), (32, 32)), "--method", "rollout", *shapes)
     with Image.open("runs/explain/maps/dog/rollout.png") as picture:

@@ -81,7 +81,7 @@ def test_a_warmup_that_does_not_fit_takes_half_and_says_so(rates, epochs, warmup
 
 def test_options_that_make_no_schedule(rates):
     for option in ("lr", "weight_decay", "warmup_epochs"):
-        for value in (-1, float("nan")):
+        for value in (-1, float("nan"), float("inf")):
             with pytest.raises(ValueError, match=f"{option}={value:g}"):
                 Linear(**{option: value})
     with pytest.raises(ValueError, match="set max_epochs or max_steps"):
