@@ -1,6 +1,7 @@
 """`salvit`, `lightning` and `python -m salvit`; help is answered before anything heavy is imported."""
 
 import difflib
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from salvit import __version__
 from salvit.cli.interrupt import importing, interruptible
 from salvit.cli.quiet import take_quiet
 from salvit.cli.usage import COMMANDS, command_page, program_page
+
+OWN_PARSER = {"explain": "salvit.explain.command"}
+"""Commands that Lightning does not run, and the module whose `main` takes their options."""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -37,10 +41,8 @@ def _dispatch(arguments: list[str]) -> None:
         print(program_page(), end="")
     elif arguments == ["--version"]:
         print(f"salvit {__version__}")
-    elif command == "explain":
-        from salvit.explain.command import main as explain
-
-        explain(options)
+    elif command in OWN_PARSER:
+        importlib.import_module(OWN_PARSER[command]).main(options)
     elif command in COMMANDS and {"-h", "--help"} & set(options):
         print(command_page(command), end="")
     elif command in COMMANDS or command.startswith("-"):
