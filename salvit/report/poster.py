@@ -5,10 +5,8 @@ sweep-arch` makes the runs and calls this.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +17,7 @@ from salvit.callbacks.classification_scores import SCORES
 from salvit.cli.failure import one_clear_error
 from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
+from salvit.report.runs import Run, read_run
 from salvit.results import Table
 
 PUBLISHED = {
@@ -51,23 +50,25 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
         FileNotFoundError: if there is no test of a row.
         ValueError: if the rows were tested on different images or masks.
     """
-    newest: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    scored = set()
-    for path in folder.rglob("scores.json"):
-        run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
-        about = json.loads(path.read_text(encoding="utf-8"))
-        row, _, seed = str(run["name"]).removeprefix("poster/").partition("/")
-        if row not in PUBLISHED or "scores" not in about:
-            continue
-        scored.add(f"{results.describe(about)}; SMM of {about['method']}, {about['masks']}")
-        if run["started"] >= newest.get((row, seed), ("", {}))[0]:
-            constant = about["constant"] / about["images"]
-            newest[row, seed] = run["started"], {**about["scores"], "constant": constant}
+    newest: dict[tuple[str, str], Run] = {}
+    for run in sorted(
+        (read_run(path.parent) for path in folder.rglob("run.json")), key=lambda run: run.started
+    ):
+        row, _, seed = str(run.record["name"]).removeprefix("poster/").partition("/")
+        if row in PUBLISHED and "scores" in run.about:
+            newest[row, seed] = run
     if not newest:
         raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
+    tests = {key: run.about for key, run in newest.items()}
+    scored = {
+        f"{results.describe(test)}; SMM of {test['method']}, {test['masks']}" for test in tests.values()
+    }
     if len(scored) > 1:
         raise InvalidValueError(f"rows under {folder} cannot be compared: {' / '.join(sorted(scored))}")
-    lines = [{"row": row, "seed": seed, **scores} for (row, seed), (_, scores) in newest.items()]
+    lines = [
+        {"row": row, "seed": seed, **test["scores"], "constant": test["constant"] / test["images"]}
+        for (row, seed), test in tests.items()
+    ]
     return scored.pop(), pd.DataFrame(lines)
 
 
