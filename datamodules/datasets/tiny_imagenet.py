@@ -161,8 +161,9 @@ class TinyImageNetDataModule(ExplanationDataModule):
         left = train[max(held - len(val), 0) :]
         if len(left) < (self.train_images or 1):
             raise InvalidValueError(
-                f"class {wnid} has {len(train)} images in train and {len(val)} in val, too few for train_images "
-                f"{self.train_images}, val_images {self.val_images} and test_images {test}: take fewer."
+                f"class {wnid} has {len(train)} images in train and {len(val)} in val, too few for "
+                f"{self.train_images or 'any'} to train on, {self.val_images} to validate and {test} to test: lower "
+                "train_images, val_images or test_images."
             )
         if split == "train":
             return left[: self.train_images]
