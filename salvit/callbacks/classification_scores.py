@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from datamodules.base import SaliencyDataModule
+from datamodules.base import SaliencyDataModule, track
 from salvit import results
 from salvit.callbacks.detected_masks import DetectedMasks
 from salvit.extractors import parse_method, spell
@@ -187,7 +187,8 @@ def _train_accuracy(module: ClassificationModule, data: SaliencyDataModule) -> f
         return math.nan
     right, total = 0, 0
     with torch.no_grad():
-        for batch in data.train_dataloader():
+        loader = data.train_dataloader()
+        for batch in track(loader, "scoring training images", len(loader)):
             predicted = module(batch["image"].to(module.device)).argmax(1).cpu()
             right += int((predicted == batch["label"]).sum())
             total += len(predicted)
