@@ -109,21 +109,24 @@ def table(title: str, scores: pd.DataFrame) -> Table:
     return Table(title, columns, means, spread, rows="row")
 
 
-def figure(scores: pd.DataFrame) -> Figure | None:
+def figure(title: str, scores: pd.DataFrame) -> Figure | None:
     """Accuracy against SMM, each row with its standard deviations, and the poster's; None without SMM."""
     wide = scores.pivot(index="row", columns="score")
     if wide["mean"]["SMM"].isna().all():
         return None
     drawing = Figure(figsize=(8, 5), layout="constrained")
     axes = drawing.subplots()
-    for kind, marker in (("mean", "o"), ("poster", "x")):
+    for kind, marker, colour in (("mean", "o", "tab:blue"), ("poster", "x", "tab:red")):
         x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
         bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
         label = "here" if kind == "mean" else "poster"
-        axes.errorbar(x, y, fmt=marker, linestyle="none", capsize=2, label=label, **bars)
+        axes.errorbar(x, y, fmt=marker, color=colour, linestyle="none", capsize=2, label=label, **bars)
         for row in wide.index:
-            axes.annotate(row, (x[row], y[row]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+            point = (x[row], y[row])
+            axes.annotate(row, point, (4, 3), textcoords="offset points", fontsize=7, color=colour)
+    axes.margins(0.1)
     axes.set(xlabel="accuracy", ylabel="SMM")
+    axes.set_title(title, fontsize=8)
     axes.legend()
     return drawing
 
@@ -145,7 +148,7 @@ def main(args: Sequence[str] | None = None) -> None:
         files = {
             "poster.csv": scores,
             "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",
-            "poster.png": figure(scores),
+            "poster.png": figure(title, scores),
         }
         results.write(folder, files)
     console = Console()

@@ -79,7 +79,8 @@ def test_only_the_newest_tests_must_be_comparable(make_test, tmp_path):
 def test_the_figure_has_a_deviation_in_both_directions():
     runs = pd.DataFrame([{"row": "baseline", "seed": seed} | dict.fromkeys(SCORES, 0.5) for seed in "012"])
     runs["accuracy"], runs["SMM"] = (0.1, 0.2, 0.6), (0.02, 0.03, 0.04)
-    drawing = figure(summary(runs))
+    drawing = figure("PopOut", summary(runs))
+    assert drawing.axes[0].get_title() == "PopOut"
     ours, poster = drawing.axes[0].containers
     horizontal, vertical = (bars.get_segments()[0] for bars in ours[2])
     assert horizontal == pytest.approx(np.array([[0.3 - 0.264575, 0.03], [0.3 + 0.264575, 0.03]]), abs=1e-6)
