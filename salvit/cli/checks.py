@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 import datamodules
 from datamodules import FilesDataModule
+from datamodules.base import Split
 from salvit import __version__
 from salvit.errors import SalvitError
 from salvit.results.machine import machine
@@ -35,12 +36,12 @@ try:
 except Exception as error:
     print(str(error).partition("\\n")[0])
 """
-_OPTIONS: dict[str, tuple[dict[str, str], ...]] = {
+_OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "Salicon": ({}, {"release": "2015"}),
     "VOC2012": ({"classes": "all"},),
 }
 """Options with which a dataset is looked at, where the defaults do not take all of it; one of several has to fit."""
-_PUBLISHED: dict[str, dict[str, int]] = {
+_PUBLISHED: dict[str, dict[Split, int]] = {
     "OSIE": {"train": 500, "val": 200},
     "CAT2000": {"train": 1600, "val": 400},
     "MIT1003": {"train": 802, "val": 201},
@@ -98,7 +99,9 @@ def check_versions() -> Iterator[Check]:
         packages = [one for one in needed if one.marker and one.marker.evaluate({"extra": extra})]
         missing = [one.name for one in packages if one not in base and _version(one.name) is None]
         if missing:
-            yield Check("note", "versions", f"without {', '.join(missing)}: the extra [{extra}] is not installed")
+            yield Check(
+                "note", "versions", f"without {', '.join(missing)}: the extra [{extra}] is not installed"
+            )
 
 
 def _version(package: str) -> str | None:
@@ -122,7 +125,9 @@ def check_devices() -> Iterator[Check]:
     elif shutil.which("nvidia-smi"):
         built = torch.version.cuda
         reason = f"this torch needs a driver for CUDA {built}" if built else "this torch is built for CPUs"
-        yield Check("note", "GPU", f"NVIDIA's driver is there, but {reason}: see https://pytorch.org/get-started")
+        yield Check(
+            "note", "GPU", f"NVIDIA's driver is there, but {reason}: see https://pytorch.org/get-started"
+        )
     else:
         yield Check("note", "GPU", "none: everything runs on the CPU")
 
@@ -209,7 +214,9 @@ def check_dataset(name: str, root: str) -> Check:
 def check_weights() -> Iterator[Check]:
     """Is the ViT that comes with salvit there, and which of timm's need no network?"""
     shipped = Path(__file__).parents[1] / "weights"
-    lost = [name for name in ("salvit_tiny.safetensors", "salvit_tiny.json") if not (shipped / name).is_file()]
+    lost = [
+        name for name in ("salvit_tiny.safetensors", "salvit_tiny.json") if not (shipped / name).is_file()
+    ]
     if lost:
         yield Check("WRONG", "weights", f"{shipped} lacks {', '.join(lost)}: install salvit again")
     else:

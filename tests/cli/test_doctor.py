@@ -102,11 +102,11 @@ def test_both_releases_of_salicon(make, tmp_path, capsys):
 
 
 def test_a_package_that_is_too_old(monkeypatch, capsys):
-    monkeypatch.setattr(checks, "_version", lambda name: {"timm": "0.9.2", "POT": None}.get(name, "99.0"))
+    monkeypatch.setattr(checks, "_version", lambda name: {"timm": "0.9.2", "pot": None}.get(name, "99.0"))
     doctor(status=1)
     printed = capsys.readouterr().out
     assert 'WRONG  timm         version 0.9.2, salvit needs >=1.0.26: pip install -U "timm' in printed
-    assert "without POT: the extra [emd] is not installed" in printed
+    assert "without pot: the extra [emd] is not installed" in printed
 
 
 def test_no_room(monkeypatch, capsys, tmp_path):
