@@ -155,3 +155,12 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(torch.version, "cuda", None)
     assert "this torch is built for CPUs" in list(checks.check_devices())[-1].text
+
+
+def test_every_gpu_with_its_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Card {index}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (3 * 10**9, 8 * 10**9))
+    _, *gpus = checks.check_devices()
+    assert [gpu.text for gpu in gpus] == [f"cuda:{n} Card {n}, 3.0 of 8.0 GB free" for n in range(2)]
