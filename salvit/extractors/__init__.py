@@ -9,6 +9,7 @@ from torch import Tensor
 
 from salvit.extractors.attention import RawAttention as RawAttention
 from salvit.extractors.attention import UnsupervisedMap as UnsupervisedMap
+from salvit.extractors.attn_lrp import AttnLRP as AttnLRP
 from salvit.extractors.base import METHODS as METHODS
 from salvit.extractors.base import Extractor as Extractor
 from salvit.extractors.base import register_entry_points

@@ -7,8 +7,8 @@ import torch
 
 from salvit.extractors import METHODS, RawAttention
 from salvit.vit import build_vit, has_residual
+from tests.extractors import attn_lrp_reference, slow_vit
 from tests.extractors import lrp_reference as slow_lrp
-from tests.extractors import slow_vit
 from tests.extractors.conftest import build_vit as randomized
 from tests.registry import make, nothing_computed, why_not
 
@@ -152,7 +152,7 @@ PIXELS = {
     "input_gradient": lambda one: one.of_image.abs().amax(0),
     "input_x_gradient": lambda one: (one.image * one.of_image).sum(0).detach(),
 }
-LRP = {"relevance_lrp": {"start_layer": 0}, "partial_lrp": {}, "full_lrp": {}}
+LRP = {"relevance_lrp": {"start_layer": 0}, "partial_lrp": {}, "full_lrp": {}, "attn_lrp": {}}
 OF_ATTENTION = {
     "salient_attention",
     "unsupervised_map",
@@ -213,6 +213,10 @@ class WithoutResidual(slow_lrp.Reference):
 
 
 def slow_map(name, vit, image):
+    if name == "attn_lrp":
+        slow = attn_lrp_reference.Slow(vit, image)
+        slow.explain(TARGET)
+        return slow.patches.reshape(1, 4, 6)
     if has_residual(vit.blocks[0]):
         return getattr(slow_lrp, name)(vit, image, TARGET, **LRP[name])
     if name != "relevance_lrp":
