@@ -17,9 +17,11 @@ SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
 ARCHITECTURES = timm.list_models(module=list(TIMM_MODULES))
 OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
 OPTIONS: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"steps": 3},
     "rise": {"masks": 4},
     "salient_attention": {"k": 3, "max_iter": 5},
     "scorecam": {"channels": 4},
+    "smoothgrad": {"samples": 3},
 }
 """Of methods that would take long with their defaults."""
 

@@ -22,9 +22,17 @@ from tests.registry import (
 )
 
 NEEDS_NO_MAP = {"center_prior", "random", "rise", "scorecam", "token_gradcam"}
-NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient"}
+NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient", "integrated_gradients", "smoothgrad"}
+NEEDS_NO_MAP |= {"gradcam_plus_plus", "hirescam", "layercam"}
 NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp"}
-MAY_BE_ZERO = {"attn_gradcam", "token_gradcam", "scorecam"}  # where nothing speaks for a class
+MAY_BE_ZERO = {
+    "attn_gradcam",
+    "gradcam_plus_plus",
+    "hirescam",
+    "layercam",
+    "scorecam",
+    "token_gradcam",
+}  # where nothing speaks for a class
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
 KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]
 

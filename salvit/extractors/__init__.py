@@ -17,6 +17,9 @@ from salvit.extractors.base import register_method as register_method
 from salvit.extractors.baselines import CenterPrior as CenterPrior
 from salvit.extractors.baselines import RandomMap as RandomMap
 from salvit.extractors.gradcam import AttentionGradCAM as AttentionGradCAM
+from salvit.extractors.gradcam import GradCAMPlusPlus as GradCAMPlusPlus
+from salvit.extractors.gradcam import HiResCAM as HiResCAM
+from salvit.extractors.gradcam import LayerCAM as LayerCAM
 from salvit.extractors.gradcam import TokenGradCAM as TokenGradCAM
 from salvit.extractors.gradient import AGCAM as AGCAM
 from salvit.extractors.gradient import AttentionGradient as AttentionGradient
@@ -24,6 +27,7 @@ from salvit.extractors.gradient import GenericAttention as GenericAttention
 from salvit.extractors.gradient import InputGradient as InputGradient
 from salvit.extractors.gradient import InputXGradient as InputXGradient
 from salvit.extractors.gradient import LeGrad as LeGrad
+from salvit.extractors.integrated_gradients import IntegratedGradients as IntegratedGradients
 from salvit.extractors.lrp.methods import FullLRP as FullLRP
 from salvit.extractors.lrp.methods import PartialLRP as PartialLRP
 from salvit.extractors.lrp.methods import RelevanceLRP as RelevanceLRP
@@ -32,6 +36,7 @@ from salvit.extractors.masking import ScoreCAM as ScoreCAM
 from salvit.extractors.rollout import NormRollout as NormRollout
 from salvit.extractors.rollout import Rollout as Rollout
 from salvit.extractors.salient import SalientAttention as SalientAttention
+from salvit.extractors.smoothgrad import SmoothGrad as SmoothGrad
 from salvit.extractors.spelling import parse_method as parse_method
 from salvit.extractors.spelling import spell as spell
 from salvit.extractors.token_tm import TokenTM as TokenTM

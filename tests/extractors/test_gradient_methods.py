@@ -8,11 +8,16 @@ import torch
 from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, parse_method
 from salvit.vit import weights_hash
 
-NAMES = [name for name in METHODS if name not in ("rise", "scorecam", "salient_attention")]
+SLOW = {"integrated_gradients", "rise", "salient_attention", "scorecam", "smoothgrad"}
+NAMES = [name for name in METHODS if name not in SLOW]
 WITH_OPTIONS = [
     *(f"{name}:per_head=true" for name in ("rollout", "attn_gradcam", "generic_attention", "tokentm")),
     "attention_gradient:block=mean",
     "relevance_lrp:start_layer=0,per_head=true",
+    "attn_lrp:of=pixels",
+    "attn_lrp:of=attention",
+    "integrated_gradients:steps=3",
+    "smoothgrad:samples=3",
     "rise:masks=6,batch_size=4",
 ]
 EVERY = [parse_method(name) for name in (*NAMES, *WITH_OPTIONS)]

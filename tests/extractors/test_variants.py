@@ -106,6 +106,21 @@ def token_gradcam(one):
     return row.expand(len(row), -1)
 
 
+def of_last_tokens(weigh):
+    """The map of the features F and gradients g of the tokens that enter the last block's attention."""
+
+    def formula(one):
+        row = weigh(one.trace.normed[-1].detach(), one.of_tokens).sum(1).clamp(min=0)
+        return row.expand(len(row), -1)
+
+    return formula
+
+
+def plus_plus(features, gradients):
+    shares = 1 / (2 + gradients[1:] * features[1:].sum(0))
+    return features * (shares * gradients[1:].relu()).sum(0)
+
+
 def legrad(one):
     total = 0 * one.eye
     with torch.enable_grad():
@@ -148,6 +163,11 @@ FORMULAS = {
         tokentm,
     )
 }
+FORMULAS |= {
+    "hirescam": of_last_tokens(lambda features, gradients: features * gradients),
+    "layercam": of_last_tokens(lambda features, gradients: features * gradients.relu()),
+    "gradcam_plus_plus": of_last_tokens(plus_plus),
+}
 PIXELS = {
     "input_gradient": lambda one: one.of_image.abs().amax(0),
     "input_x_gradient": lambda one: (one.image * one.of_image).sum(0).detach(),
@@ -157,12 +177,13 @@ OF_ATTENTION = {
     "salient_attention",
     "unsupervised_map",
 }  # computed from attention alone, which is tested here
+OF_ALTERED = {"integrated_gradients", "smoothgrad"}  # means of the pixels' gradient, which is tested here
 OF_LOGITS = {"rise", "scorecam"}  # from logits of altered images; these are tested here
 OF_NOTHING = {"center_prior", "random"}
 
 
 def test_every_method_is_in_one_of_these_tests():
-    tested = {*FORMULAS, *PIXELS, *LRP, *OF_ATTENTION, *OF_LOGITS, *OF_NOTHING, "agcam"}
+    tested = {*FORMULAS, *PIXELS, *LRP, *OF_ATTENTION, *OF_ALTERED, *OF_LOGITS, *OF_NOTHING, "agcam"}
     assert tested == set(METHODS)
 
 
