@@ -9,6 +9,7 @@ from torch import Tensor
 
 from salvit.extractors.attention import RawAttention as RawAttention
 from salvit.extractors.attention import UnsupervisedMap as UnsupervisedMap
+from salvit.extractors.attention_flow import AttentionFlow as AttentionFlow
 from salvit.extractors.attn_lrp import AttnLRP as AttnLRP
 from salvit.extractors.base import METHODS as METHODS
 from salvit.extractors.base import Extractor as Extractor
@@ -28,6 +29,7 @@ from salvit.extractors.gradient import InputGradient as InputGradient
 from salvit.extractors.gradient import InputXGradient as InputXGradient
 from salvit.extractors.gradient import LeGrad as LeGrad
 from salvit.extractors.integrated_gradients import IntegratedGradients as IntegratedGradients
+from salvit.extractors.lost import LOST as LOST
 from salvit.extractors.lrp.methods import FullLRP as FullLRP
 from salvit.extractors.lrp.methods import PartialLRP as PartialLRP
 from salvit.extractors.lrp.methods import RelevanceLRP as RelevanceLRP
@@ -40,6 +42,7 @@ from salvit.extractors.smoothgrad import SmoothGrad as SmoothGrad
 from salvit.extractors.spelling import parse_method as parse_method
 from salvit.extractors.spelling import spell as spell
 from salvit.extractors.token_tm import TokenTM as TokenTM
+from salvit.extractors.tokencut import TokenCut as TokenCut
 from salvit.vit import ViT
 
 

@@ -176,14 +176,26 @@ LRP = {"relevance_lrp": {"start_layer": 0}, "partial_lrp": {}, "full_lrp": {}, "
 OF_ATTENTION = {
     "salient_attention",
     "unsupervised_map",
+    "attention_flow",
 }  # computed from attention alone, which is tested here
 OF_ALTERED = {"integrated_gradients", "smoothgrad"}  # means of the pixels' gradient, which is tested here
 OF_LOGITS = {"rise", "scorecam"}  # from logits of altered images; these are tested here
+OF_KEYS = {"lost", "tokencut"}
 OF_NOTHING = {"center_prior", "random"}
 
 
 def test_every_method_is_in_one_of_these_tests():
-    tested = {*FORMULAS, *PIXELS, *LRP, *OF_ATTENTION, *OF_ALTERED, *OF_LOGITS, *OF_NOTHING, "agcam"}
+    tested = {
+        *FORMULAS,
+        *PIXELS,
+        *LRP,
+        *OF_ATTENTION,
+        *OF_ALTERED,
+        *OF_LOGITS,
+        *OF_KEYS,
+        *OF_NOTHING,
+        "agcam",
+    }
     assert tested == set(METHODS)
 
 
