@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "salient_attention": {"k": 3, "max_iter": 5},
     "scorecam": {"channels": 4},
     "smoothgrad": {"samples": 3},
+    "xrai": {"steps": 2},
 }
 """Of methods that would take long with their defaults."""
 

@@ -23,7 +23,7 @@ from tests.registry import (
 
 NEEDS_NO_MAP = {"center_prior", "random", "rise", "scorecam", "token_gradcam"}
 NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient", "integrated_gradients", "smoothgrad"}
-NEEDS_NO_MAP |= {"gradcam_plus_plus", "hirescam", "layercam"}
+NEEDS_NO_MAP |= {"gradcam_plus_plus", "hirescam", "layercam", "xrai"}
 NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp"}
 MAY_BE_ZERO = {
     "attn_gradcam",

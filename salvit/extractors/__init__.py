@@ -43,6 +43,7 @@ from salvit.extractors.spelling import parse_method as parse_method
 from salvit.extractors.spelling import spell as spell
 from salvit.extractors.token_tm import TokenTM as TokenTM
 from salvit.extractors.tokencut import TokenCut as TokenCut
+from salvit.extractors.xrai import XRAI as XRAI
 from salvit.vit import ViT
 
 

@@ -44,27 +44,33 @@ class IntegratedGradients(Extractor):
         return self.steps
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        return (images * path_gradient(vit, images, target, self.steps)).sum(dim=1, keepdim=True)
+        classes = vit(images).argmax(dim=-1) if target is None else target
+        gradient = path_gradient(vit, images, classes, self.steps, torch.zeros_like(images))
+        return (images * gradient).sum(dim=1, keepdim=True)
 
 
-def path_gradient(vit: ViT, images: Tensor, target: Tensor | None, steps: int) -> Tensor:
-    """Mean gradient of the target logits along the path from zeros to each image, [B, 3, H, W] in float32 at least.
+def path_gradient(vit: ViT, images: Tensor, target: Tensor, steps: int, start: Tensor) -> Tensor:
+    """Mean gradient of the target logits along the path from `start` to the images, in float32 at least.
 
     Args:
         vit: a plain timm ViT in eval mode.
         images: [B, 3, H, W], normalised for the model.
-        target: int64 [B], or None for the classes predicted for the images.
+        target: int64 [B].
         steps: points of the Gauss–Legendre quadrature.
+        start: [B, 3, H, W], where the path begins.
+
+    Returns:
+        [B, 3, H, W].
 
     Example:
         >>> from salvit.vit import load_vit
         >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
-        >>> path_gradient(vit, torch.rand(2, 3, 32, 32), None, steps=3).shape
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> path_gradient(vit, images, torch.tensor([1, 2]), 3, torch.zeros_like(images)).shape
         torch.Size([2, 3, 32, 32])
     """
-    classes = vit(images).argmax(dim=-1) if target is None else target
     points, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(images, dtype=torch.promote_types(images.dtype, torch.float32))
     for point, weight in zip((1 + points) / 2, weights / 2, strict=True):
-        total += float(weight) * pixel_gradient(vit, float(point) * images, classes)
+        total += float(weight) * pixel_gradient(vit, start + float(point) * (images - start), target)
     return total

@@ -8,7 +8,7 @@ import torch
 from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, parse_method
 from salvit.vit import weights_hash
 
-SLOW = {"integrated_gradients", "rise", "salient_attention", "scorecam", "smoothgrad"}
+SLOW = {"integrated_gradients", "rise", "salient_attention", "scorecam", "smoothgrad", "xrai"}
 NAMES = [name for name in METHODS if name not in SLOW]
 WITH_OPTIONS = [
     *(f"{name}:per_head=true" for name in ("rollout", "attn_gradcam", "generic_attention", "tokentm")),

@@ -178,7 +178,11 @@ OF_ATTENTION = {
     "unsupervised_map",
     "attention_flow",
 }  # computed from attention alone, which is tested here
-OF_ALTERED = {"integrated_gradients", "smoothgrad"}  # means of the pixels' gradient, which is tested here
+OF_ALTERED = {
+    "integrated_gradients",
+    "smoothgrad",
+    "xrai",
+}  # means of the pixels' gradient, which is tested here
 OF_LOGITS = {"rise", "scorecam"}  # from logits of altered images; these are tested here
 OF_KEYS = {"lost", "tokencut"}
 OF_NOTHING = {"center_prior", "random"}
