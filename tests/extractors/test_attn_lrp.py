@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
+from benchmarks.lxt_vit import patch_relevance
 from salvit.extractors import AttnLRP, InputXGradient
 from salvit.vit import load_vit
 from tests.extractors.attn_lrp_reference import Slow
@@ -29,44 +29,9 @@ def test_matches_the_rules_written_out(make_vit, images):
 
 
 def test_matches_the_authors_package(make_vit, images):
-    lrp = pytest.importorskip("lxt.explicit.functional")
+    pytest.importorskip("lxt.explicit.functional")
     vit = make_vit(img_size=(32, 48))
-    weights = dict(vit.state_dict())
-
-    def linear(x, name):
-        return lrp.linear_epsilon(x, weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-14)
-
-    def norm(x, name):
-        return lrp.layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-6)
-
-    def passed_on(x, output):
-        """The identity rule, which the package has as a module only."""
-        return x + (output - x).detach()
-
-    def attend(x, name):
-        parts = linear(x, f"{name}.qkv").unflatten(-1, (3, 3, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = (part.contiguous() for part in parts)
-        scores = lrp.matmul(query, passed_on(key.mT, key.mT * key.shape[-1] ** -0.5), False, 1e-14)
-        mixed = lrp.matmul(lrp.softmax(scores, -1), value, False, 1e-14)
-        return linear(mixed.transpose(1, 2).flatten(2), f"{name}.proj")
-
-    tokens = []
-    vit.blocks[0].register_forward_pre_hook(lambda _, args: tokens.append(args[0]))
-    vit(images)
-    start = tokens[0].detach().requires_grad_()
-    with torch.enable_grad():
-        x = start
-        for index in range(len(vit.blocks)):
-            name = f"blocks.{index}"
-            x = lrp.add2(x, attend(norm(x, f"{name}.norm1"), f"{name}.attn"), False, 1e-14)
-            hidden = linear(norm(x, f"{name}.norm2"), f"{name}.mlp.fc1")
-            active = passed_on(hidden, nn.functional.gelu(hidden))
-            x = lrp.add2(x, linear(active, f"{name}.mlp.fc2"), False, 1e-14)
-        logits = linear(norm(x[:, 0], "norm"), "head")
-        # What flows back is relevance, so it starts as the logit itself.
-        chosen = logits.gather(1, TARGETS[:, None])
-        [relevance] = torch.autograd.grad(chosen, start, chosen.detach())
-    expected = relevance[:, 1:].sum(-1).reshape(3, 4, 6)
+    expected = patch_relevance(vit, images, TARGETS).reshape(3, 4, 6)
     maps = AttnLRP("patches")(vit, images, TARGETS)[:, 0]
     # The package's ε in norms is 1e-6.
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
