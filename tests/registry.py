@@ -98,5 +98,8 @@ def make(name: str, **options: Any) -> Extractor:
 
 
 def tolerance(name: str) -> float:
-    """Of float64 maps on another device; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
-    return 1e-7 if name.endswith("lrp") else 1e-10
+    """Of float64 maps on another device or in another batch.
+
+    Where a sum that LRP or Grad-CAM++ divides by nearly vanishes, even its rounding grows; attention flow has integers.
+    """
+    return 1e-7 if name.endswith("lrp") or name in ("attention_flow", "gradcam_plus_plus") else 1e-10

@@ -9,6 +9,7 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.recording import record
+from salvit.extractors.requirements import check_finite
 from salvit.extractors.rows import Rows, check_rows, rows_of
 from salvit.vit import ViT, has_residual, num_prefix_tokens
 
@@ -56,6 +57,7 @@ class AttentionFlow(Extractor):
         blocks = range(len(vit.blocks))
         kept = [float(has_residual(vit.blocks[block])) for block in blocks]
         attention = torch.stack([recording.attention[block] for block in blocks], dim=1)  # [B, blocks, N, N]
+        check_finite(attention)
         read = range(attention.shape[-1])[rows_of(vit, self.rows)]
         flows = [_flows(one, kept, read, num_prefix_tokens(vit)) for one in attention.double().cpu().numpy()]
         return patches_to_grid(vit, images, torch.from_numpy(np.stack(flows)).to(attention))[:, None]

@@ -6,6 +6,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from salvit.extractors.recording import record
+from salvit.extractors.requirements import check_finite
 from salvit.vit import ViT, fused_attention, num_prefix_tokens
 
 
@@ -24,6 +25,7 @@ def patch_keys(vit: ViT, images: Tensor, block: int) -> Tensor:
     with fused_attention(vit), record(vit, [block], keys=True, stop=True) as recording:
         vit(images)
     keys = recording.keys[block][:, :, num_prefix_tokens(vit) :]
+    check_finite(keys)
     return keys.transpose(1, 2).flatten(2).to(torch.promote_types(keys.dtype, torch.float32))
 
 

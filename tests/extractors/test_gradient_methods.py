@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, parse_method
+from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, TokenCut, parse_method
 from salvit.vit import weights_hash
 
 SLOW = {"integrated_gradients", "rise", "salient_attention", "scorecam", "smoothgrad", "xrai"}
@@ -61,7 +61,8 @@ def test_float32_and_bfloat16_autocast(vit, images, extractor):
         mixed = extractor(vit, images.float(), 2)
     assert single.dtype == mixed.dtype == torch.float32
     assert correlation(single, exact) > 0.999999
-    assert correlation(mixed, single) > 0.999
+    # Of TokenCut an edge between two patches is there or not.
+    assert correlation(mixed, single) > (0.99 if isinstance(extractor, TokenCut) else 0.999)
 
 
 def correlation(one, other):
