@@ -17,6 +17,7 @@ from salvit.extractors.base import register_entry_points
 from salvit.extractors.base import register_method as register_method
 from salvit.extractors.baselines import CenterPrior as CenterPrior
 from salvit.extractors.baselines import RandomMap as RandomMap
+from salvit.extractors.daam import DAAM as DAAM
 from salvit.extractors.gradcam import AttentionGradCAM as AttentionGradCAM
 from salvit.extractors.gradcam import GradCAMPlusPlus as GradCAMPlusPlus
 from salvit.extractors.gradcam import HiResCAM as HiResCAM

@@ -46,6 +46,10 @@ class Traced:
             gradients = slow_vit.gradients(logit, self.trace)
             self.of_image = torch.autograd.grad(logit, self.image, retain_graph=True)[0]
             self.of_tokens = torch.autograd.grad(logit, self.trace.normed[-1], retain_graph=True)[0]
+            self.of_mixed = [
+                torch.stack([one[0] for one in torch.autograd.grad(logit, heads, retain_graph=True)])
+                for heads in self.trace.mixed
+            ]
         self.attention = [torch.stack(heads).detach() for heads in self.trace.attention]
         self.gradients = [torch.stack(heads) for heads in gradients]
         self.eye = torch.eye(len(self.trace.inputs[0]), dtype=torch.float64)
@@ -121,6 +125,15 @@ def plus_plus(features, gradients):
     return features * (shares * gradients[1:].relu()).sum(0)
 
 
+def daam(one):
+    row = 0
+    for index, attention in enumerate(one.attention):
+        values = torch.stack(one.trace.values[index]).detach()
+        of_mixed = one.of_mixed[index].relu()
+        row = row + torch.einsum("hn,hnd,hd->n", attention[:, 0], values, of_mixed).relu()
+    return row.expand(len(row), -1)
+
+
 def legrad(one):
     total = 0 * one.eye
     with torch.enable_grad():
@@ -159,6 +172,7 @@ FORMULAS = {
         generic_attention,
         attn_gradcam,
         token_gradcam,
+        daam,
         legrad,
         tokentm,
     )
