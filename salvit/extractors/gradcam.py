@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.gradients import attention_gradients, differentiable, outside_graph, target_logits
@@ -124,7 +125,8 @@ class HiResCAM(TokenGradCAM):
     """HiResCAM on the features F [N, D] of the tokens that enter one block's attention: max(Σ_d F_d ⊙ ∂y/∂F_d, 0).
 
     y is the target logit. The gradient is that of each patch, not its mean over the patches. F is that of
-    `TokenGradCAM`; in the last block a patch's gradient is what it adds to the class token through attention.
+    `TokenGradCAM`. A block in which attention and MLP are one module normalises F itself: then the sum is 0 whatever
+    the image, so such models are refused.
 
     Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
     networks", 2020, section 3, with the negative part cut as in the pytorch-grad-cam package.
@@ -138,6 +140,15 @@ class HiResCAM(TokenGradCAM):
         >>> HiResCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
         torch.Size([4, 1, 2, 3])
     """
+
+    def check(self, vit: ViT) -> None:
+        """Raise, before anything is computed, the error of a call if the model does not support the method."""
+        super().check(vit)
+        if attention_modules(vit, self.block) == [vit.blocks[self.block]]:
+            raise InvalidValueError(
+                f"{self} needs tokens that are normalised before they enter the attention, and block {self.block} of "
+                f"this {type(vit).__name__} normalises them in the same module, so every sum is 0"
+            )
 
     def _row(self, features: Tensor, gradients: Tensor) -> Tensor:
         return (features * gradients).sum(dim=-1)

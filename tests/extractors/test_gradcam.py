@@ -124,3 +124,20 @@ def test_kin_of_the_grad_cam_package(make_vit, images, name, peer):
         cam.get_target_width_height = lambda _: (6, 4)  # not enlarged
         maps = cam(images, [package.utils.model_targets.ClassifierOutputTarget(int(c)) for c in TARGETS])
     torch.testing.assert_close(torch.from_numpy(maps).double(), expected, rtol=0, atol=1e-4)
+
+
+def test_hirescam_of_a_block_that_normalises_its_own_input_would_be_zero(images):
+    vit = randomize(
+        load_vit("vit_base_patch16_xp_224", pretrained=False, img_size=32, depth=2, num_classes=5)
+    )
+    vit, image = vit.double(), images[:1, :, :, :32]
+    entering = []
+    vit.blocks[-1].register_forward_pre_hook(lambda _, args: entering.append(args[0].requires_grad_()))
+    with torch.enable_grad():
+        [gradient] = torch.autograd.grad(vit(image)[0, 3], entering)
+    products = entering[0][:, 1:] * gradient[:, 1:]
+    assert products.sum(-1).abs().max() < 1e-6 * products.abs().sum(-1).max()
+    with pytest.raises(
+        ValueError, match="block -1 of this VisionTransformer normalises them in the same module"
+    ):
+        METHODS["hirescam"]()(vit, image, 3)
