@@ -6,10 +6,14 @@ COMMANDS = {
     "test": "score it on the test split, beside baselines, and print the table",
     "predict": "write maps and overlays for a folder of images",
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
+    "sweep": "fit and test every row of a sweep",
+    "cache": "list and remove the maps of frozen models that runs keep on disk",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
+       salvit sweep FILE [options]
+       salvit cache {{list,prune}}
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 

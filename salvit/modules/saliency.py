@@ -9,6 +9,8 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
+from salvit.cache.maps import StoredMaps
+from salvit.cache.place import cache_folder
 from salvit.extractors import Extractor, RawAttention, parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics import Profile, at_native_size, update_metrics
@@ -40,8 +42,10 @@ class SaliencyModule(TrainedModule):
         extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
-        cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
-            twice that with mirroring) instead of extracting them anew in every epoch.
+        cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the folder
+            `maps` of `SALVIT_CACHE` (by default `~/.cache/salvit`), a path keeps them there; see
+            `salvit.cache.maps.StoredMaps`. A fit also holds those of its images in host memory. Either takes 4·K·h·w
+            bytes an image, twice that with mirroring.
         center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
@@ -66,7 +70,7 @@ class SaliencyModule(TrainedModule):
         extractor: Extractor | Spelling | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
-        cache_maps: bool = False,
+        cache_maps: bool | str = False,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_epochs: float = 6,
@@ -79,10 +83,14 @@ class SaliencyModule(TrainedModule):
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
-        self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
         self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.stored: Callable[[Tensor], Tensor] = self.extract
+        if cache_maps:
+            folder = cache_folder() if cache_maps is True else cache_maps
+            self.stored = StoredMaps(self.vit, self.extractor, self.extract, folder, self._name)
+        self.cache = MapCache(self.stored) if cache_maps else None
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -145,7 +153,7 @@ class SaliencyModule(TrainedModule):
         """Forget what belongs to the data of an earlier run."""
         self.val_metrics = None
         if self.cache is not None:
-            self.cache = MapCache(self.extract)
+            self.cache = MapCache(self.stored)
 
     def on_validation_start(self) -> None:
         """Make the metrics; shuffled AUC needs all fixations of the split."""
@@ -162,7 +170,9 @@ class SaliencyModule(TrainedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score a batch; returns the predictions [B, H, W], for callbacks."""
-        return self._score(batch, self.test_metrics, self(batch["image"]))
+        images = batch["image"]
+        pred = self._decode(self.stored(images), images) if len(images) else self(images)
+        return self._score(batch, self.test_metrics, pred)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
         """Predictions [H0, W0] at each image's native size."""
