@@ -195,7 +195,7 @@ class SalvitCLI(LightningCLI):
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
-    """The name of an experiment, and of its folder: the one given, else that of the first config file.
+    """The name of an experiment, and of its folder: the one given, a comma for a colon, else the first config file's.
 
     Args:
         name: as typed or from a config.
@@ -205,8 +205,8 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
         ValueError: if it would lead out of the folder of all runs.
 
     Example:
-        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("agcam/voc", None)
-        ('osie', 'agcam/voc')
+        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("k/salient_attention:k=8", None)
+        ('osie', 'k/salient_attention,k=8')
     """
     if name is None:
         files = [Path(str(config)) for config in configs or () if str(config).endswith((".yaml", ".yml"))]
@@ -216,7 +216,7 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
         raise InvalidValueError(
             f"--name {name!r} must be a name, or names joined by /, below the folder of all runs"
         )
-    return name
+    return name.replace(":", ",")  # of a method's options; no file's name has a colon on every system
 
 
 def display(trainer: Any) -> list[Callback]:
