@@ -2,13 +2,13 @@
 #   make demo QUICK=1              a short run to see that it works
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
 #   make sweep-arch -j2 ROOT=../tiny-imagenet-200     rows side by side; DATA=PopOutDataModule needs no ROOT
-#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
+#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ROOT=../OSIE
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
-KS ?= 4 8 16 32
+KS ?=
 DATA ?= TinyImageNetDataModule
 ROWS ?= $(filter-out base,$(patsubst experiments/poster/%.yaml,%,$(wildcard experiments/poster/*.yaml)))
 SEEDS ?= 0 1 2
@@ -75,10 +75,11 @@ osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
 	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/osie --title 'salvit on OSIE'
 
-sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ARGS=
-	set -e; for k in $(KS); do \
-	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --name sweep-k/k=$$k --model.extractor salient_attention:k=$$k $(ARGS),$(TABLE_ONLY)); \
-	done
+# The values of k are in experiments/sweeps/k.yaml, unless KS has others.
+sweep-k: export OMP_NUM_THREADS ?= 1
+sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ROOT=, ARGS=
+	$(SALVIT) sweep experiments/sweeps/k.yaml --config $(CONFIG) $(KS:%=--model.extractor salient_attention:k=%) \
+	  --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 
 # A row and seed are finished when $(ARCH)/poster/ROW/seedN/tested is there, and are then skipped: after an interrupt, type

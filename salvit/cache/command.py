@@ -8,8 +8,8 @@ from typing import Never
 
 from salvit.cache.place import Cached, cache_folder, cached, remove
 
-_DESCRIPTION = """Maps of frozen models, which runs with cache_maps: true keep on disk so that later runs need not extract
-them again. They lie in the folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
+_DESCRIPTION = """Maps of frozen models, which runs with cache_maps: true keep on disk for later runs. They lie in the
+folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
 
   salvit cache list     the maps of each model and method: how many images, and how large
   salvit cache prune    remove those that another version of salvit's code made, which are never read again"""
@@ -81,7 +81,9 @@ def _prune(folder: Path, entries: list[Cached], everything: bool) -> None:
 
 
 def _total(entries: list[Cached]) -> str:
-    return f"maps of {sum(one.images for one in entries)} images ({readable(sum(one.bytes for one in entries))})"
+    return (
+        f"maps of {sum(one.images for one in entries)} images ({readable(sum(one.bytes for one in entries))})"
+    )
 
 
 def _code() -> str:

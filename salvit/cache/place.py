@@ -50,7 +50,7 @@ def cached(folder: Path) -> Iterator[Cached]:
 
 
 def remove(folder: Path) -> None:
-    """Delete the files that salvit wrote into the folder of one model and method, and the folder if it is then empty."""
+    """Delete what salvit wrote into the folder of one model and method, and the folder if it is then empty."""
     for path in folder.iterdir():
         if path.name == ABOUT or path.name.startswith(".part-") or _ENTRY.fullmatch(path.name):
             path.unlink(missing_ok=True)  # another process may prune as well

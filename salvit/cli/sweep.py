@@ -2,10 +2,10 @@
 
 import importlib
 import itertools
-import multiprocessing
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from salvit.errors import InvalidValueError, MissingFileError, SalvitError
 
 _HELP = """usage: salvit sweep FILE [--PARAMETER VALUE]... [options]
 
-sweep: fit and test every row of a sweep. FILE is a sweep definition of W&B with method: grid, and a row is a combination
-of its parameters' values. What an agent of W&B would run is run here, one row after the other, and then tested.
+sweep: fit and test every row of a sweep. FILE is a sweep definition of W&B with method: grid, and a row is a
+combination of its parameters' values. What an agent of W&B would run is run here, row by row, and then tested.
 
 options:
   --PARAMETER VALUE     of a parameter of FILE, such as --config or --model.extractor: takes the place of its values;
@@ -137,9 +137,9 @@ def _taken(parameters: dict[str, Any], options: Sequence[str]) -> tuple[dict[str
 def _run(line: list[str]) -> None:
     """Run a command in a process of its own that has salvit's packages already; exit with its status unless it is 0."""
     # Only Linux forks safely where libraries such as torch have been loaded; elsewhere each process imports them.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    make = get_context("fork").Process if sys.platform == "linux" else get_context("spawn").Process
     sys.stdout.flush()
-    process = context.Process(target=salvit, args=(line,))
+    process = make(target=salvit, args=(line,))
     process.start()
     process.join()
     if process.exitcode:

@@ -42,10 +42,10 @@ class SaliencyModule(TrainedModule):
         extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
-        cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the folder
-            `maps` of `SALVIT_CACHE` (by default `~/.cache/salvit`), a path keeps them there; see
-            `salvit.cache.maps.StoredMaps`. A fit also holds those of its images in host memory. Either takes 4·K·h·w
-            bytes an image, twice that with mirroring.
+        cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the
+            folder `maps` of `SALVIT_CACHE` (by default `~/.cache/salvit`), a path keeps them there; see
+            `salvit.cache.maps.StoredMaps`. A fit also holds those of its images in host memory. Either takes
+            4·K·h·w bytes an image, twice that with mirroring.
         center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.

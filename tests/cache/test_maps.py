@@ -174,7 +174,9 @@ def test_a_full_disk_ends_the_cache_and_not_the_run(stored, images, tmp_path, mo
 
     monkeypatch.setattr("tempfile.mkstemp", full)
     counted = stored()
-    with pytest.warns(UserWarning, match=r"cannot write .*No space left on device.*salvit cache prune") as caught:
+    with pytest.warns(
+        UserWarning, match=r"cannot write .*No space left on device.*salvit cache prune"
+    ) as caught:
         assert counted(images) == 3
     assert counted(images) == 3
     assert len(caught) == 1

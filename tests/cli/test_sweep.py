@@ -11,7 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SWEEP = ROOT / "experiments/sweeps/k.yaml"
 TINY = [
     *("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3", "--data.num_workers", "0"),
-    *("--data.image_size", "32", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--wandb", "false"),
+    *(
+        "--data.image_size",
+        "32",
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.accelerator",
+        "cpu",
+        "--wandb",
+        "false",
+    ),
 ]
 
 
@@ -29,7 +38,9 @@ def lines(capsys, *options):
 def test_every_row_is_fitted_and_tested(capsys):
     rows = lines(capsys, "--data.root", "my data")
     assert len(rows) == 10
-    common = "--config=experiments/demo.yaml --model.extractor=salient_attention:k=16 --config=experiments/k.yaml"
+    common = (
+        "--config=experiments/demo.yaml --model.extractor=salient_attention:k=16 --config=experiments/k.yaml"
+    )
     assert rows[0] == f"salvit fit {common} --data.root 'my data'"
     assert rows[1] == f"salvit test {common} --data.root 'my data' --ckpt_path last"
 
@@ -48,7 +59,10 @@ def test_rows_are_what_they_are_alone(tmp_path, capfd):
     main(["sweep", str(SWEEP), *extractor[2:], *TINY, "--runs", "alone", "-q"])
     folders = sorted(path.name for path in Path("together/sweep-k").iterdir())
     assert folders == ["raw_attention", "salient_attention,k=2"]
-    scores = [Path(runs, "sweep-k/raw_attention/version_1/per_image.csv").read_text() for runs in ("together", "alone")]
+    scores = [
+        Path(runs, "sweep-k/raw_attention/version_1/per_image.csv").read_text()
+        for runs in ("together", "alone")
+    ]
     assert scores[0] == scores[1]
     assert "salvit_tiny · raw_attention" in capfd.readouterr().out
 
