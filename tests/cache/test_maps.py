@@ -139,7 +139,6 @@ def test_a_damaged_or_foreign_file_is_made_again(stored, images, tmp_path, damag
 
 
 def fill(vit_path, folder, images, ready, results):
-    torch.set_num_threads(1)
     counted = Counted(lambda seed: vit_path, folder)
     ready.wait()
     results.put(sum(counted(image[None]) for image in images))
@@ -147,7 +146,7 @@ def fill(vit_path, folder, images, ready, results):
 
 def test_two_processes_fill_one_folder(vit_file, stored, tmp_path):
     images = torch.rand(12, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")  # without importing torch again
     ready, results = context.Barrier(2), context.Queue()
     orders = (images, images.flip(0))
     processes = [
@@ -156,7 +155,7 @@ def test_two_processes_fill_one_folder(vit_file, stored, tmp_path):
     ]
     for process in processes:
         process.start()
-    extracted = [results.get(timeout=120) for _ in processes]
+    extracted = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
