@@ -170,12 +170,12 @@ class SalvitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""
-        self._print_folder()
+        folder = self._print_folder()
         keeper = self.trainer.checkpoint_callback
         path = isinstance(keeper, ModelCheckpoint) and (keeper.last_model_path or keeper.best_model_path)
         if path and self.trainer.is_global_zero:
             checkpoint = os.path.relpath(path)
-            config = os.path.relpath(f"{self.trainer.log_dir}/config.yaml")
+            config = os.path.relpath(f"{folder}/config.yaml")
             command = shlex.join(["salvit", "test", "--config", config, "--ckpt_path", checkpoint])
             print(f"checkpoint: {checkpoint}\ntest it: {command}")
 
@@ -216,10 +216,11 @@ class SalvitCLI(LightningCLI):
             return f"; to go on: {shlex.join(['salvit', *options])}"
         return "; to go on, type the same command again"
 
-    def _print_folder(self) -> None:
+    def _print_folder(self) -> str | None:
         folder = self.trainer.log_dir  # asked on every process: it is broadcast
         if self.trainer.is_global_zero and folder is not None:
             print(f"run folder: {folder}")
+        return folder
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:

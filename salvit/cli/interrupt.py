@@ -22,18 +22,19 @@ class Terminated(SystemExit):
 
 
 def exit_status(error: BaseException) -> int:
-    """The exit status after an error; 130 also if Lightning has turned Ctrl-C into `SystemExit(1)`.
+    """The exit status after an error; that of a signal also if another error followed, in Lightning's teardown.
 
     Example:
         >>> exit_status(KeyboardInterrupt()), exit_status(Terminated()), exit_status(ValueError("a bug"))
         (130, 143, 1)
     """
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt | Terminated):
+            return INTERRUPTED if isinstance(cause, KeyboardInterrupt) else TERMINATED
+        cause = cause.__context__
     if not isinstance(error, SystemExit):
         return 1
-    if isinstance(error.__context__, KeyboardInterrupt):
-        return INTERRUPTED
     return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
@@ -47,7 +48,7 @@ def interruptible(done: Callable[[], str] = str) -> Iterator[None]:
     try:
         with _on_sigterm(terminate):
             yield
-    except (KeyboardInterrupt, SystemExit) as error:
+    except BaseException as error:
         status = exit_status(error)
         if status not in _ENDS or isinstance(error, _Said):
             raise
