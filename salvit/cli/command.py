@@ -153,8 +153,7 @@ class SalvitCLI(LightningCLI):
             with one_clear_error():
                 self.trainer.loggers = self._loggers()
                 log = self.trainer.logger
-                if self.subcommand == "fit" and self.content and isinstance(log, CSVLogger):
-                    assert self.checkpoint is not None
+                if self.subcommand == "fit" and self.checkpoint is not None and isinstance(log, CSVLogger):
                     continue_log(log, self.checkpoint, self.content)
 
     def before_fit(self) -> None:

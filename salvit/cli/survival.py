@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from salvit.cli.interrupt import Terminated, terminate
 from salvit.results.atomic import atomic_write
@@ -37,6 +37,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
+@rank_zero_only
 def continue_log(logger: CSVLogger, checkpoint: Path, content: dict[str, Any]) -> None:
     """Begin the log of a resumed fit with the rows that the earlier run logged before the checkpoint.
 
