@@ -70,7 +70,7 @@ class ExplanationPictures(Callback):
         if self._methods:
             methods = [cell.title for cell in self._methods[0][1:]]
             table = [[row[0].title, row[0].note, *(cell.picture for cell in row)] for row in self._methods]
-            log_pictures(trainer, "test/heatmaps", ["name", "class", "image", *methods], table)
+            log_pictures(wandb_loggers(trainer), "test/heatmaps", ["name", "class", "image", *methods], table)
 
     def _wrapped(self, cells: list[Cell]) -> list[list[Cell]]:
         return [cells[start : start + self.columns] for start in range(0, len(cells), self.columns)]

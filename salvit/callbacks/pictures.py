@@ -71,7 +71,7 @@ class Pictures(Callback):
             scores = first_scores(module, count)
             cells = zip(batch["name"][:count], rows, *scores.values(), strict=True)
             table = [[name, *map(thumbnail, shown), *values] for name, shown, *values in cells]
-            log_pictures(trainer, "test/images", ["name", *LABELS, *scores], table)
+            log_pictures(wandb_loggers(trainer), "test/images", ["name", *LABELS, *scores], table)
 
 
 def first_scores(module: LightningModule, count: int) -> dict[str, list[float]]:

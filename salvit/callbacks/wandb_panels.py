@@ -45,16 +45,18 @@ def log_scores(
         logger.log_table(key, columns=list(rows[0]), data=[list(row.values()) for row in rows])
 
 
-def log_pictures(trainer: Trainer, key: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def log_pictures(
+    loggers: Iterable[WandbLogger], key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
     """Log a table whose cells are pictures, texts and numbers: W&B sorts and filters it.
 
     Args:
-        trainer: of the run.
+        loggers: of the run.
         key: of the table.
         columns: their names.
         rows: a cell per column.
     """
-    for logger in wandb_loggers(trainer):
+    for logger in loggers:
         data = [
             [wandb.Image(cell) if isinstance(cell, Image.Image) else cell for cell in row] for row in rows
         ]

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import wandb
 import yaml
 from PIL import Image
 
 from salvit.callbacks.classification_scores import SCORES
 from salvit.cli.command import run
 from salvit.metrics import saliency_metrics
-from tests.wandb_file import OfflineRun
 
 DATA = (
     "--data",
@@ -32,27 +30,14 @@ EXACT = ("CC", "NSS", "SIM", "KLD", "sAUC", "AUC")
 LABELS = ("backbone", "method", "k", "dataset")
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
-    monkeypatch.delenv("WANDB_DIR")
-    wandb.teardown()  # it has read its settings from the environment
-    yield
-    wandb.teardown()
-
-
 @pytest.fixture
-def call():
+def call(monkeypatch, tmp_path, offline_wandb):
     """Runs a command line and reads what W&B has kept of it."""
+    monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        before = set(Path("runs/wandb").glob("offline-run-*"))
         run([*arguments, *DATA, *FEW, *QUIET, "--name", "sweep/a"])
-        wandb.teardown()  # only now is the file whole
-        [folder] = set(Path("runs/wandb").glob("offline-run-*")) - before
-        return OfflineRun(folder)
+        return offline_wandb()
 
     return call
 
