@@ -91,8 +91,8 @@ def method_and_k(extractor: Extractor) -> tuple[str, int | None]:
 
     Example:
         >>> from salvit.extractors import parse_method
-        >>> method_and_k(parse_method("salient_attention:k=16,rank=8"))
-        ('salient_attention:rank=8', 16)
+        >>> method_and_k(parse_method("salient_attention:k=16,seed=1"))
+        ('salient_attention:seed=1', 16)
     """
     method = re.sub(r"(?<=[:,])k=\d+,?", "", spell(extractor)).rstrip(":,")
     return method, getattr(extractor, "k", None)
