@@ -8,12 +8,14 @@ COMMANDS = {
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
     "sweep": "fit and test every row of a sweep",
     "cache": "list and remove the maps of frozen models that runs keep on disk",
+    "doctor": "check versions, devices, W&B, datasets, cached weights and room on disk",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
        salvit sweep FILE [options]
        salvit cache {{list,prune}}
+       salvit doctor [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 
@@ -26,7 +28,7 @@ options:
   --version      the version
 
 Results go to stdout, progress and messages to stderr. Exit status: 0; 2 for what was typed wrong; 1 for what failed
-later; 130 after Ctrl-C.
+later; 130 after Ctrl-C; 143 after SIGTERM.
 
 examples:
   salvit fit --config experiments/demo.yaml

@@ -39,7 +39,7 @@ class SaliencyModule(TrainedModule):
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
-        extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
+        extractor: the method that makes the maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
         cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the
@@ -85,11 +85,11 @@ class SaliencyModule(TrainedModule):
         self.loss = SaliencyLoss() if loss is None else loss
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.backbone = backbone_name(vit, weights, pretrained)
         self.stored: Callable[[Tensor], Tensor] = self.extract
         if cache_maps:
             folder = cache_folder() if cache_maps is True else cache_maps
-            self.stored = StoredMaps(self.vit, self.extractor, self.extract, folder, self._name)
+            self.stored = StoredMaps(self.vit, self.extractor, self.extract, folder, self.model_name)
         self.cache = MapCache(self.stored) if cache_maps else None
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
@@ -117,7 +117,8 @@ class SaliencyModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model in tables: backbone, extractor, and whether the decoder is untrained."""
-        return f"{self._name}, untrained decoder" if self.untrained else self._name
+        name = f"{self.backbone} · {spell(self.extractor)}"
+        return f"{name}, untrained decoder" if self.untrained else name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
@@ -146,7 +147,7 @@ class SaliencyModule(TrainedModule):
         """Loss of a batch."""
         pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), sync_dist=True)
         return loss
 
     def setup(self, stage: str) -> None:
