@@ -1,5 +1,5 @@
 # One target for each table of the papers; docs/tables.md explains them.
-# DATA=, ROWS=, SEEDS=, ROOT= and ARGS= as in the Makefile; VITS= names files in experiments/tables/vits.
+# DATA=, ROWS=, SEEDS=, ROOT= and ARGS= as for sweep-arch; VITS= names files in experiments/tables/vits.
 .PHONY: table1 table2 table3 table-agcam
 table1 table2 table3 table-agcam: export OMP_NUM_THREADS ?= 1
 
@@ -40,10 +40,11 @@ row = --config experiments/tables/base.yaml --config experiments/tables/data/$(F
   --config experiments/tables/vits/$(word 1,$(subst /, ,$*)).yaml \
   --config experiments/tables/methods/$(word 2,$(subst /, ,$*)).yaml \
   --seed_everything $(patsubst seed%,%,$(notdir $*)) $(run) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
+# The unsupervised map has no decoder to fit; FIT_ARGS= are options of the decoder and its training.
+has_decoder = $(if $(findstring /unsupervised_map/,$*),,yes)
 
-# The unsupervised map has no decoder to fit.
 $(TABLES)/%/tested: | $(INSTALLED)
-	$(call own_gpu,$*) $(if $(findstring /unsupervised_map/,$*),$(SALVIT) test $(row),$(call fit_and_test,$(row),$(TABLE_ONLY)))
+	$(call own_gpu,$*) $(if $(has_decoder),$(call fit_and_test,$(row) $(FIT_ARGS),$(TABLE_ONLY)),$(SALVIT) test $(row))
 	touch $@
 
 $(TABLES)/%/mit300: $(TABLES)/%/tested

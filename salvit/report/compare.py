@@ -57,18 +57,15 @@ def wide_table(title: str, scores: pd.DataFrame, columns: Sequence[str]) -> Tabl
         scores: from `beside`.
         columns: the scores to show.
     """
-    wide = scores.pivot(index="row", columns="score").reindex(scores["row"].unique())
-    means, spread, apart = {}, {}, []
-    for row in wide.index:
-        if wide["mean"].loc[row].notna().any():
-            means[row], spread[row] = wide["mean"].loc[row], wide["sd"].loc[row]
-        for kind in ("published", "difference"):
-            if wide[kind].loc[row].notna().any():
-                means[f"{row}, {kind}"] = wide[kind].loc[row]
-                apart.append(f"{row}, {kind}")
-    shown = pd.DataFrame(means).T
+    wide = scores.pivot(index="row", columns="score")
+    kinds = {"": "mean", ", published": "published", ", difference": "difference"}
+    parts = [wide[kind].set_axis(wide.index + ending) for ending, kind in kinds.items()]
+    means = pd.concat(parts).dropna(how="all")
+    order = [row + ending for row in scores["row"].unique() for ending in kinds]
+    means = means.reindex([row for row in order if row in means.index])
     arrows = {name: "↓" if name in LOWER_IS_BETTER else "↑" for name in columns}
-    return Table(title, arrows, shown, pd.DataFrame(spread).T.reindex(shown.index), "row", apart)
+    apart = means.index.difference(wide.index)
+    return Table(title, arrows, means, wide["sd"].reindex(means.index), "row", list(apart))
 
 
 def comparison(table: str, folder: Path) -> pd.DataFrame:
@@ -86,8 +83,9 @@ def comparison(table: str, folder: Path) -> pd.DataFrame:
     known, of_methods = published(table), table == "agcam"
     ours = read_scores(folder, of_methods)
     if not of_methods:
-        methods = known["row"].map(method_of).unique()
-        ours = ours[ours["row"].map(method_of).isin(methods)]
+        order = {method: place for place, method in enumerate(known["row"].map(_method).unique())}
+        ours = ours.assign(vit=ours["row"].map(_vit), place=ours["row"].map(_method).map(order))
+        ours = ours.dropna(subset="place").sort_values(["vit", "place"], kind="stable")
     if (tested := ours["dataset"].isin(known["dataset"])).any():
         ours = ours[tested]
     ours = ours[ours["score"].isin(known["score"])]
@@ -95,16 +93,6 @@ def comparison(table: str, folder: Path) -> pd.DataFrame:
     both = beside(ours, known)
     both["scored"] = both["dataset"].map(scored)
     return both.sort_values("scored", key=pd.isna, kind="stable", ignore_index=True)
-
-
-def method_of(row: str) -> str:
-    """The method of a row.
-
-    Example:
-        >>> method_of("dino/raw_attention")
-        'raw_attention'
-    """
-    return row.rpartition("/")[2]
 
 
 def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
@@ -163,6 +151,14 @@ def submissions(folder: Path) -> list[tuple[str, Path]]:
         data = config["data"]["class_path"].rpartition(".")[2].removesuffix("DataModule")
         found.append((data, path.parent))
     return found
+
+
+def _vit(row: str) -> str:
+    return row.rpartition("/")[0]
+
+
+def _method(row: str) -> str:
+    return row.rpartition("/")[2]
 
 
 def _row_and_seed(version: Path) -> tuple[str, str]:
@@ -224,8 +220,10 @@ def main(args: Sequence[str] | None = None) -> None:
         results.write(options.folder, files)
     console = Console()
     for table in tables:
-        console.print(*table.terminal(console.width), sep="\n")
-    console.print(*notes, sep="\n", soft_wrap=True, highlight=False)
+        if len(table.apart) < len(table.means):  # the others hold published rows only
+            console.print(*table.terminal(console.width), sep="\n")
+    for note in notes:
+        console.print(note, soft_wrap=True, highlight=False)
     print("written:", *(str(options.folder / name) for name in files))
 
 
