@@ -4,13 +4,11 @@
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from rich.console import Console
 
 from salvit import results
@@ -18,6 +16,7 @@ from salvit.cli.failure import one_clear_error
 from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
 from salvit.report.published import published
+from salvit.report.runs import Run, read_run
 from salvit.results import Table
 
 TABLES = ("table1", "table2", "table3", "agcam")
@@ -109,30 +108,21 @@ def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
         FileNotFoundError: if there is no test.
         ValueError: if rows of a dataset were tested on different images or by different definitions.
     """
-    newest: dict[tuple[str, str, str], tuple[str, dict[str, Any]]] = {}
-    for path in folder.rglob("scores.json"):
-        about = json.loads(path.read_text(encoding="utf-8"))
-        started = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["started"]
-        row, seed = _row_and_seed(path.parent.relative_to(folder))
-        for method, values in _scores(about, path.parent).items():
-            key = (about["dataset"], method if rows_are_methods else row, seed)
-            if started >= newest.get(key, ("", {}))[0]:
-                newest[key] = started, {"scored": _scored(about), "values": values}
+    newest: dict[tuple[str, str, str], tuple[str, dict[str, float]]] = {}
+    runs = (read_run(path.parent) for path in folder.rglob("scores.json"))
+    for run in sorted(runs, key=lambda run: run.started):
+        row, seed = _row_and_seed(run.folder.relative_to(folder))
+        for method, values in _scores(run).items():
+            key = (run.about["dataset"], method if rows_are_methods else row, seed)
+            newest[key] = _scored(run.about), values
     if not newest:
         raise MissingFileError(
             f"no test under {folder}: expected ROW/seedN/version_M/scores.json, which `make` writes"
         )
     lines = [
-        {
-            "dataset": dataset,
-            "scored": found["scored"],
-            "row": row,
-            "seed": seed,
-            "score": score,
-            "value": value,
-        }
-        for (dataset, row, seed), (_, found) in newest.items()
-        for score, value in found["values"].items()
+        {"dataset": dataset, "scored": scored, "row": row, "seed": seed, "score": score, "value": value}
+        for (dataset, row, seed), (scored, values) in newest.items()
+        for score, value in values.items()
     ]
     scores = pd.DataFrame(lines)
     for dataset, of_dataset in scores.groupby("dataset"):
@@ -145,12 +135,14 @@ def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
 
 def submissions(folder: Path) -> list[tuple[str, Path]]:
     """Dataset and folder of each complete submission under a folder."""
-    found = []
-    for path in sorted(folder.rglob("submission/submission.json")):
-        config = yaml.safe_load((path.parents[1] / "config.yaml").read_text(encoding="utf-8"))
-        data = config["data"]["class_path"].rpartition(".")[2].removesuffix("DataModule")
-        found.append((data, path.parent))
-    return found
+    runs = (read_run(path.parents[1]) for path in sorted(folder.rglob("submission/submission.json")))
+    return [
+        (
+            run.config["data"]["class_path"].rpartition(".")[2].removesuffix("DataModule"),
+            run.folder / "submission",
+        )
+        for run in runs
+    ]
 
 
 def _vit(row: str) -> str:
@@ -172,14 +164,14 @@ def _scored(about: dict[str, Any]) -> str:
     return f"{results.describe(about)}, profile {profile}"
 
 
-def _scores(about: dict[str, Any], folder: Path) -> dict[str, dict[str, float]]:
+def _scores(run: Run) -> dict[str, dict[str, float]]:
     """Mean scores by method; of a saliency model, which comes first in its table, by its name."""
-    first = about["tables"][0]
+    first = run.about["tables"][0]
     if "profile" in first:
-        images = pd.read_csv(folder / first["per_image"])
+        images = pd.read_csv(run.folder / first["per_image"])
         model = images["model"].iloc[0]
         return {model: images.loc[images["model"] == model, list(first["columns"])].mean().to_dict()}
-    means = pd.read_csv(folder / "scores.csv").pivot(index="method", columns="score", values="mean")
+    means = pd.read_csv(run.folder / "scores.csv").pivot(index="method", columns="score", values="mean")
     return means.to_dict("index")
 
 

@@ -5,10 +5,8 @@ sweep-arch` makes the runs and calls this.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,6 +19,7 @@ from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
 from salvit.report.compare import beside, wide_table
 from salvit.report.published import published
+from salvit.report.runs import Run, read_run
 
 
 def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
@@ -34,23 +33,26 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
         FileNotFoundError: if there is no test of a row.
         ValueError: if the rows were tested on different images or masks.
     """
-    newest: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    scored, rows = set(), set(published("poster")["row"])
-    for path in folder.rglob("scores.json"):
-        run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
-        about = json.loads(path.read_text(encoding="utf-8"))
-        row, _, seed = str(run["name"]).removeprefix("poster/").partition("/")
-        if row not in rows or "scores" not in about:
-            continue
-        scored.add(f"{results.describe(about)}; SMM of {about['method']}, {about['masks']}")
-        if run["started"] >= newest.get((row, seed), ("", {}))[0]:
-            constant = about["constant"] / about["images"]
-            newest[row, seed] = run["started"], {**about["scores"], "constant": constant}
+    newest: dict[tuple[str, str], Run] = {}
+    rows = set(published("poster")["row"])
+    for run in sorted(
+        (read_run(path.parent) for path in folder.rglob("run.json")), key=lambda run: run.started
+    ):
+        row, _, seed = str(run.record["name"]).removeprefix("poster/").partition("/")
+        if row in rows and "scores" in run.about:
+            newest[row, seed] = run
     if not newest:
         raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
+    tests = {key: run.about for key, run in newest.items()}
+    scored = {
+        f"{results.describe(test)}; SMM of {test['method']}, {test['masks']}" for test in tests.values()
+    }
     if len(scored) > 1:
         raise InvalidValueError(f"rows under {folder} cannot be compared: {' / '.join(sorted(scored))}")
-    lines = [{"row": row, "seed": seed, **scores} for (row, seed), (_, scores) in newest.items()]
+    lines = [
+        {"row": row, "seed": seed, **test["scores"], "constant": test["constant"] / test["images"]}
+        for (row, seed), test in tests.items()
+    ]
     return scored.pop(), pd.DataFrame(lines)
 
 
@@ -76,21 +78,24 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return beside(long.assign(dataset="TinyImageNet"), known).drop(columns="dataset")
 
 
-def figure(scores: pd.DataFrame) -> Figure | None:
+def figure(title: str, scores: pd.DataFrame) -> Figure | None:
     """Accuracy against SMM, each row with its standard deviations, and the poster's; None without SMM."""
     wide = scores.pivot(index="row", columns="score")
     if wide["mean"]["SMM"].isna().all():
         return None
     drawing = Figure(figsize=(8, 5), layout="constrained")
     axes = drawing.subplots()
-    for kind, marker in (("mean", "o"), ("published", "x")):
+    for kind, marker, colour in (("mean", "o", "tab:blue"), ("published", "x", "tab:red")):
         x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
         bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
         label = "here" if kind == "mean" else "poster"
-        axes.errorbar(x, y, fmt=marker, linestyle="none", capsize=2, label=label, **bars)
+        axes.errorbar(x, y, fmt=marker, color=colour, linestyle="none", capsize=2, label=label, **bars)
         for row in wide.index:
-            axes.annotate(row, (x[row], y[row]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+            point = (x[row], y[row])
+            axes.annotate(row, point, (4, 3), textcoords="offset points", fontsize=7, color=colour)
+    axes.margins(0.1)
     axes.set(xlabel="accuracy", ylabel="SMM")
+    axes.set_title(title, fontsize=8)
     axes.legend()
     return drawing
 
@@ -112,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> None:
         files = {
             "poster.csv": scores,
             "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",
-            "poster.png": figure(scores),
+            "poster.png": figure(title, scores),
         }
         results.write(folder, files)
     console = Console()

@@ -124,7 +124,7 @@ def in_a_process(*arguments, **options):
 # Starting
 
 
-@pytest.mark.parametrize("command", [[], ["explain"]])
+@pytest.mark.parametrize("command", [[], ["explain"], ["doctor"]])
 def test_help_is_instant_and_imports_nothing_heavy(command):
     run_ = f"import sys, salvit.__main__ as m\ntry: m.main({[*command, '--help']})\nfinally: print(sorted(sys.modules))"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -515,6 +515,7 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
     [path] = Path("runs").rglob("last.ckpt")
     cli = call("test", "--ckpt_path", path, *QUIET)
     assert 0 <= float(cli.trainer.callback_metrics["test/accuracy"]) <= 1
+    assert (Path(cli.trainer.log_dir) / "scores.md").is_file()
 
 
 # What people type wrongly

@@ -18,6 +18,7 @@ def make_test(tmp_path):
         folder = tmp_path / f"{row}/seed{seed}/version_{version}"
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({"started": started}))
+        (folder / "config.yaml").write_text("{}")
         about = {"dataset": dataset, "release": None, "split": "val", "images": images}
         tables = [{"profile": "exact", "columns": COLUMNS, "per_image": "per_image.csv"}]
         (folder / "scores.json").write_text(json.dumps({**about, "tables": tables}))
@@ -39,6 +40,7 @@ def make_explanations(tmp_path):
         folder = tmp_path / folder / "version_0"
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(json.dumps({"started": "2026-01-01T00:00:00"}))
+        (folder / "config.yaml").write_text("{}")
         about = {"dataset": dataset, "release": None, "split": "val", "images": 2}
         tables = [{"group": "localisation", "columns": {"iou": "↑"}}]
         (folder / "scores.json").write_text(json.dumps({**about, "tables": tables}))
@@ -143,6 +145,7 @@ def test_submissions_are_named(make_test, tmp_path, capsys):
         folder = tmp_path / f"dino/raw_attention/seed0/{version}"
         (folder / "submission").mkdir(parents=True)
         (folder / "submission/submission.json").write_text("{}")
+        (folder / "run.json").write_text("{}")
         config = {"data": {"class_path": f"datamodules.{data}DataModule"}}
         (folder / "config.yaml").write_text(yaml.dump(config))
     assert [data for data, _ in submissions(tmp_path)] == ["MIT300", "CAT2000"]
