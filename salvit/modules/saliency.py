@@ -83,7 +83,7 @@ class SaliencyModule(TrainedModule):
         self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.backbone = backbone_name(vit, weights, pretrained)
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -110,7 +110,8 @@ class SaliencyModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model in tables: backbone, extractor, and whether the decoder is untrained."""
-        return f"{self._name}, untrained decoder" if self.untrained else self._name
+        name = f"{self.backbone} · {spell(self.extractor)}"
+        return f"{name}, untrained decoder" if self.untrained else name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
@@ -140,7 +141,7 @@ class SaliencyModule(TrainedModule):
         """Loss of a batch."""
         pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), sync_dist=True)
         return loss
 
     def setup(self, stage: str) -> None:
