@@ -106,7 +106,7 @@ def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: if there is no test.
-        ValueError: if rows of a dataset were tested on different images or by different definitions.
+        ValueError: if rows of a dataset were tested on different images, or by different definitions or settings.
     """
     newest: dict[tuple[str, str, str], tuple[str, dict[str, float]]] = {}
     runs = (read_run(path.parent) for path in folder.rglob("scores.json"))
@@ -114,7 +114,7 @@ def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
         row, seed = _row_and_seed(run.folder.relative_to(folder))
         for method, values in _scores(run).items():
             key = (run.about["dataset"], method if rows_are_methods else row, seed)
-            newest[key] = _scored(run.about), values
+            newest[key] = _scored(run.about, rows_are_methods), values
     if not newest:
         raise MissingFileError(
             f"no test under {folder}: expected ROW/seedN/version_M/scores.json, which `make` writes"
@@ -159,9 +159,10 @@ def _row_and_seed(version: Path) -> tuple[str, str]:
     return "/".join(parts[:-1] if seed else parts), seed
 
 
-def _scored(about: dict[str, Any]) -> str:
-    profile = about["tables"][0].get("profile", "exact")
-    return f"{results.describe(about)}, profile {profile}"
+def _scored(about: dict[str, Any], rows_are_methods: bool) -> str:
+    if rows_are_methods:
+        return "; ".join([results.describe(about), *about["settings"]])
+    return f"{results.describe(about)}, profile {about['tables'][0].get('profile', 'exact')}"
 
 
 def _scores(run: Run) -> dict[str, dict[str, float]]:

@@ -43,7 +43,9 @@ def make_explanations(tmp_path):
         (folder / "config.yaml").write_text("{}")
         about = {"dataset": dataset, "release": None, "split": "val", "images": 2}
         tables = [{"group": "localisation", "columns": {"iou": "↑"}}]
-        (folder / "scores.json").write_text(json.dumps({**about, "tables": tables}))
+        (folder / "scores.json").write_text(
+            json.dumps({**about, "tables": tables, "settings": ["a ViT at 224×224"]})
+        )
         lines = [
             {"method": method, "score": score, "mean": mean}
             for method, scores in means.items()
@@ -137,6 +139,7 @@ def test_methods_of_several_datasets(make_explanations, tmp_path):
     assert float(lines["VOC2012", "rollout", "iou"]["published"]) == 0.1645
     assert lines["ImageNetVal", "legrad", "iou"]["published"] == ""
     assert "SaCo" not in text
+    assert text.startswith("ImageNetVal, val split, 2 images; a ViT at 224×224; published: Leem and Seo")
 
 
 def test_submissions_are_named(make_test, tmp_path, capsys):
