@@ -81,10 +81,11 @@ def comparison(table: str, folder: Path) -> pd.DataFrame:
     """
     known, of_methods = published(table), table == "agcam"
     ours = read_scores(folder, of_methods)
+    order = {method: place for place, method in enumerate(known["row"].map(_method).unique())}
+    ours = ours.assign(vit=ours["row"].map(_vit), place=ours["row"].map(_method).map(order))
     if not of_methods:
-        order = {method: place for place, method in enumerate(known["row"].map(_method).unique())}
-        ours = ours.assign(vit=ours["row"].map(_vit), place=ours["row"].map(_method).map(order))
-        ours = ours.dropna(subset="place").sort_values(["vit", "place"], kind="stable")
+        ours = ours.dropna(subset="place")
+    ours = ours.sort_values(["vit", "place"], kind="stable")
     if (tested := ours["dataset"].isin(known["dataset"])).any():
         ours = ours[tested]
     ours = ours[ours["score"].isin(known["score"])]

@@ -133,13 +133,22 @@ def test_methods_of_several_datasets(make_explanations, tmp_path):
         "imagenet", "ImageNetVal", agcam={"iou": 0.5, "ABPC": 0.4, "SaCo": 0.1}, legrad={"iou": 0.2}
     )
     make_explanations("voc", "VOC2012", rollout={"iou": 0.25})
+    make_explanations("popout", "PopOut", legrad={"iou": 1}, agcam={"iou": 1}, rollout={"iou": 1})
     main(["agcam", str(tmp_path)])
     lines, text = written(tmp_path, "agcam")
+    assert not [dataset for dataset, *_ in lines if dataset == "PopOut"]
     assert float(lines["ImageNetVal", "agcam", "ABPC"]["difference"]) == pytest.approx(0.4 - 0.3691)
     assert float(lines["VOC2012", "rollout", "iou"]["published"]) == 0.1645
     assert lines["ImageNetVal", "legrad", "iou"]["published"] == ""
     assert "SaCo" not in text
     assert text.startswith("ImageNetVal, val split, 2 images; a ViT at 224×224; published: Leem and Seo")
+
+
+def test_methods_on_other_data_have_the_order_of_the_table(make_explanations, tmp_path):
+    make_explanations("popout", "PopOut", agcam={"iou": 1}, legrad={"iou": 1}, rollout={"iou": 1})
+    main(["agcam", str(tmp_path)])
+    rows = [row for dataset, row, _ in written(tmp_path, "agcam")[0] if dataset == "PopOut"]
+    assert rows == ["rollout", "agcam", "legrad"]
 
 
 def test_submissions_are_named(make_test, tmp_path, capsys):
