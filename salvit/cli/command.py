@@ -23,6 +23,7 @@ from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
+from salvit.cli.experiments import with_experiments
 from salvit.cli.failure import one_clear_error, plain_warnings
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
@@ -65,7 +66,7 @@ class SalvitCLI(LightningCLI):
         """Parse the command line, and look at the checkpoint before anything is built."""
         with one_clear_error(status=2):
             try:
-                self.config = parser.parse_args(with_description(self.arguments))
+                self.config = parser.parse_args(with_description(with_experiments(self.arguments)))
             except OmegaConfBaseException as error:  # ${…} that leads nowhere
                 reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
                 raise InvalidValueError(f"{error.full_key}: {reason}") from error
