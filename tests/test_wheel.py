@@ -18,7 +18,9 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     python(ROOT, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder)
     [wheel] = folder.glob("salvit-*.whl")
-    python(folder, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder / "site-packages", wheel)
+    python(
+        folder, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder / "site-packages", wheel
+    )
     return folder / "site-packages"
 
 
@@ -37,11 +39,15 @@ def test_the_wheel_has_the_packages_and_every_experiment(installed):
         "salvit",
     ]
     ours = {path.relative_to(ROOT) for path in (ROOT / "experiments").rglob("*.*")}
-    assert ours == {path.relative_to(installed / "salvit") for path in installed.glob("salvit/experiments/**/*.*")}
+    assert ours == {
+        path.relative_to(installed / "salvit") for path in installed.glob("salvit/experiments/**/*.*")
+    }
 
 
 def test_an_experiment_is_found_in_an_empty_folder(installed, tmp_path):
-    show = "import salvit, salvit.cli.experiments as e; print(salvit.__file__, e.find_experiment('osie.yaml'))"
+    show = (
+        "import salvit, salvit.cli.experiments as e; print(salvit.__file__, e.find_experiment('osie.yaml'))"
+    )
     package = installed / "salvit"
     printed = python(tmp_path, "-c", show, PYTHONPATH=str(installed))
     assert printed.split() == [str(package / "__init__.py"), str(package / "experiments/osie.yaml")]
