@@ -6,10 +6,12 @@ COMMANDS = {
     "test": "score it on the test split, beside baselines, and print the table",
     "predict": "write maps and overlays for a folder of images",
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
+    "doctor": "check versions, devices, W&B, datasets, cached weights and room on disk",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
+       salvit doctor [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 
