@@ -26,12 +26,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 
 def from_docs(text: str) -> str:
-    """Markdown of the top folder, with its links as docs/ sees them.
-
-    Example:
-        >>> from_docs("[a](docs/a.md#b), [us](CONTRIBUTING.md), <img src='docs/c.jpg'>")
-        "[a](a.md#b), [us](contributing.md), <img src='c.jpg'>"
-    """
+    """Markdown of the top folder, with its links as docs/ sees them."""
     text = re.sub(r"""(\]\(|(?:src|href|srcset)=["'])docs/""", r"\1", text)
     for source, page in PAGES.items():
         text = text.replace(f"]({source}", f"]({page}")
