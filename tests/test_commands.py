@@ -37,23 +37,22 @@ def folder(tmp_path_factory):
     names = re.findall(r"^`(my_\w+\.py)`", page, re.MULTILINE)
     for name, (_, code) in zip(names, [f for f in FENCE.findall(page) if f[0] == "python"], strict=True):
         (folder / name).write_text(code)
-    few = [
-        "--data.train_size",
-        "2",
-        "--data.val_size",
+    small = ["train_size=2", "val_size=1", "batch_size=1", "image_size=32", "num_workers=0"]
+    short = [
+        "--trainer.max_epochs",
         "1",
-        "--data.batch_size",
-        "1",
-        "--data.image_size",
-        "32",
+        "--trainer.callbacks",
+        "[]",
+        "--trainer.accelerator",
+        "cpu",
+        "--quiet",
     ]
-    short = ["--trainer.max_epochs", "1", "--trainer.callbacks", "[]", "--data.num_workers", "0", "--quiet"]
-    runs = ["--runs", str(folder / "runs"), "--trainer.accelerator", "cpu"]
+    place = ["--runs", str(folder / "runs"), "--name", "osie"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")
-        entry.main(["fit", "--config", "salvit:demo.yaml", *few, *short, *runs])
-    [checkpoint] = folder.rglob("last.ckpt")
-    checkpoint.rename(folder / "CHECKPOINT")
+        options = [f"--data.{option}" for option in small]
+        entry.main(["fit", "--config", "salvit:demo.yaml", *options, *short, *place])
+    (folder / "CHECKPOINT").symlink_to(folder / "runs/osie/version_0/checkpoints/last.ckpt")
     return folder
 
 
@@ -62,7 +61,7 @@ def folder(tmp_path_factory):
 def test_a_printed_command_is_understood(line, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
-    program, *words = shlex.split(re.sub(r"runs/\S+\.ckpt", "CHECKPOINT", line))
+    program, *words = shlex.split(line)
     if program == "make":
         make("--dry-run", "GPUS=0", "SALVIT_CAT2000_ROOT=CAT2000", *words)
         return

@@ -1,11 +1,15 @@
 """The wheel, as an installed package in an empty folder."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.datamodules.data.osie import make_osie
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,3 +55,18 @@ def test_an_experiment_is_found_in_an_empty_folder(installed, tmp_path):
     package = installed / "salvit"
     printed = python(tmp_path, "-c", show, PYTHONPATH=str(installed))
     assert printed.split() == [str(package / "__init__.py"), str(package / "experiments/osie.yaml")]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_an_empty_folder(installed, tmp_path):
+    make_osie(tmp_path / "OSIE")
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    [block] = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    commands = [shlex.split(line) for line in re.findall(r"^salvit (.*)", block, re.MULTILINE)]
+    assert [command for command, *_ in commands] == ["fit", "test"]
+    short = {"fit": ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]}
+    for command, *options in commands:
+        words = [command, *options, *short.get(command, []), "--trainer.accelerator", "cpu"]
+        printed = python(tmp_path, "-m", "salvit", *words, PYTHONPATH=str(installed))
+    assert "salient_attention" in printed
+    assert (tmp_path / "runs/osie/version_1/scores.md").is_file()
