@@ -9,7 +9,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -48,9 +48,6 @@ class SaliencyDataModule(LightningDataModule, ABC):
     Raises:
         ValueError: if a size is not positive or ``num_workers`` is negative.
     """
-
-    mask_kind: ClassVar[str] = "exact masks"
-    """What the ``mask`` of a sample is, in titles of tables; "masks from boxes" where it is a filled box."""
 
     def __init__(
         self, image_size: int | tuple[int, int] = 224, batch_size: int = 32, num_workers: int | None = None

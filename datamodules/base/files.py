@@ -142,7 +142,7 @@ class FilesDataModule(SaliencyDataModule):
         """
         missing = [] if self.on_error == "skip" else [path for path in paths if not path.is_file()]
         if missing:
-            raise self.not_found(missing[0], f"the first of {len(missing)} missing")
+            raise self.not_found(missing[0], f"missing files: {len(missing)}")
 
     def annotated(
         self, folder: Path, annotations: Mapping[str, T], path: Path
@@ -156,7 +156,7 @@ class FilesDataModule(SaliencyDataModule):
         self.require(folder / f"{stem}.jpg" for stem in stems)
         unmentioned = [stem for stem in stems if stem not in annotations]
         if unmentioned and self.on_error == "raise":
-            raise self.not_found(f"{unmentioned[0]} in {path}", f"the first of {len(unmentioned)} missing")
+            raise self.not_found(f"{unmentioned[0]} in {path}", f"missing images: {len(unmentioned)}")
         return {
             stem: (folder / f"{stem}.jpg", partial(annotation_of, annotations, stem, path)) for stem in stems
         }

@@ -7,8 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn import functional as F
 
+from salvit.metrics.functional.heatmaps import upsampled
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.report.grid import Cell, grid, thumbnail
 from salvit.report.pictures import overlay, photo, robust
@@ -130,8 +130,7 @@ def overlaid(image: Tensor, heatmap: Tensor) -> Image.Image:
     size = (round(image.shape[-2] * _SIDE / image.shape[-1]), _SIDE)
     shown = heatmap.float().cpu()
     positive = shown.clamp(min=0) if shown.min() < 0 < shown.max() else shown
-    full = F.interpolate(robust(positive)[None, None], size, mode="bilinear", align_corners=False)[0, 0]
-    return thumbnail(overlay(image.cpu(), full))
+    return thumbnail(overlay(image.cpu(), upsampled(robust(positive)[None], size)[0]))
 
 
 def _classes(module: ExplanationModule, trainer: Trainer) -> Classes:

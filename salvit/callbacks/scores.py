@@ -178,8 +178,8 @@ def _sigma(dataset: SaliencyDataset) -> float:
     sigma = getattr(dataset, "sigma", None)
     if sigma is None:
         raise InvalidValueError(
-            "the dataset says whose fixations are whose, but not the sigma of its densities: give it one, or leave "
-            "the row of people out with Scores(held_out=0)"
+            "the dataset names the observer of each fixation, but not the sigma of its densities: give it a sigma, "
+            "or leave out the row of people with Scores(held_out=0)"
         )
     return float(sigma)
 

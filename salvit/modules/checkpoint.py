@@ -170,7 +170,7 @@ def check_same_model(stored: Description | None, present: Description) -> None:
     if stored is None:
         raise InvalidValueError("the checkpoint was not written by salvit's modules: it describes no model")
     differences = [
-        f"  {key}: the checkpoint has {stored.get(key)}, this run has {present[key]}"
+        f"  {key}: the checkpoint has {_typed(stored.get(key))}, this run has {_typed(present[key])}"
         for key in present
         if key not in _NOT_COMPARED and stored.get(key) != present[key]
     ]
@@ -180,6 +180,12 @@ def check_same_model(stored: Description | None, present: Description) -> None:
             + "\n".join(differences)
             + "\nLeave the model out of options and configs: it is taken from the checkpoint."
         )
+
+
+def _typed(value: Any) -> Any:
+    """An extractor as it is typed; everything else as it is."""
+    kind: Any = locate(value["class_path"]) if isinstance(value, dict) and "class_path" in value else None
+    return value if kind is None else kind(**value["init_args"])
 
 
 def load_described(

@@ -37,7 +37,7 @@ class SaliencyModule(TrainedModule):
         vit: a timm name, "salvit_tiny", or a weights file; see `salvit.vit.load_vit`.
         weights: local weights for a timm name.
         pretrained: False for a backbone with random weights.
-        extractor: how the backbone's inside becomes maps, as text (`salvit.extractors.parse_method`) or an extractor;
+        extractor: the method that makes the maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
         cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,

@@ -514,6 +514,7 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
     [path] = Path("runs").rglob("last.ckpt")
     cli = call("test", "--ckpt_path", path, *QUIET)
     assert 0 <= float(cli.trainer.callback_metrics["test/accuracy"]) <= 1
+    assert (Path(cli.trainer.log_dir) / "scores.md").is_file()
 
 
 # What people type wrongly

@@ -170,7 +170,7 @@ def test_2015_image_that_the_annotations_do_not_mention(tmp_path):
     contents["images"].pop()
     contents["annotations"] = [item for item in contents["annotations"] if item["image_id"] == 1]
     path.write_text(json.dumps(contents))
-    with pytest.raises(DatasetNotFoundError, match=f"{stem('val', 2)} in .*the first of 1 missing"):
+    with pytest.raises(DatasetNotFoundError, match=f"{stem('val', 2)} in .*missing images: 1"):
         datamodule(root, release="2015").setup("validate")
     with pytest.warns(UserWarning, match=f"does not mention the image {stem('val', 2)}"):
         assert len(datamodule(root, release="2015", on_error="skip").dataset("val")) == 1
