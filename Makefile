@@ -65,7 +65,7 @@ lint: $(INSTALLED) ## check style, format and types
 
 docs: $(INSTALLED) ## write the documentation as a site, build/site/index.html; a broken link is an error
 	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
 
 # The pictures of explain.ipynb are of the ViT in SALVIT_NOTEBOOK_WEIGHTS, if that is set.
 notebooks: export OMP_NUM_THREADS ?= 1

@@ -1,4 +1,4 @@
-"""Hook of mkdocs: the Markdown files beside docs/ are pages of the site, and links to them lead to these pages."""
+"""Hook of mkdocs: the documents beside docs/ are pages of the site, and links to them lead to these pages."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,12 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "LICENSE": "licence.txt",
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,5 +34,5 @@ def from_docs(text: str) -> str:
     """Markdown of the top folder, with its links as docs/ sees them."""
     text = re.sub(r"""(\]\(|(?:src|href|srcset)=["'])docs/""", r"\1", text)
     for source, page in PAGES.items():
-        text = text.replace(f"]({source}", f"]({page}")
+        text = text.replace(f"]({source})", f"]({page})").replace(f"]({source}#", f"]({page}#")
     return text
