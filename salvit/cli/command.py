@@ -17,10 +17,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
+from salvit.callbacks.best_scores import BestScores
 from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
+from salvit.callbacks.run_labels import labels_of
 from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
 from salvit.cli.experiments import with_experiments
@@ -114,6 +116,7 @@ class SalvitCLI(LightningCLI):
         callbacks = [
             record,
             FreedMemory(),
+            BestScores(),
             *([LastCheckpoint()] if keeps else []),
             *display(options["trainer"]),
         ]
@@ -185,7 +188,8 @@ class SalvitCLI(LightningCLI):
             return [*loggers, *([others] if isinstance(others, Logger) else others)]
         if others is not False and (project := options["wandb"]):
             project = DEFAULT_PROJECT if project is True else project
-            if (logger := wandb_logger(project, runs, name, version)) is not None:
+            labels, folder = labels_of(self.model, self.datamodule), f"{name}/version_{version}"
+            if (logger := wandb_logger(project, runs, folder, labels, str(self.subcommand))) is not None:
                 loggers.append(logger)
         return loggers
 

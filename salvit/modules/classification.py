@@ -68,7 +68,7 @@ class ClassificationModule(TrainedModule):
             if isinstance(vit, str)
             else _from_scratch(vit, num_classes)
         )
-        self._name = backbone_name(vit, weights, pretrained)
+        self.backbone = backbone_name(vit, weights, pretrained)
         architecture = vit if isinstance(vit, dict) else stored_path(vit)
         self.description = describe(
             self,
@@ -94,7 +94,7 @@ class ClassificationModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model as a row of a table."""
-        return f"{self._name}, untrained" if self.untrained else self._name
+        return f"{self.backbone}, untrained" if self.untrained else self.backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images [B, 3, H, W] in [0, 1]: logits [B, num_classes]."""

@@ -82,7 +82,7 @@ class SaliencyModule(TrainedModule):
         self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.backbone = backbone_name(vit, weights, pretrained)
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -109,7 +109,8 @@ class SaliencyModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model in tables: backbone, extractor, and whether the decoder is untrained."""
-        return f"{self._name}, untrained decoder" if self.untrained else self._name
+        name = f"{self.backbone} · {spell(self.extractor)}"
+        return f"{name}, untrained decoder" if self.untrained else name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""

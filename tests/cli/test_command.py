@@ -692,7 +692,9 @@ def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
     monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *about: told.append(about))
     arguments = logged_arguments()
     call("fit", *saliency, *arguments, "--name", "a/b", "--runs", "results", "--wandb", "mine")
-    assert told == [("mine", "results", "a/b", 0)]
+    [(*where, labels, command)] = told
+    assert where == ["mine", "results", "a/b/version_0"]
+    assert (labels.dataset, labels.method, command) == ("PopOut", "raw_attention:per_head=true", "fit")
     printed = capsys.readouterr().out
     assert "run folder: results/a/b/version_0" in printed
     [checkpoint] = re.findall(r"checkpoint: (.*)", printed)
