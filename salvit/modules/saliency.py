@@ -141,7 +141,7 @@ class SaliencyModule(TrainedModule):
         """Loss of a batch."""
         pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), sync_dist=True)
         return loss
 
     def setup(self, stage: str) -> None:
