@@ -29,7 +29,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench backbone osie sweep-k sweep-arch salient-study methods clean
+.PHONY: help install demo test test-slow lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
 
 include experiments/tables/tables.mk
 
@@ -62,6 +62,18 @@ lint: $(INSTALLED) ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(INSTALLED) ## write the documentation as a site, build/site/index.html; a broken link is an error
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+
+# The pictures of explain.ipynb are of the ViT in SALVIT_NOTEBOOK_WEIGHTS, if that is set.
+notebooks: export OMP_NUM_THREADS ?= 1
+notebooks: $(INSTALLED) ## run docs/notebooks again; ROOT=folder of OSIE, or set SALVIT_OSIE_ROOT (half an hour)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	rm -rf docs/notebooks/runs
+	SALVIT_OSIE_ROOT="$(abspath $(or $(ROOT),$(SALVIT_OSIE_ROOT)))" PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/jupyter nbconvert \
+	  --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
 
 bench: export OMP_NUM_THREADS ?= 1
 bench: $(INSTALLED) ## measure costs beside other packages, into docs/performance.md (half an hour; ARGS="--device cuda")

@@ -20,9 +20,9 @@ def test_the_example_in_python_runs(capsys):
     assert capsys.readouterr().out == "torch.Size([2, 8, 8, 12])\n"
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"experiments/[\w/-]+\.yaml", TEXT))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"(?:experiments/|salvit:)([\w/-]+\.yaml)", TEXT))))
 def test_every_config_named_exists(name):
-    assert (ROOT / name).is_file()
+    assert (ROOT / "experiments" / name).is_file()
 
 
 @pytest.mark.parametrize(
