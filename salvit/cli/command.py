@@ -20,6 +20,7 @@ from datamodules.base import SaliencyDataModule
 from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
+from salvit.callbacks.kept_maps import KeptMaps
 from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, with_description
@@ -114,6 +115,7 @@ class SalvitCLI(LightningCLI):
             record,
             FreedMemory(),
             *([LastCheckpoint()] if keeps else []),
+            *([KeptMaps()] if self.subcommand == "test" else []),
             *display(options["trainer"]),
         ]
         self.trainer_defaults = {"callbacks": callbacks}

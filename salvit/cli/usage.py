@@ -6,10 +6,12 @@ COMMANDS = {
     "test": "score it on the test split, beside baselines, and print the table",
     "predict": "write maps and overlays for a folder of images",
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
+    "report": "put the runs under a folder into one page, with tables in CSV, Markdown and LaTeX",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
+       salvit report FOLDER [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 

@@ -1,22 +1,26 @@
-"""One HTML page for a folder of runs: scores, pictures, curves, and how they were made. It links to nothing."""
+"""The page of a report: one HTML file with its style, script and data, which links to nothing."""
 
 import base64
-import io
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from string import Template
+from typing import Any
 
-from matplotlib.figure import Figure
-from PIL import Image
+import numpy as np
+import pandas as pd
 
-from salvit import results
-from salvit.report.curves import draw_curves, read_history
-from salvit.report.pictures import panel
-from salvit.report.runs import Run, find_runs
-from salvit.report.tables import read_tables
+from salvit.report.charts import Chart
+from salvit.report.export import parts_of
+from salvit.report.galleries import Gallery, Map
+from salvit.report.runs import Run
+from salvit.report.tables import PUBLISHED, Comparison
 from salvit.results import Table
+from salvit.results.kept import ATTENTION, MAPS, from_text
 from salvit.results.observers import UPPER_BOUND
 
 MEANINGS = {
@@ -39,122 +43,376 @@ BASELINES = {
     UPPER_BOUND: "density of all observers but one, against that one",
 }
 
+ATTENTION_TEXT = 12_000_000
+"""Letters of attention in a page, at most; what is over that is left out, and the page says so."""
 
-def write_report(folder: Path, title: str | None = None) -> list[Table]:
-    """Write the report of the runs under a folder into it, and return its tables.
 
-    `index.html`, which links to nothing, and its parts as far as there are any: `scores.md`, `pictures.png`,
-    `curves.png`. The title is the name of the folder by default.
+@dataclass(frozen=True)
+class Report:
+    """What a page shows.
 
-    Raises:
-        FileNotFoundError: There is no run.
+    Attributes:
+        title: of the page.
+        runs: of the folder.
+        tables: of their scores.
+        charts: of their curves.
+        galleries: of their maps.
+        agreement: the matrix of each gallery, in their order.
+        explained: by name of a folder of `salvit explain`, what the model says: `image`, `predicted`, `probability`.
     """
-    runs = find_runs(folder)
-    tables = read_tables(runs)
-    panels = {run.label: run.folder / "pictures/test.png" for run in runs if run.stage == "test"}
-    pictures = {label: path.read_bytes() for label, path in panels.items() if path.is_file()}
-    histories = {run.label: read_history(run.folder / "metrics.csv") for run in runs if run.stage == "fit"}
-    curves = draw_curves(histories) if any(histories.values()) else None
-    opened = [Image.open(io.BytesIO(content)) for content in pictures.values()]
-    height = max((picture.height for picture in opened), default=0)
-    texts = [f"{table.title}\n\n{table.markdown(spread=False)}\n" for table in tables]
-    parts = {
-        "scores.md": "\n".join(texts) or None,
-        "pictures.png": panel([opened], list(pictures), height) if pictures else None,
-        "curves.png": curves,
-        "index.html": _page(title or folder.resolve().name, runs, tables, pictures, curves),
+
+    title: str
+    runs: list[Run]
+    tables: list[Comparison]
+    charts: list[Chart]
+    galleries: list[Gallery]
+    agreement: list[pd.DataFrame]
+    explained: dict[str, pd.DataFrame]
+
+
+def page(report: Report) -> str:
+    """The page as HTML."""
+    explorers, left_out = _explorers(report.runs)
+    sections: list[tuple[str, str, str]] = []  # identifier, heading, content
+    if report.tables:
+        tables = "".join(_comparison(index, one) for index, one in enumerate(report.tables))
+        sections.append(("scores", "Scores", tables))
+        if any(len(one.table.columns) > 1 for one in report.tables):
+            sections.append(("scatter", "Scores against each other", _part("scatter.html")))
+    if report.explained:
+        sections.append(("explained", "What the model says", _explained(report.explained)))
+    if report.charts:
+        groups = dict.fromkeys(chart.group for chart in report.charts)
+        content = "".join(
+            f'<h3>{escape(name)}</h3><div data-charts="{escape(name)}"></div>' for name in groups
+        )
+        note = "Press a name to see its line alone. A band is the 95 % bootstrap interval over images."
+        sections.append(("curves", "Curves", f"<p class=note>{note}</p>{content}"))
+    matrices = [
+        _matrix(gallery, matrix)
+        for gallery, matrix in zip(report.galleries, report.agreement, strict=True)
+        if len(matrix) > 1
+    ]
+    if matrices:
+        sections.append(("agreement", "Agreement of the maps", "".join(matrices)))
+    if report.galleries:
+        sections.append(("gallery", "Gallery", _part("gallery.html")))
+    if explorers:
+        note = (
+            f"<p class=note>Left out, for the size of the page: {escape(left_out)}.</p>" if left_out else ""
+        )
+        sections.append(("attention", "Attention", _part("attention.html") + note))
+    if report.runs:
+        sections.append(("origin", "How these were made", _origin(report.runs)))
+    data = {
+        "tables": [_table_data(one) for one in report.tables],
+        "charts": [asdict(chart) for chart in report.charts],
+        "galleries": [_gallery_data(gallery) for gallery in report.galleries],
+        "explorers": explorers,
     }
-    results.write(folder, parts)
-    return tables
+    return Template(_part("page.html")).substitute(
+        title=escape(report.title),
+        style=_part("page.css"),
+        script=_part("page.js"),
+        lead=_lead(report),
+        links="".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections),
+        sections="\n".join(
+            f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>'
+            f"{content}</section>"
+            for name, heading, content in sections
+        ),
+        data=script_json(data),
+    )
 
 
-def _page(
-    title: str,
-    runs: Sequence[Run],
-    tables: Sequence[Table],
-    pictures: Mapping[str, bytes],
-    curves: Figure | None,
-) -> str:
-    """The page, with the pictures as PNG by label of the run, and the curves of training."""
-    tested = {run.label: run for run in runs if run.stage == "test"}
-    sections = [_table_section(table, tested) for table in tables]
-    sections += [_pictures_section(pictures)] if pictures else []
-    if curves:
-        note = "Training loss of single batches; scores on the val split. ↑ higher is better, ↓ lower."
-        sections.append(_section("Training curves", note, _image(results.encoded(curves), "training curves")))
-    sections.append(_origin_section(runs))
-    template = Template(files("salvit.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), lead=_lead(runs), sections="\n".join(sections))
+def script_json(data: Any) -> str:
+    r"""Data as JSON that ends no script element; NaN and infinity become null.
+
+    Example:
+        >>> script_json({"</script>": [1.0, float("nan")]})
+        '{"\\u003c/script\\u003e":[1.0,null]}'
+    """
+    text = json.dumps(_plain(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
 
 
-def _lead(runs: Sequence[Run]) -> str:
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _part(name: str) -> str:
+    return files("salvit.report").joinpath(name).read_text(encoding="utf-8").strip()
+
+
+def _lead(report: Report) -> str:
+    if not report.runs:
+        return escape("; ".join(f"{gallery.title}, {gallery.of} images" for gallery in report.galleries))
+    runs = report.runs
     device = sorted({run.record["device"] for run in runs})
     seeds = sorted({str(run.config["seed_everything"]) for run in runs})
     seconds = sum(run.record["seconds"] or 0 for run in runs)
+    count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
     return escape(
-        f"{len(runs)} runs, {duration(seconds)} in all on {' and '.join(device)} "
-        f"({runs[-1].record['machine']}), seed {', '.join(seeds)}, {runs[-1].started.replace('T', ' ')}"
+        f"{count}, {duration(seconds)} in all on {' and '.join(device)} ({runs[-1].record['machine']}), "
+        f"seed {', '.join(seeds)}, {runs[-1].started.replace('T', ' ')}"
     )
 
 
-def _table_section(table: Table, tested: Mapping[str, Run]) -> str:
-    header = "".join(f"<th>{name}</th>" for name in [table.rows, *table.header])
-    rows = "".join(_table_row(table, row, tested.get(row)) for row in table.means.index)
-    known = [(name, arrow) for name, arrow in table.columns.items() if name in MEANINGS]
+def _comparison(index: int, one: Comparison) -> str:
+    parts = parts_of(one)
+    note = "Mean over images, and the 95 % bootstrap interval of the mean; ↑ higher is better, ↓ lower."
+    text = f"<h3>{escape(one.table.title)}</h3><p class=note>{note} Press a heading to sort.</p>"
+    for number, (part, group) in enumerate(zip(parts, one.groups, strict=True)):
+        shown = _table(part, one)
+        if len(parts) > 1:
+            opened = (
+                " open" if number == 0 or any(row.endswith(PUBLISHED) for row in part.means.index) else ""
+            )
+            shown = f"<details{opened}><summary>{escape(group)}</summary>{shown}</details>"
+        text += shown
+    known = [(name, arrow) for name, arrow in one.table.columns.items() if name in MEANINGS]
     meanings = "".join(f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>" for name, arrow in known)
-    spread = "its standard error" if table.rows == "model" else "half its 95 % bootstrap interval"
-    note = f"{table.title}. Mean over images, ± {spread}; ↑ higher is better, ↓ lower."
-    return _section("Scores", note, f"<table><tr>{header}</tr>{rows}</table><dl>{meanings}</dl>")
+    text += f"<dl>{meanings}</dl>" if meanings else ""
+    text += "".join(f"<p class=note>Published: {escape(source)}.</p>" for source in one.sources)
+    if len(one.differences):
+        text += Template(_part("differences.html")).substitute(index=index)
+    return text
 
 
-def _table_row(table: Table, row: str, run: Run | None) -> str:
-    """The row of a method, of a model with its run, or of a baseline, which has no run."""
+def _table(table: Table, one: Comparison) -> str:
+    header = f'<th scope="col"><button type="button">{table.rows}</button></th>' + "".join(
+        f'<th scope="col" data-better="{arrow}"><button type="button">{escape(name)} {arrow}</button></th>'
+        for name, arrow in table.columns.items()
+    )
+    body = "".join(_row(table, row, one) for row in table.means.index)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f'<table class="scores"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _row(table: Table, row: str, one: Comparison) -> str:
     cells = ""
     for column in table.columns:
-        mean, spread, best = table.cell(row, column)
-        cells += f"<td{' class=best' if best else ''}>{mean}<small>{spread.replace('±', '± ')}</small></td>"
-    kind = " class=baseline" if table.rows == "model" and run is None else ""
-    note = str(run.folder) if run else BASELINES.get(row, "")
-    return f"<tr{kind}><td>{escape(row)}<small>{escape(note)}</small></td>{cells}</tr>"
-
-
-def _pictures_section(pictures: Mapping[str, bytes]) -> str:
-    figures = "".join(
-        f"<figure><figcaption>{escape(label)}</figcaption>{_image(png, f'test images, {label}')}</figure>"
-        for label, png in pictures.items()
+        mean, _, best = table.cell(row, column)
+        value = table.means.at[row, column]
+        small = _interval(one.low.at[row, column], one.high.at[row, column]) if column in one.low else ""
+        if (beyond := one.beyond_published(row, column)) is not None:
+            small = f"ours {beyond:+.3f}"
+        number = "" if pd.isna(value) else f"{value:.6f}"
+        cells += f'<td data-v="{number}"{" class=best" if best else ""}>{mean}<small>{small}</small></td>'
+    run = one.runs.get(row)
+    note = str(run.folder) if run else BASELINES.get(row, "") if table.rows == "model" else ""
+    kind = ' class="apart"' if row in table.apart else ""
+    return (
+        f'<tr{kind}><th scope="row" data-v="{escape(row)}">{escape(row)}<small>{escape(note)}</small></th>'
+        f"{cells}</tr>"
     )
-    note = "The first images of the test split. Maps run from their minimum (dark) to their maximum (bright)."
-    return _section("Pictures", note, f'<div class="pictures">{figures}</div>')
 
 
-def _origin_section(runs: Sequence[Run]) -> str:
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{low:z.3f}, {high:z.3f}]"
+
+
+def _table_data(one: Comparison) -> dict[str, Any]:
+    pairs: dict[str, dict[str, list[float]]] = {}
+    compared = list(dict.fromkeys([*one.differences["row"], *one.differences["other"]]))
+    place = {row: index for index, row in enumerate(compared)}
+    known = one.differences[["score", "row", "other", "difference", "low", "high"]]
+    for score, row, other, *numbers in known.itertuples(index=False):
+        if score in one.table.columns:
+            pairs.setdefault(str(score), {})[f"{place[row]},{place[other]}"] = numbers
+    rows = [row for row in one.table.means.index if not row.endswith(PUBLISHED)]
+    means = one.table.means.loc[rows]
+    return {
+        "title": one.table.title,
+        "columns": dict(one.table.columns),
+        "groups": {name: columns for name, columns in one.groups.items() if name != "all groups"},
+        "rows": rows,
+        "means": {name: means[name].tolist() for name in one.table.columns if name in means},
+        "compared": compared,
+        "differences": pairs,
+    }
+
+
+def _explained(explained: Mapping[str, pd.DataFrame]) -> str:
+    text = ""
+    for name, table in explained.items():
+        head = "".join(f'<th scope="col">{column}</th>' for column in table.columns)
+        rows = "".join(
+            f'<tr><th scope="row">{escape(image)}</th><td>{escape(predicted)}</td><td>{escape(probability)}</td></tr>'
+            for image, predicted, probability in table.itertuples(index=False)
+        )
+        text += (
+            f'<h3>{escape(name)}</h3><div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+    return text
+
+
+def _matrix(gallery: Gallery, matrix: pd.DataFrame) -> str:
+    """A coloured table; a column is named by the number of its row, so that many fit."""
+    header = "".join(f'<th scope="col">{number}</th>' for number in range(1, len(matrix) + 1))
+    rows = ""
+    for number, (row, values) in enumerate(matrix.iterrows(), start=1):
+        cells = "".join(
+            f'<td style="{_tint(value)}" title="{escape(f"{row} and {other}")}">{_hundredths(value)}</td>'
+            for other, value in values.items()
+        )
+        rows += f'<tr><th scope="row">{number} {escape(str(row))}</th>{cells}</tr>'
+    count = f"{len(gallery.pictures)} of {gallery.of} images"
+    note = (
+        "Spearman's rank correlation between the maps of one image, at the size of the patch grid, averaged over "
+        f"{count}: 1, the same order of places; 0, none in common. people: the density of fixations."
+    )
+    return (
+        f'<h3>{escape(gallery.title)}</h3><p class="note">{note}</p>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="agreement, {escape(gallery.title)}">'
+        f'<table class="matrix"><thead><tr><th scope="col">map</th>{header}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _hundredths(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:z.2f}"
+
+
+def _tint(value: float) -> str:
+    """Blue for agreement, red for the opposite, and a colour of the text that can be read on it.
+
+    Example:
+        >>> _tint(0.0), _tint(1.0)
+        ('background:#f7f7f7;color:#1d2129', 'background:#134b86;color:#ffffff')
+    """
+    if pd.isna(value):
+        return ""
+    end = (19, 75, 134) if value >= 0 else (150, 22, 40)
+    share = min(1.0, abs(float(value)))
+    red, green, blue = (round(247 + (to - 247) * share) for to in end)
+    dark = share > 0.62
+    return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#ffffff' if dark else '#1d2129'}"
+
+
+def _gallery_data(gallery: Gallery) -> dict[str, Any]:
+    methods = gallery.methods
+    return {
+        "title": gallery.title,
+        "of": gallery.of,
+        "columns": gallery.columns,
+        "methods": methods,
+        "images": [
+            {
+                "name": one.name,
+                "photo": one.photo,
+                "maps": [_shaded(one.maps[method]) if method in one.maps else None for method in methods],
+                "scores": {
+                    score: [one.scores.get(method, {}).get(score) for method in methods]
+                    for score in gallery.columns
+                },
+            }
+            for one in gallery.pictures
+        ],
+    }
+
+
+def _shaded(saliency: Map) -> dict[str, Any]:
+    """A map in 8 bits, from its minimum to its maximum; of a signed one the positive part, as in overlays."""
+    values = np.nan_to_num(saliency)
+    if values.min() < 0 < values.max():
+        values = values.clip(min=0)
+    low, high = values.min(), values.max()
+    shares = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    text = base64.b64encode((shares * 255 + 0.5).astype(np.uint8).tobytes()).decode()
+    return {"g": list(saliency.shape), "v": text}
+
+
+def _explorers(runs: Iterable[Run]) -> tuple[list[dict[str, Any]], str]:
+    """The attention that test runs kept, that of one model on the same images once; and which was too much."""
+    found: dict[str, dict[str, Any]] = {}
+    left_out = []
+    room = ATTENTION_TEXT
+    for run in runs:
+        path = run.folder / ATTENTION
+        if run.stage != "test" or not path.is_file():
+            continue
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        digest = hashlib.sha256("".join(one["attention"] for one in kept["images"]).encode()).hexdigest()
+        fine, side = tuple(kept["grid"]), kept["side"]
+        maps = _methods_of(run)
+        if digest not in found:
+            room -= sum(len(one["attention"]) for one in kept["images"])
+            if room < 0:
+                left_out.append(run.label)
+                continue
+            backbone = str(run.record.get("model", run.label)).partition(" · ")[0]
+            pooled = f", {side}×{side} patches together" if side > 1 else ""
+            found[digest] = {
+                "title": f"{backbone} on {run.about.get('dataset', 'images')}{pooled}",
+                "grid": [-(-size // side) for size in fine],
+                "prefix": kept["prefix"],
+                "classToken": kept["class_token"],
+                "blocks": kept["blocks"],
+                "heads": kept["heads"],
+                "images": [
+                    {**{key: one[key] for key in ("name", "photo", "attention", "largest")}, "maps": []}
+                    for one in kept["images"]
+                ],
+            }
+        for image, one in zip(found[digest]["images"], kept["images"], strict=True):
+            own = {
+                **maps.get(one["name"], {}),
+                **{name: from_text(text, fine) for name, text in one["maps"].items()},
+            }
+            several = "" if "group" in run.about["tables"][0] else f"{run.label}: "
+            names = {one["name"] for one in image["maps"]}
+            for name, saliency in own.items():
+                label = f"{several}{name}" if name in one["maps"] else name
+                if label not in names:
+                    image["maps"].append({"name": label, **_shaded(saliency)})
+    return list(found.values()), ", ".join(left_out)
+
+
+def _methods_of(run: Run) -> dict[str, dict[str, Map]]:
+    kept = json.loads((run.folder / MAPS).read_text(encoding="utf-8"))
+    own = "group" in run.about["tables"][0]
+    model = str(run.record.get("model"))
+    return {
+        one["name"]: {
+            (name if own or name != model else f"{run.label}: prediction"): from_text(
+                text, tuple(kept["grid"])
+            )
+            for name, text in one["maps"].items()
+        }
+        for one in kept["images"]
+    }
+
+
+def _origin(runs: Sequence[Run]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(run.label)}</td><td>{escape(run.stage)}</td>"
-        f"<td>{duration(run.record['seconds'])}</td><td><code>{_command(run)}</code></td></tr>"
+        f'<tr><th scope="row">{escape(run.label)}</th><td>{escape(run.stage)}</td>'
+        f'<td class="time">{duration(run.record["seconds"])}</td>'
+        f"<td><code>{escape(run.record['command'])}</code></td></tr>"
         for run in runs
     )
     versions = ", ".join(f"{name} {number}" for name, number in runs[-1].record["versions"].items())
     configs = "".join(
-        f"<details><summary>whole configuration of {escape(run.label)}, {run.stage}</summary>"
-        f"<pre>{escape((run.folder / 'config.yaml').read_text(encoding='utf-8'))}</pre></details>"
+        f"<details><summary>whole configuration of {escape(run.label)}, {escape(run.stage)}</summary>"
+        f'<pre tabindex="0">{escape((run.folder / "config.yaml").read_text(encoding="utf-8"))}</pre></details>'
         for run in runs
     )
-    header = "<tr><th>run</th><th>stage</th><th>time</th><th>command</th></tr>"
-    body = f"<table class=facts>{header}{rows}</table>{configs}"
-    return _section("How these were made", f"Versions: {versions}.", body)
-
-
-def _section(heading: str, note: str, body: str) -> str:
-    return f"<section><h2>{heading}</h2><p class=note>{escape(note)}</p>{body}</section>"
-
-
-def _image(png: bytes, alternative: str) -> str:
-    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(alternative)}">'
-
-
-def _command(run: Run) -> str:
-    # A span per word, so that lines do not break within "--option".
-    return " ".join(f"<span>{escape(word)}</span>" for word in run.record["command"].split(" "))
+    header = "".join(f'<th scope="col">{name}</th>' for name in ("run", "stage", "time", "command"))
+    return (
+        f'<p class="note">Versions: {escape(versions)}.</p><table class="facts"><thead><tr>{header}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{configs}"
+    )
 
 
 def duration(seconds: float | None) -> str:
