@@ -27,7 +27,10 @@ class Browser:
     """
 
     def __init__(self, reader: int, writer: int) -> None:
-        self._reader, self._writer = os.fdopen(reader, "rb", buffering=0), os.fdopen(writer, "wb", buffering=0)
+        self._reader, self._writer = (
+            os.fdopen(reader, "rb", buffering=0),
+            os.fdopen(writer, "wb", buffering=0),
+        )
         self._buffer = b""
         self._number = 0
         self._session = ""
@@ -61,7 +64,9 @@ class Browser:
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.call("Page.navigate", url=path.resolve().as_uri())
-        self.run("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
+        self.run(
+            "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))"
+        )
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; a promise is awaited."""
@@ -118,7 +123,11 @@ def browser() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [CHROMIUM, *_OPTIONS, f"--user-data-dir={profile}"]
         process = subprocess.Popen(
-            command, preexec_fn=as_expected, close_fds=False, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            command,
+            preexec_fn=as_expected,
+            close_fds=False,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         os.close(its_read)
         os.close(its_write)

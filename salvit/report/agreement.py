@@ -26,11 +26,10 @@ def rank_correlations(gallery: Gallery) -> pd.DataFrame:
     lines = []
     for picture in gallery.pictures:
         there = [method for method in methods if method in picture.maps]
-        ranks = (
-            np.stack([_ranks(picture.maps[method], coarsest) for method in there]) if there else np.empty(0)
-        )
-        with np.errstate(invalid="ignore"):
-            found = np.corrcoef(ranks) if len(there) > 1 else np.empty(0)
+        if len(there) < 2:
+            continue
+        with np.errstate(invalid="ignore"):  # of a constant map the correlation is not defined
+            found = np.atleast_2d(np.corrcoef([_ranks(picture.maps[method], coarsest) for method in there]))
         for (i, method), (j, other) in combinations(enumerate(there), 2):
             lines.append((picture.name, method, other, float(found[i, j])))
     return pd.DataFrame(lines, columns=["image", "row", "other", "correlation"])

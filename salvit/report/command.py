@@ -6,9 +6,9 @@ from pathlib import Path
 
 from salvit.cli.interrupt import importing, interruptible
 
-_DESCRIPTION = """Put all runs under a folder together, also explanation runs, sweeps, and what `salvit explain` wrote: tables with
-intervals, differences and published scores, curves, how much maps agree, a gallery of maps, and the attention of the
-models."""
+_DESCRIPTION = """Put all runs under a folder together, also explanation runs, sweeps, and what `salvit explain` wrote:
+tables with intervals, differences and published scores, curves, how much maps agree, a gallery of maps, and the
+attention of the models."""
 
 _EPILOG = """written under --out, as far as there is any of it:
   index.html        the page: one file, which needs no network

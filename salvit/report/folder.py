@@ -68,6 +68,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
         charts = [*sweep_charts(tables), *perturbation_charts(runs), *training_charts(runs, columns)]
         report = Report(
             title or folder.resolve().name,
+            folder,
             runs,
             tables,
             charts,

@@ -3,10 +3,11 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const INFERNO = [[0, 0, 4], [27, 12, 65], [74, 12, 107], [120, 28, 109], [165, 44, 96], [207, 68, 70], [237, 105, 37], [251, 155, 6], [247, 209, 61], [252, 255, 164]];
 const SERIES = 8;
+const PHONE = matchMedia("(max-width: 640px)");
 const DASHES = ["", "7 4", "2 3", "9 3 2 3"];
 
 const byId = (id) => document.getElementById(id);
-const show = (value, digits = 3) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits));
+const show = (value, digits = 3) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits).replace(/^-(0\.0*)$/, "$1"));
 const signed = (value) => (value > 0 ? "+" : "") + show(value);
 
 function element(tag, attributes = {}, ...children) {
@@ -25,6 +26,9 @@ function drawn(tag, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+// A name that may be broken after an underscore and the like.
+const named = (text) => text.split(/(?<=[_:,/=])/).flatMap((part, index) => index ? [element("wbr"), part] : [part]);
 
 function fill(select, names, chosen = 0) {
   select.replaceChildren(...names.map((name, index) => element("option", { value: index }, name)));
@@ -65,7 +69,7 @@ function differencesOf(place, one) {
   const update = () => {
     const other = Number(select.value);
     const head = element("tr", {}, element("th", { scope: "col" }, "minus " + one.compared[other]), ...scores.map((score) => element("th", { scope: "col" }, `${score} ${one.columns[score]}`)));
-    const rows = one.compared.map((name, row) => row === other ? null : element("tr", {}, element("th", { scope: "row" }, name), ...scores.map((score) => {
+    const rows = one.compared.map((name, row) => row === other ? null : element("tr", {}, element("th", { scope: "row" }, ...named(name)), ...scores.map((score) => {
       const [low, high] = [Math.min(row, other), Math.max(row, other)];
       const known = one.differences[score][`${low},${high}`];
       if (!known || known[0] === null) return element("td", {}, "–");
@@ -190,7 +194,7 @@ function scatter(section) {
     const sizes = points.map((point) => point.z).filter((value) => value !== null);
     const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
     const radius = (value) => value === null ? 7 : 8 + 12 * Math.sqrt(Math.max(0, (one.columns[c] === "↓" ? high - value : value - low) / (high - low || 1)));
-    const [picture, at] = frame(`${b} over ${a}, ${points.length} rows; the list beside has the numbers`, `${a} ${one.columns[a]}`, `${b} ${one.columns[b]}`, points.map((point) => point.x), points.map((point) => point.y), 620, 420);
+    const [picture, at] = frame(`${b} over ${a}, ${points.length} rows; the list beside has the numbers`, `${a} ${one.columns[a]}`, `${b} ${one.columns[b]}`, points.map((point) => point.x), points.map((point) => point.y), ...(PHONE.matches ? [350, 330] : [620, 420]));
     const order = points.map((point, index) => ({ ...point, index })).sort((p, q) => radius(q.z) - radius(p.z));
     for (const point of order) {
       const text = `${point.name}: ${a} ${show(point.x)}, ${b} ${show(point.y)}, ${c} ${show(point.z)}`;
@@ -198,11 +202,13 @@ function scatter(section) {
         drawn("circle", { cx: at.x(point.x), cy: at.y(point.y), r: radius(point.z), style: `fill: var(--s${point.index % SERIES}); stroke: var(--paper)` }),
         drawn("text", { x: at.x(point.x), y: at.y(point.y) + 4, "text-anchor": "middle" }, String(point.index + 1))));
     }
-    const items = points.map((point, index) => element("li", { }, element("b", {}, String(index + 1)), point.name, element("small", { class: "soft" }, ` ${show(point.x)}, ${show(point.y)}, ${show(point.z)}`)));
+    const items = points.map((point, index) => element("li", { }, element("b", {}, String(index + 1)), ...named(point.name), element("small", { class: "soft" }, ` ${show(point.x)}, ${show(point.y)}, ${show(point.z)}`)));
     place.replaceChildren(element("figure", {}, picture), element("div", {}, element("p", { class: "note" }, `Number, name, then ${a}, ${b} and ${c}; the better ${c}, the larger the circle.`), element("ol", {}, ...items)));
   };
   fill(which, data.tables.map((one) => one.title));
+  which.closest("label").hidden = data.tables.length < 2;
   which.addEventListener("change", choose);
+  PHONE.addEventListener("change", draw);
   [x, y, size].forEach((select) => select.addEventListener("change", draw));
   choose();
 }
@@ -260,7 +266,7 @@ const shades = (text) => Float32Array.from(bytes(text), (value) => value / 255);
 function mapFigure(name, note, photo, values, grid) {
   const canvas = element("canvas", { role: "img", "aria-label": `${name} ${note}` });
   paint(canvas, photo, values, grid);
-  return element("figure", {}, canvas, element("figcaption", {}, name, " ", element("small", {}, note)));
+  return element("figure", {}, canvas, element("figcaption", {}, ...named(name), " ", element("small", {}, note)));
 }
 
 // Gallery
@@ -273,7 +279,7 @@ function gallery(section) {
   let shown = PAGE;
   const choose = () => {
     const one = data.galleries[which.value];
-    fill(method, ["all", ...one.methods]);
+    fill(method, ["all", ...one.methods], 1);
     fill(score, Object.keys(one.columns).map((name) => `${name} ${one.columns[name]}`));
     for (const select of [score, order]) select.closest("label").hidden = !Object.keys(one.columns).length;
     order.value = Object.keys(one.columns).length ? "worst" : "name";
@@ -305,7 +311,7 @@ function gallery(section) {
       const map = item.image.maps[item.index];
       paint(canvas, item.image.photo, map && shades(map.v), map ? map.g : [1, 1]);
       const value = name === undefined ? "" : `${name} ${show(item.value)}`;
-      return element("button", { class: "button card", type: "button", onclick: () => open(one, item.image) }, canvas, element("span", {}, element("b", {}, value), value ? " · " : "", item.label), element("span", { class: "soft" }, item.image.name));
+      return element("button", { class: "button card", type: "button", onclick: () => open(one, item.image) }, canvas, element("span", {}, element("b", {}, value), ...(Number(method.value) ? [] : [value ? " · " : "", ...named(item.label)])), element("span", { class: "soft" }, ...named(item.image.name)));
     });
     cards.replaceChildren(...made);
     count.textContent = `${Math.min(shown, items.length)} of ${items.length} maps shown; ${one.images.length} of ${one.of} images are kept in the run's folder.`;
@@ -384,7 +390,7 @@ function explorer(section) {
       button.setAttribute("aria-pressed", String(index - 1 === head));
       paint(button.firstChild, image.photo, scaled((index ? all[index - 1] : mean).slice(one.prefix)), one.grid, 112);
     });
-    block.nextElementSibling.textContent = `${block.value} of 0 … ${one.blocks - 1}`;
+    block.nextElementSibling.textContent = `block ${block.value} of 0 … ${one.blocks - 1}`;
     await Promise.all([paint(left, image.photo, null, one.grid, 448), paint(right, image.photo, scaled(patches), one.grid, 448)]);
     if (turn !== latest) return; // a later draw has begun
     const [rows, columns] = one.grid;

@@ -1,26 +1,22 @@
 """The page of a report: one HTML file with its style, script and data, which links to nothing."""
 
-import base64
-import hashlib
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from string import Template
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from salvit.report.charts import Chart
+from salvit.report.data import explorers, gallery_data, script_json, table_data
 from salvit.report.export import parts_of
-from salvit.report.galleries import Gallery, Map
+from salvit.report.galleries import Gallery
 from salvit.report.runs import Run
 from salvit.report.tables import PUBLISHED, Comparison
 from salvit.results import Table
-from salvit.results.kept import ATTENTION, MAPS, from_text
 from salvit.results.observers import UPPER_BOUND
 
 MEANINGS = {
@@ -43,9 +39,6 @@ BASELINES = {
     UPPER_BOUND: "density of all observers but one, against that one",
 }
 
-ATTENTION_TEXT = 12_000_000
-"""Letters of attention in a page, at most; what is over that is left out, and the page says so."""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -53,7 +46,8 @@ class Report:
 
     Attributes:
         title: of the page.
-        runs: of the folder.
+        root: the folder.
+        runs: below it.
         tables: of their scores.
         charts: of their curves.
         galleries: of their maps.
@@ -62,6 +56,7 @@ class Report:
     """
 
     title: str
+    root: Path
     runs: list[Run]
     tables: list[Comparison]
     charts: list[Chart]
@@ -72,7 +67,7 @@ class Report:
 
 def page(report: Report) -> str:
     """The page as HTML."""
-    explorers, left_out = _explorers(report.runs)
+    attention, left_out = explorers(report.runs)
     sections: list[tuple[str, str, str]] = []  # identifier, heading, content
     if report.tables:
         tables = "".join(_comparison(index, one) for index, one in enumerate(report.tables))
@@ -97,18 +92,18 @@ def page(report: Report) -> str:
         sections.append(("agreement", "Agreement of the maps", "".join(matrices)))
     if report.galleries:
         sections.append(("gallery", "Gallery", _part("gallery.html")))
-    if explorers:
+    if attention:
         note = (
             f"<p class=note>Left out, for the size of the page: {escape(left_out)}.</p>" if left_out else ""
         )
         sections.append(("attention", "Attention", _part("attention.html") + note))
     if report.runs:
-        sections.append(("origin", "How these were made", _origin(report.runs)))
+        sections.append(("origin", "How these were made", _origin(report.runs, report.root)))
     data = {
-        "tables": [_table_data(one) for one in report.tables],
+        "tables": [table_data(one) for one in report.tables],
         "charts": [asdict(chart) for chart in report.charts],
-        "galleries": [_gallery_data(gallery) for gallery in report.galleries],
-        "explorers": explorers,
+        "galleries": [gallery_data(gallery) for gallery in report.galleries],
+        "explorers": attention,
     }
     return Template(_part("page.html")).substitute(
         title=escape(report.title),
@@ -123,29 +118,6 @@ def page(report: Report) -> str:
         ),
         data=script_json(data),
     )
-
-
-def script_json(data: Any) -> str:
-    r"""Data as JSON that ends no script element; NaN and infinity become null.
-
-    Example:
-        >>> script_json({"</script>": [1.0, float("nan")]})
-        '{"\\u003c/script\\u003e":[1.0,null]}'
-    """
-    text = json.dumps(_plain(data), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return round(float(value), 6) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _part(name: str) -> str:
@@ -209,38 +181,26 @@ def _row(table: Table, row: str, one: Comparison) -> str:
             small = f"ours {beyond:+.3f}"
         number = "" if pd.isna(value) else f"{value:.6f}"
         cells += f'<td data-v="{number}"{" class=best" if best else ""}>{mean}<small>{small}</small></td>'
-    run = one.runs.get(row)
-    note = str(run.folder) if run else BASELINES.get(row, "") if table.rows == "model" else ""
+    note = BASELINES.get(row, "") if table.rows == "model" and row not in one.runs else ""
     kind = ' class="apart"' if row in table.apart else ""
     return (
-        f'<tr{kind}><th scope="row" data-v="{escape(row)}">{escape(row)}<small>{escape(note)}</small></th>'
+        f'<tr{kind}><th scope="row" data-v="{escape(row)}">{_breakable(row)}<small>{escape(note)}</small></th>'
         f"{cells}</tr>"
     )
 
 
+def _breakable(text: str) -> str:
+    """Text as HTML that may be broken after an underscore and the like, so that names fit on a phone.
+
+    Example:
+        >>> _breakable("a_b<c")
+        'a_<wbr>b&lt;c'
+    """
+    return re.sub("([_:,/=])", r"\1<wbr>", escape(text, quote=False))
+
+
 def _interval(low: float, high: float) -> str:
     return "" if pd.isna(low) or pd.isna(high) else f"[{low:z.3f}, {high:z.3f}]"
-
-
-def _table_data(one: Comparison) -> dict[str, Any]:
-    pairs: dict[str, dict[str, list[float]]] = {}
-    compared = list(dict.fromkeys([*one.differences["row"], *one.differences["other"]]))
-    place = {row: index for index, row in enumerate(compared)}
-    known = one.differences[["score", "row", "other", "difference", "low", "high"]]
-    for score, row, other, *numbers in known.itertuples(index=False):
-        if score in one.table.columns:
-            pairs.setdefault(str(score), {})[f"{place[row]},{place[other]}"] = numbers
-    rows = [row for row in one.table.means.index if not row.endswith(PUBLISHED)]
-    means = one.table.means.loc[rows]
-    return {
-        "title": one.table.title,
-        "columns": dict(one.table.columns),
-        "groups": {name: columns for name, columns in one.groups.items() if name != "all groups"},
-        "rows": rows,
-        "means": {name: means[name].tolist() for name in one.table.columns if name in means},
-        "compared": compared,
-        "differences": pairs,
-    }
 
 
 def _explained(explained: Mapping[str, pd.DataFrame]) -> str:
@@ -267,7 +227,7 @@ def _matrix(gallery: Gallery, matrix: pd.DataFrame) -> str:
             f'<td style="{_tint(value)}" title="{escape(f"{row} and {other}")}">{_hundredths(value)}</td>'
             for other, value in values.items()
         )
-        rows += f'<tr><th scope="row">{number} {escape(str(row))}</th>{cells}</tr>'
+        rows += f'<tr><th scope="row">{number} {_breakable(str(row))}</th>{cells}</tr>'
     count = f"{len(gallery.pictures)} of {gallery.of} images"
     note = (
         "Spearman's rank correlation between the maps of one image, at the size of the patch grid, averaged over "
@@ -301,103 +261,14 @@ def _tint(value: float) -> str:
     return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#ffffff' if dark else '#1d2129'}"
 
 
-def _gallery_data(gallery: Gallery) -> dict[str, Any]:
-    methods = gallery.methods
-    return {
-        "title": gallery.title,
-        "of": gallery.of,
-        "columns": gallery.columns,
-        "methods": methods,
-        "images": [
-            {
-                "name": one.name,
-                "photo": one.photo,
-                "maps": [_shaded(one.maps[method]) if method in one.maps else None for method in methods],
-                "scores": {
-                    score: [one.scores.get(method, {}).get(score) for method in methods]
-                    for score in gallery.columns
-                },
-            }
-            for one in gallery.pictures
-        ],
-    }
+def _place(run: Run, root: Path) -> str:
+    return run.folder.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _shaded(saliency: Map) -> dict[str, Any]:
-    """A map in 8 bits, from its minimum to its maximum; of a signed one the positive part, as in overlays."""
-    values = np.nan_to_num(saliency)
-    if values.min() < 0 < values.max():
-        values = values.clip(min=0)
-    low, high = values.min(), values.max()
-    shares = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    text = base64.b64encode((shares * 255 + 0.5).astype(np.uint8).tobytes()).decode()
-    return {"g": list(saliency.shape), "v": text}
-
-
-def _explorers(runs: Iterable[Run]) -> tuple[list[dict[str, Any]], str]:
-    """The attention that test runs kept, that of one model on the same images once; and which was too much."""
-    found: dict[str, dict[str, Any]] = {}
-    left_out = []
-    room = ATTENTION_TEXT
-    for run in runs:
-        path = run.folder / ATTENTION
-        if run.stage != "test" or not path.is_file():
-            continue
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        digest = hashlib.sha256("".join(one["attention"] for one in kept["images"]).encode()).hexdigest()
-        fine, side = tuple(kept["grid"]), kept["side"]
-        maps = _methods_of(run)
-        if digest not in found:
-            room -= sum(len(one["attention"]) for one in kept["images"])
-            if room < 0:
-                left_out.append(run.label)
-                continue
-            backbone = str(run.record.get("model", run.label)).partition(" · ")[0]
-            pooled = f", {side}×{side} patches together" if side > 1 else ""
-            found[digest] = {
-                "title": f"{backbone} on {run.about.get('dataset', 'images')}{pooled}",
-                "grid": [-(-size // side) for size in fine],
-                "prefix": kept["prefix"],
-                "classToken": kept["class_token"],
-                "blocks": kept["blocks"],
-                "heads": kept["heads"],
-                "images": [
-                    {**{key: one[key] for key in ("name", "photo", "attention", "largest")}, "maps": []}
-                    for one in kept["images"]
-                ],
-            }
-        for image, one in zip(found[digest]["images"], kept["images"], strict=True):
-            own = {
-                **maps.get(one["name"], {}),
-                **{name: from_text(text, fine) for name, text in one["maps"].items()},
-            }
-            several = "" if "group" in run.about["tables"][0] else f"{run.label}: "
-            names = {one["name"] for one in image["maps"]}
-            for name, saliency in own.items():
-                label = f"{several}{name}" if name in one["maps"] else name
-                if label not in names:
-                    image["maps"].append({"name": label, **_shaded(saliency)})
-    return list(found.values()), ", ".join(left_out)
-
-
-def _methods_of(run: Run) -> dict[str, dict[str, Map]]:
-    kept = json.loads((run.folder / MAPS).read_text(encoding="utf-8"))
-    own = "group" in run.about["tables"][0]
-    model = str(run.record.get("model"))
-    return {
-        one["name"]: {
-            (name if own or name != model else f"{run.label}: prediction"): from_text(
-                text, tuple(kept["grid"])
-            )
-            for name, text in one["maps"].items()
-        }
-        for one in kept["images"]
-    }
-
-
-def _origin(runs: Sequence[Run]) -> str:
+def _origin(runs: Sequence[Run], root: Path) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(run.label)}</th><td>{escape(run.stage)}</td>'
+        f'<tr><th scope="row">{_breakable(run.label)}<small>{_breakable(_place(run, root))}</small></th>'
+        f"<td>{escape(run.stage)}</td>"
         f'<td class="time">{duration(run.record["seconds"])}</td>'
         f"<td><code>{escape(run.record['command'])}</code></td></tr>"
         for run in runs
