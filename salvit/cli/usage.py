@@ -7,11 +7,13 @@ COMMANDS = {
     "predict": "write maps and overlays for a folder of images",
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
     "report": "put the runs under a folder into one page, with tables in CSV, Markdown and LaTeX",
+    "doctor": "check versions, devices, W&B, datasets, cached weights and room on disk",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
        salvit report FOLDER [options]
+       salvit doctor [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?
 

@@ -246,19 +246,23 @@ def _hundredths(value: float) -> str:
 
 
 def _tint(value: float) -> str:
-    """Blue for agreement, red for the opposite, and a colour of the text that can be read on it.
+    """Blue for agreement, red for the opposite, and black or white text, whichever can be read better on it.
 
     Example:
         >>> _tint(0.0), _tint(1.0)
-        ('background:#f7f7f7;color:#1d2129', 'background:#134b86;color:#ffffff')
+        ('background:#f7f7f7;color:#000', 'background:#134b86;color:#fff')
     """
     if pd.isna(value):
         return ""
     end = (19, 75, 134) if value >= 0 else (150, 22, 40)
-    share = min(1.0, abs(float(value)))
-    red, green, blue = (round(247 + (to - 247) * share) for to in end)
-    dark = share > 0.62
-    return f"background:#{red:02x}{green:02x}{blue:02x};color:{'#ffffff' if dark else '#1d2129'}"
+    colour = [round(247 + (to - 247) * min(1.0, abs(float(value)))) for to in end]
+    # Relative luminance of WCAG 2.1, of colours above its threshold of 0.04.
+    light = sum(
+        part * ((one / 255 + 0.055) / 1.055) ** 2.4
+        for part, one in zip((0.2126, 0.7152, 0.0722), colour, strict=True)
+    )
+    ink = "#000" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "#fff"
+    return f"background:#{bytes(colour).hex()};color:{ink}"
 
 
 def _place(run: Run, root: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError
-from timm.models import get_pretrained_cfg
+from timm.models import PretrainedCfg, get_pretrained_cfg
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -26,10 +26,10 @@ def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
     config = get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id:
         return None
-    files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
-    cached = _cached(config.hf_hub_id, files, cache_dir)
+    cached = cached_weights(name, cache_dir)
     if cached is not None:
         return cached
+    files = _files(config)
     _require_network()
     try:
         with suppress(EntryNotFoundError):
@@ -39,10 +39,27 @@ def fetch_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
         raise ConnectionError(f"{config.hf_hub_id}: {error}") from error
 
 
+def cached_weights(name: str, cache_dir: str | Path | None = None) -> str | None:
+    """Return the file with a timm model's published weights if it is in the local cache, else None.
+
+    Args:
+        name: a timm name, with or without tag.
+        cache_dir: another cache than the default.
+    """
+    config = get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return None
+    return _cached(config.hf_hub_id, _files(config), cache_dir)
+
+
 def require_hub(repository: str, cache_dir: str | Path | None = None) -> None:
     """Raise ConnectionError if a repository of the hub ("owner/name" or "owner/name@revision") is out of reach."""
     if _cached(repository.partition("@")[0], ("config.json",), cache_dir) is None:
         _require_network()
+
+
+def _files(config: PretrainedCfg) -> Sequence[str]:
+    return (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
 
 
 def _cached(repository: str, files: Sequence[str], cache_dir: str | Path | None) -> str | None:

@@ -123,7 +123,7 @@ def in_a_process(*arguments, **options):
 # Starting
 
 
-@pytest.mark.parametrize("command", [[], ["explain"]])
+@pytest.mark.parametrize("command", [[], ["explain"], ["doctor"]])
 def test_help_is_instant_and_imports_nothing_heavy(command):
     run_ = f"import sys, salvit.__main__ as m\ntry: m.main({[*command, '--help']})\nfinally: print(sorted(sys.modules))"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
