@@ -28,7 +28,8 @@ from salvit.results.kept import (
 )
 from salvit.vit import ViT, has_class_token, normalize, num_prefix_tokens, patch_grid
 
-_SMALL, _LARGE = 128, 256
+_SMALL, LARGE = 128, 256
+"""Longest side in pixels of photographs, in the gallery and in the explorer."""
 
 
 class KeptMaps(Callback):
@@ -95,11 +96,11 @@ class KeptMaps(Callback):
             for maps in methods:
                 known = {method: texts[one["name"]] for method, texts in maps.items() if one["name"] in texts}
                 one["maps"] = known | one["maps"]
-        files = {MAPS: _together(kept, self._about)}
+        files = {MAPS: together(kept, self._about)}
         if attention:
             count = attention[0]["images"]
             shown = set(spread(self._about["of"], count))
-            files[ATTENTION] = _together([one for one in attention if one["index"] in shown], {})
+            files[ATTENTION] = together([one for one in attention if one["index"] in shown], {})
         write(folder, files)
 
     def _explore(
@@ -114,7 +115,7 @@ class KeptMaps(Callback):
             maps["mean of the maps"] = to_text(extracted.mean(0))
             if 1 < len(extracted) <= 16:
                 maps |= {f"map {number}": to_text(one) for number, one in enumerate(extracted)}
-        self._attention.append({**about, "photo": small_photo(photo(image), _LARGE), "maps": maps, **found})
+        self._attention.append({**about, "photo": small_photo(photo(image), LARGE), "maps": maps, **found})
 
 
 def attention_of(vit: ViT, image: Tensor) -> dict[str, Any] | None:
@@ -142,7 +143,7 @@ def attention_of(vit: ViT, image: Tensor) -> dict[str, Any] | None:
     }
 
 
-def _together(images: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
+def together(images: list[dict[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
     """A file of images in the order of the dataset, with what they have in common once."""
     common = [key for key in ("grid", "prefix", "class_token", "blocks", "heads", "side") if key in images[0]]
     # Several processes may have scored an image twice.

@@ -36,6 +36,7 @@ written under --out, with the NAME of the image, and with a comma for the colon 
   explain.csv                      a row per map, of this command and of earlier ones: image, classes, range of the
                                    colours, files
   explain.json                     the last command, model, versions
+  attention.json                   the attention of at most 4 images, which `salvit report` shows beside the maps
 
 Maps that are there already are not computed again: the same command goes on after Ctrl-C, and another command adds
 images, methods and classes. Other models, weights or input sizes need another --out, and so do images that have changed

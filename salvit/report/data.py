@@ -1,21 +1,15 @@
 """The data of a page, which its script shows: tables, maps and attention as JSON."""
 
 import base64
-import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from salvit.report.galleries import Gallery, Map
-from salvit.report.runs import Run
 from salvit.report.tables import PUBLISHED, Comparison
-from salvit.results.kept import ATTENTION, MAPS, from_text
-
-ATTENTION_TEXT = 12_000_000
-"""Letters of attention in a page, at most; what is over that is left out, and the page says so."""
 
 
 def script_json(data: Any) -> str:
@@ -95,64 +89,3 @@ def shaded(saliency: Map) -> dict[str, Any]:
     shares = (values - low) / (high - low) if high > low else np.zeros_like(values)
     text = base64.b64encode((shares * 255 + 0.5).astype(np.uint8).tobytes()).decode()
     return {"g": list(saliency.shape), "v": text}
-
-
-def explorers(runs: Iterable[Run]) -> tuple[list[dict[str, Any]], str]:
-    """The attention that test runs kept, that of one model on the same images once; and which was too much."""
-    found: dict[str, dict[str, Any]] = {}
-    left_out = []
-    room = ATTENTION_TEXT
-    for run in runs:
-        path = run.folder / ATTENTION
-        if run.stage != "test" or not path.is_file():
-            continue
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        digest = hashlib.sha256("".join(one["attention"] for one in kept["images"]).encode()).hexdigest()
-        fine, side = tuple(kept["grid"]), kept["side"]
-        maps = _methods_of(run)
-        if digest not in found:
-            room -= sum(len(one["attention"]) for one in kept["images"])
-            if room < 0:
-                left_out.append(run.label)
-                continue
-            backbone = str(run.record.get("model", run.label)).partition(" · ")[0]
-            pooled = f", {side}×{side} patches together" if side > 1 else ""
-            found[digest] = {
-                "title": f"{backbone} on {run.about.get('dataset', 'images')}{pooled}",
-                "grid": [-(-size // side) for size in fine],
-                "prefix": kept["prefix"],
-                "classToken": kept["class_token"],
-                "blocks": kept["blocks"],
-                "heads": kept["heads"],
-                "images": [
-                    {**{key: one[key] for key in ("name", "photo", "attention", "largest")}, "maps": []}
-                    for one in kept["images"]
-                ],
-            }
-        for image, one in zip(found[digest]["images"], kept["images"], strict=True):
-            own = {
-                **maps.get(one["name"], {}),
-                **{name: from_text(text, fine) for name, text in one["maps"].items()},
-            }
-            several = "" if "group" in run.about["tables"][0] else f"{run.label}: "
-            names = {one["name"] for one in image["maps"]}
-            for name, saliency in own.items():
-                label = f"{several}{name}" if name in one["maps"] else name
-                if label not in names:
-                    image["maps"].append({"name": label, **shaded(saliency)})
-    return list(found.values()), ", ".join(left_out)
-
-
-def _methods_of(run: Run) -> dict[str, dict[str, Map]]:
-    kept = json.loads((run.folder / MAPS).read_text(encoding="utf-8"))
-    own = "group" in run.about["tables"][0]
-    model = str(run.record.get("model"))
-    return {
-        one["name"]: {
-            (name if own or name != model else f"{run.label}: prediction"): from_text(
-                text, tuple(kept["grid"])
-            )
-            for name, text in one["maps"].items()
-        }
-        for one in kept["images"]
-    }

@@ -13,6 +13,7 @@ from salvit.errors import MissingFileError
 from salvit.explain.data import RECORD
 from salvit.explain.writer import TABLE
 from salvit.report.agreement import mean_agreement, rank_correlations
+from salvit.report.attention import sources
 from salvit.report.charts import perturbation_charts, sweep_charts, training_charts
 from salvit.report.export import long_differences, long_scores, markdown, tex
 from salvit.report.galleries import read_explained, read_galleries
@@ -56,7 +57,8 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
         begin("intervals and differences of scores")
         tables = read_tables(runs)
         begin("maps")
-        galleries = [*read_galleries(runs), *map(read_explained, explained)]
+        of_folder = {one: read_explained(one) for one in explained}
+        galleries = [*read_galleries(runs), *of_folder.values()]
         begin("agreement of maps")
         correlations = [rank_correlations(gallery) for gallery in galleries]
         begin("writing")
@@ -74,6 +76,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
             charts,
             galleries,
             agreement,
+            sources(runs, of_folder),
             {one.name: _predicted(one) for one in explained},
         )
         titles = [gallery.title for gallery in galleries]

@@ -75,15 +75,14 @@ def read_galleries(runs: Iterable[Run]) -> list[Gallery]:
             continue
         kept = json.loads(path.read_text(encoding="utf-8"))
         names = [one["name"] for one in kept["images"]]
-        own = "group" in run.about["tables"][0]
-        key = json.dumps([describe(run.about), names, str(run.folder) if own else ""])
+        key = json.dumps([describe(run.about), names, str(run.folder) if run.explains else ""])
         together.setdefault(key, []).append((run, kept))
     return [_gallery(members) for members in together.values()]
 
 
 def _gallery(members: Sequence[tuple[Run, dict[str, Any]]]) -> Gallery:
     first, kept = members[0]
-    own = "group" in first.about["tables"][0]
+    own = first.explains
     pictures = {one["name"]: Picture(one["name"], one["photo"]) for one in kept["images"]}
     columns: dict[str, str] = {}
     for run, stored in members:

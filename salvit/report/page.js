@@ -344,7 +344,7 @@ async function inflated(text) {
 }
 
 function explorer(section) {
-  const [which, picture] = section.querySelectorAll("select");
+  const [which, picture, owner] = section.querySelectorAll("select");
   const block = section.querySelector("input");
   const [pad, left, right, heads, maps, status, token] = [".pad", ".pad canvas", ".seen canvas", ".heads", ".extracted", ".status", ".token"].map((name) => section.querySelector(name));
   let state = null;
@@ -359,12 +359,19 @@ function explorer(section) {
     state = found;
     token.hidden = !one.classToken;
     heads.replaceChildren(...Array.from({ length: one.heads + 1 }, (_, index) => element("button", { class: "button", type: "button", onclick: () => { state.head = index - 1; draw(); } }, element("canvas", { "aria-hidden": "true" }), index ? `head ${index - 1}` : "mean of heads")));
-    maps.replaceChildren(...image.maps.map((map) => mapFigure(map.name, "", image.photo, shades(map.v), map.g)));
     section.querySelector(".beside").hidden = !image.maps.length;
+    showMaps();
     draw();
+  };
+  const showMaps = () => {
+    const { image } = state, of = owner.selectedOptions[0]?.textContent;
+    maps.replaceChildren(...image.maps.filter((map) => map.of === of).map((map) => mapFigure(map.name, "", image.photo, shades(map.v), map.g)));
   };
   const setBlocks = () => {
     const one = data.explorers[which.value];
+    const owners = [...new Set(one.images.flatMap((image) => image.maps.map((map) => map.of)))];
+    fill(owner, owners);
+    owner.closest("label").hidden = owners.length < 2;
     fill(picture, one.images.map((image) => image.name));
     block.max = one.blocks - 1;
     block.value = one.blocks - 1;
@@ -445,6 +452,7 @@ function explorer(section) {
   which.closest("label").hidden = data.explorers.length < 2;
   which.addEventListener("change", setBlocks);
   picture.addEventListener("change", open);
+  owner.addEventListener("change", () => state && showMaps());
   block.addEventListener("input", () => state && draw());
   setBlocks();
 }

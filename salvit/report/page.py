@@ -10,8 +10,9 @@ from string import Template
 
 import pandas as pd
 
+from salvit.report.attention import Source, explorers
 from salvit.report.charts import Chart
-from salvit.report.data import explorers, gallery_data, script_json, table_data
+from salvit.report.data import gallery_data, script_json, table_data
 from salvit.report.export import parts_of
 from salvit.report.galleries import Gallery
 from salvit.report.runs import Run
@@ -52,6 +53,7 @@ class Report:
         charts: of their curves.
         galleries: of their maps.
         agreement: the matrix of each gallery, in their order.
+        attention: where attention may be.
         explained: by name of a folder of `salvit explain`, what the model says: `image`, `predicted`, `probability`.
     """
 
@@ -62,12 +64,13 @@ class Report:
     charts: list[Chart]
     galleries: list[Gallery]
     agreement: list[pd.DataFrame]
+    attention: list[Source]
     explained: dict[str, pd.DataFrame]
 
 
 def page(report: Report) -> str:
     """The page as HTML."""
-    attention, left_out = explorers(report.runs)
+    attention, left_out = explorers(report.attention)
     sections: list[tuple[str, str, str]] = []  # identifier, heading, content
     if report.tables:
         tables = "".join(_comparison(index, one) for index, one in enumerate(report.tables))

@@ -76,7 +76,7 @@ def read_tables(runs: Iterable[Run]) -> list[Comparison]:
         for scored in (_scored(run, table) for table in tables if "profile" in table):
             baselines = scored.baselines.groupby("model").mean(numeric_only=True).round(3)
             comparable.setdefault(f"{scored.title} {baselines.to_dict()}", []).append(scored)
-        if tables and "group" in tables[0]:
+        if run.explains:
             methods.append(_of_methods(run, tables))
     return [*map(_of_models, comparable.values()), *methods]
 

@@ -222,7 +222,12 @@ def test_what_explain_wrote_is_reported_alone_and_beside_runs(tmp_path, vit_file
     write_image(tmp_path / "cat.png", (40, 30))
     explain("cat.png", "--model", vit_file(), "--method", "rollout", "agcam")
     page = opened(report(tmp_path / "runs"))
-    assert page.headings()[:3] == ["explained", "agreement", "gallery"]
+    assert page.headings() == ["explained", "agreement", "gallery", "attention"]
+    [image] = page.data["explorers"][0]["images"]
+    assert [(map_["name"], map_["of"]) for map_ in image["maps"]] == [
+        ("agcam", "explain"),
+        ("rollout", "explain"),
+    ]
     assert page.data["galleries"][0]["methods"] == ["agcam", "rollout"]
     make_test("runs/a")
     assert opened(report(tmp_path / "runs")).headings()[:2] == ["scores", "scatter"]
