@@ -77,7 +77,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
             galleries,
             agreement,
             sources(runs, of_folder),
-            {one.name: _predicted(one) for one in explained},
+            {one.name: said for one in explained if len(said := _predicted(one))},
         )
         titles = [gallery.title for gallery in galleries]
         pairs = [one.assign(images=title) for title, one in zip(titles, correlations, strict=True)]
@@ -99,8 +99,9 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
 
 
 def _predicted(folder: Path) -> pd.DataFrame:
+    """What a classifier says of each image; empty without a classifier."""
     table = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False).drop_duplicates("name")
     shown = table.assign(
         predicted=table["predicted_name"].where(table["predicted_name"] != "", table["predicted"])
     )
-    return shown[["image", "predicted", "probability"]]
+    return shown.loc[shown["predicted"] != "", ["name", "predicted", "probability"]]

@@ -102,7 +102,7 @@ def _gallery(members: Sequence[tuple[Run, dict[str, Any]]]) -> Gallery:
         for row in shown.to_dict("records"):
             pictures[row["image"]].scores[row[kind]] = {name: row[name] for name in columns if name in row}
     label = f"{first.label}: " if own else ""
-    return Gallery(f"{label}{describe(first.about)}", kept["of"], columns, list(pictures.values()))
+    return Gallery(f"{label}{describe(first.about)}", first.about["images"], columns, list(pictures.values()))
 
 
 def read_explained(folder: Path) -> Gallery:

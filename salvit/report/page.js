@@ -193,14 +193,16 @@ function scatter(section) {
       .filter((point) => point.x !== null && point.y !== null);
     const sizes = points.map((point) => point.z).filter((value) => value !== null);
     const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
-    const radius = (value) => value === null ? 7 : 8 + 12 * Math.sqrt(Math.max(0, (one.columns[c] === "↓" ? high - value : value - low) / (high - low || 1)));
+    const radius = (value) => value === null ? 8 : 8 + 7 * Math.sqrt(Math.max(0, (one.columns[c] === "↓" ? high - value : value - low) / (high - low || 1)));
     const [picture, at] = frame(`${b} over ${a}, ${points.length} rows; the list beside has the numbers`, `${a} ${one.columns[a]}`, `${b} ${one.columns[b]}`, points.map((point) => point.x), points.map((point) => point.y), ...(PHONE.matches ? [350, 330] : [620, 420]));
     const order = points.map((point, index) => ({ ...point, index })).sort((p, q) => radius(q.z) - radius(p.z));
     for (const point of order) {
       const text = `${point.name}: ${a} ${show(point.x)}, ${b} ${show(point.y)}, ${c} ${show(point.z)}`;
-      picture.append(drawn("g", { class: "mark", "data-point": point.index }, drawn("title", {}, text),
+      const mark = drawn("g", { class: "mark", "data-point": point.index }, drawn("title", {}, text),
         drawn("circle", { cx: at.x(point.x), cy: at.y(point.y), r: radius(point.z), style: `fill: var(--s${point.index % SERIES}); stroke: var(--paper)` }),
-        drawn("text", { x: at.x(point.x), y: at.y(point.y) + 4, "text-anchor": "middle" }, String(point.index + 1))));
+        drawn("text", { x: at.x(point.x), y: at.y(point.y) + 4, "text-anchor": "middle" }, String(point.index + 1)));
+      mark.addEventListener("mouseenter", () => mark === picture.lastChild || picture.append(mark)); // above the others
+      picture.append(mark);
     }
     const items = points.map((point, index) => element("li", { }, element("b", {}, String(index + 1)), ...named(point.name), element("small", { class: "soft" }, ` ${show(point.x)}, ${show(point.y)}, ${show(point.z)}`)));
     place.replaceChildren(element("figure", {}, picture), element("div", {}, element("p", { class: "note" }, `Number, name, then ${a}, ${b} and ${c}; the better ${c}, the larger the circle.`), element("ol", {}, ...items)));

@@ -18,6 +18,7 @@ from salvit.report.galleries import Gallery
 from salvit.report.runs import Run
 from salvit.report.tables import PUBLISHED, Comparison
 from salvit.results import Table
+from salvit.results.kept import PEOPLE
 from salvit.results.observers import UPPER_BOUND
 
 MEANINGS = {
@@ -54,7 +55,7 @@ class Report:
         galleries: of their maps.
         agreement: the matrix of each gallery, in their order.
         attention: where attention may be.
-        explained: by name of a folder of `salvit explain`, what the model says: `image`, `predicted`, `probability`.
+        explained: by name of a folder of `salvit explain`, what the model says: `name`, `predicted`, `probability`.
     """
 
     title: str
@@ -234,8 +235,9 @@ def _matrix(gallery: Gallery, matrix: pd.DataFrame) -> str:
     count = f"{len(gallery.pictures)} of {gallery.of} images"
     note = (
         "Spearman's rank correlation between the maps of one image, at the size of the patch grid, averaged over "
-        f"{count}: 1, the same order of places; 0, none in common. people: the density of fixations."
+        f"{count}: 1, the same order of places; 0, none in common."
     )
+    note += f" {PEOPLE}: the density of fixations." if PEOPLE in matrix else ""
     return (
         f'<h3>{escape(gallery.title)}</h3><p class="note">{note}</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="agreement, {escape(gallery.title)}">'
