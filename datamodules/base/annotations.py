@@ -46,10 +46,10 @@ def read_table(path: Path, separator: str, /, **columns: type) -> pd.DataFrame:
         ).set_index(index)
     except (ValueError, OSError) as error:
         raise CorruptFileError(
-            f"{path}: expected lines of {', '.join(columns)} ({error}); {_REMEDY}"
+            f"{path}: expected lines of {', '.join(columns)} ({error}); replace the file."
         ) from error
     if table.index.has_duplicates:
-        raise CorruptFileError(f"{path}: has lines with the same {index}; {_REMEDY}")
+        raise CorruptFileError(f"{path}: has lines with the same {index}; replace the file.")
     return table
 
 

@@ -142,7 +142,7 @@ class FilesDataModule(SaliencyDataModule):
         """
         missing = [] if self.on_error == "skip" else [path for path in paths if not path.is_file()]
         if missing:
-            raise self.not_found(missing[0], f"the first of {len(missing)} missing")
+            raise self.not_found(missing[0], f"missing files: {len(missing)}")
 
     def annotated(
         self, folder: Path, annotations: Mapping[str, T], path: Path
@@ -156,7 +156,7 @@ class FilesDataModule(SaliencyDataModule):
         self.require(folder / f"{stem}.jpg" for stem in stems)
         unmentioned = [stem for stem in stems if stem not in annotations]
         if unmentioned and self.on_error == "raise":
-            raise self.not_found(f"{unmentioned[0]} in {path}", f"the first of {len(unmentioned)} missing")
+            raise self.not_found(f"{unmentioned[0]} in {path}", f"missing images: {len(unmentioned)}")
         return {
             stem: (folder / f"{stem}.jpg", partial(annotation_of, annotations, stem, path)) for stem in stems
         }
@@ -174,7 +174,7 @@ class FilesDataModule(SaliencyDataModule):
 
         Args:
             stimuli: the images of the split.
-            split: only "train" is mirrored.
+            split: for messages.
             sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
             classes: number of classes, for datasets with several classes in an image.
 
@@ -198,7 +198,7 @@ class FilesDataModule(SaliencyDataModule):
                 reasons = [item.reason for item in skipped[:3]]
                 warnings.warn("\n  ".join([title, *reasons, *more]), stacklevel=2)
             self.skipped += skipped
-        dataset = make(stimuli, hflip=self.hflip and split == "train")
+        dataset = make(stimuli)
         warn_boxes(dataset.box_counts(), len(dataset), split)
         return dataset
 
@@ -243,7 +243,7 @@ def _skip_bad(dataset: StimulusDataset, num_workers: int) -> tuple[list[Stimulus
     def checked(index: int) -> Stimulus | Skipped:
         stimulus = dataset.stimuli[index]
         try:
-            dataset.load(index)
+            dataset[index]
         except CorruptFileError as error:
             return Skipped(stimulus.name, stimulus.image, str(error))
         return stimulus

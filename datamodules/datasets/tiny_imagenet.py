@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from datamodules.base import (
     Annotation,
     ExplanationDataModule,
     SaliencyDataset,
-    Size,
     Split,
     Splits,
     Stimulus,
@@ -37,7 +35,7 @@ class TinyImageNetDataModule(ExplanationDataModule):
     class, but beside 500 for training there are no more than 50, and all its test accuracies are multiples of 1/500.
 
     A label is the index of the class among the chosen ones, in the order of their wnids, or as they are named in
-    ``classes``. ``mask`` has the pixels inside the box: the dataset has no outlines of the objects.
+    ``classes``. The dataset has no outlines of the objects: SMM takes the pixels inside the box.
 
     Args:
         root: folder with ``tiny-imagenet-200``; by default the environment variable ``SALVIT_TINY_IMAGENET_ROOT``.
@@ -55,7 +53,6 @@ class TinyImageNetDataModule(ExplanationDataModule):
     """
 
     env = "SALVIT_TINY_IMAGENET_ROOT"
-    mask_kind = "masks from boxes"
     layout = (
         "  tiny-imagenet-200/{wnids,words}.txt (tiny-imagenet-200 may be the root)\n"
         "  tiny-imagenet-200/train/<wnid>/images/<wnid>_<N>.JPEG\n"
@@ -154,7 +151,6 @@ class TinyImageNetDataModule(ExplanationDataModule):
                 Path(name).stem,
                 self.folder / folder / name,
                 annotation=partial(Annotation, label, boxes[name][None], np.array([label])),
-                mask=partial(_inside, boxes[name]),
             )
             for name in drawn(boxes, self.split_seed)
         ]
@@ -165,15 +161,10 @@ class TinyImageNetDataModule(ExplanationDataModule):
         left = train[max(held - len(val), 0) :]
         if len(left) < (self.train_images or 1):
             raise InvalidValueError(
-                f"class {wnid} has {len(train)} images in train and {len(val)} in val, too few for train_images "
-                f"{self.train_images}, val_images {self.val_images} and test_images {test}: take fewer."
+                f"class {wnid} has {len(train)} images in train and {len(val)} in val, too few for "
+                f"{self.train_images or 'any'} to train on, {self.val_images} to validate and {test} to test: lower "
+                "train_images, val_images or test_images."
             )
         if split == "train":
             return left[: self.train_images]
         return (val + train)[test:held] if split == "val" else (val + train)[:test]
-
-
-def _inside(box: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
-    """Pixels whose centres lie in a box."""
-    y, x = (np.arange(side) + 0.5 for side in size)
-    return ((y > box[1]) & (y < box[3]))[:, None] & ((x > box[0]) & (x < box[2]))

@@ -17,9 +17,10 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from datamodules.base import SaliencyDataModule
+from datamodules.base import SaliencyDataModule, track
 from salvit import results
 from salvit.callbacks.detected_masks import DetectedMasks
+from salvit.callbacks.wandb_panels import log_scores
 from salvit.extractors import parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics.functional import box_masks, smm
@@ -42,7 +43,7 @@ class ClassificationScores(Callback):
     are constant, as where attention is uniform or has no gradient.
 
     Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction, SMM and whether the heatmap is
-    constant; and `scores.json`, with dataset, split, kind of mask and scores.
+    constant; and `scores.json`, with dataset, split, kind of mask and scores. On W&B, `test/scores` has the same row.
 
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster).
 
@@ -130,11 +131,12 @@ class ClassificationScores(Callback):
         console.print(*table.terminal(console.width), sep="\n")
         if folder is not None:
             results.write(folder, files)
+        log_scores(trainer, pl_module, "test/scores", table.columns, means)
 
     def _masks(self, data: SaliencyDataModule, batch: Batch) -> tuple[str, list[Tensor | None]]:
         if self.detector is not None:
             return "detected masks", list(self.detector(data, batch))
-        return dataset_masks(data, batch)
+        return dataset_masks(batch)
 
 
 def classified(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -160,18 +162,19 @@ def classified(logits: Tensor, labels: Tensor) -> dict[str, float]:
     return {name: float(score) for name, score in scores.items()}
 
 
-def dataset_masks(data: SaliencyDataModule, batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:
-    """Return what a dataset's masks are, and the masks [H, W] of a batch, None for an image without one.
+def dataset_masks(batch: Mapping[str, Any]) -> tuple[str, list[Tensor | None]]:
+    """Return what the masks of a batch are, and one [H, W] for each image, None for an image without one.
+
+    A batch without masks gets the pixels inside the boxes of each image's label.
 
     Example:
-        >>> from datamodules import PopOutDataModule
         >>> boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 2.0, 1.0]])
         >>> batch = {"image": torch.zeros(1, 3, 1, 2), "label": [5], "boxes": [boxes]}
-        >>> dataset_masks(PopOutDataModule(), {**batch, "box_labels": [torch.tensor([5, 3])]})
+        >>> dataset_masks({**batch, "box_labels": [torch.tensor([5, 3])]})
         ('masks from boxes', [tensor([[ True, False]])])
     """
     if "mask" in batch:
-        return data.mask_kind, [None if mask is None else mask.cpu() for mask in batch["mask"]]
+        return "exact masks", [None if mask is None else mask.cpu() for mask in batch["mask"]]
     if "boxes" in batch:
         objects = zip(batch["boxes"], batch["box_labels"], batch["label"], strict=True)
         boxes = [boxes[labels == int(label)] for boxes, labels, label in objects]
@@ -186,7 +189,8 @@ def _train_accuracy(module: ClassificationModule, data: SaliencyDataModule) -> f
         return math.nan
     right, total = 0, 0
     with torch.no_grad():
-        for batch in data.train_dataloader():
+        loader = data.train_dataloader()
+        for batch in track(loader, "scoring training images", len(loader)):
             predicted = module(batch["image"].to(module.device)).argmax(1).cpu()
             right += int((predicted == batch["label"]).sum())
             total += len(predicted)

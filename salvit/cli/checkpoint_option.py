@@ -11,18 +11,19 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from salvit.errors import InvalidValueError
-from salvit.modules import SaliencyModule
+from salvit.modules import ClassificationModule, SaliencyModule
 from salvit.modules.checkpoint import Description, Which, find_checkpoint, read_checkpoint
 from salvit.modules.trained import TrainedModule
 
 Options = Mapping[str, Any]
 
 _KEYWORDS: tuple[Which, ...] = ("last", "best")
-_CALLBACKS = {
-    "test": ["salvit.callbacks.scores.Scores", "salvit.callbacks.pictures.Pictures"],
-    "predict": ["salvit.callbacks.predictions.PredictionWriter"],
+_CALLBACKS: dict[tuple[str, type[TrainedModule]], list[str]] = {
+    ("test", SaliencyModule): ["salvit.callbacks.scores.Scores", "salvit.callbacks.pictures.Pictures"],
+    ("predict", SaliencyModule): ["salvit.callbacks.predictions.PredictionWriter"],
+    ("test", ClassificationModule): ["salvit.callbacks.classification_scores.ClassificationScores"],
 }
-"""Of a SaliencyModule, where no config names any."""
+"""By command and module, where no config names any."""
 
 
 def with_description(arguments: Sequence[str]) -> list[str]:
@@ -125,7 +126,10 @@ def _config(command: str, stored: Description, whole: bool) -> dict[str, Any]:
         config["data"] = data
     kind = locate(stored["class_path"])
     if whole and isinstance(kind, type):
-        paths = _CALLBACKS.get(command, []) if issubclass(kind, SaliencyModule) else []
+        of_kind = (
+            one for (stage, base), one in _CALLBACKS.items() if stage == command and issubclass(kind, base)
+        )
+        paths = next(of_kind, [])
         config["trainer"] = {"callbacks": [{"class_path": path} for path in paths] or None}
     return config
 

@@ -26,7 +26,7 @@ options:
   --version      the version
 
 Results go to stdout, progress and messages to stderr. Exit status: 0; 2 for what was typed wrong; 1 for what failed
-later; 130 after Ctrl-C.
+later; 130 after Ctrl-C; 143 after SIGTERM.
 
 examples:
   salvit fit --config experiments/demo.yaml

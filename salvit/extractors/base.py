@@ -1,5 +1,6 @@
 """What every extractor shares: one call form, and one check of model and input before anything is computed."""
 
+import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -52,6 +53,16 @@ class Extractor(HasOptions, ABC):
     class_specific: ClassVar[bool] = False
     requires: ClassVar[frozenset[str]] = frozenset({"attention"})
 
+    def __str__(self) -> str:
+        """The method as `salvit.extractors.parse_method` reads it, with the options that are not the default ones."""
+        names = {method: name for name, method in METHODS.items()}
+        name = names.get(type(self), f"{type(self).__module__}.{type(self).__qualname__}")
+        changed = [
+            f"{option}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+            for option, value in self.changed_options().items()
+        ]
+        return f"{name}:{','.join(changed)}" if changed else name
+
     # Within a function that is compiled, a pass that is watched must run as it is written.
     @torch.compiler.disable
     def __call__(self, vit: ViT, images: Tensor, target: int | Tensor | None = None) -> Tensor:
@@ -85,12 +96,12 @@ class Extractor(HasOptions, ABC):
         found = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
         if not isinstance(maps, Tensor) or maps.ndim != 4 or found[:2] != promised:
             raise InvalidValueError(
-                f"{self!r} must give maps [B, K, h, w] with K = num_channels(vit), here [{promised[0]}, "
+                f"{self} must give maps [B, K, h, w] with K = num_channels(vit), here [{promised[0]}, "
                 f"{promised[1]}, h, w]; it gave {found}"
             )
         if wrong := not_finite(maps):
             raise InvalidValueError(
-                f"{self!r} gives NaN or infinity for images {wrong} of the batch: weights are damaged, or "
+                f"{self} gives NaN or infinity for images {wrong} of the batch: weights are damaged, or "
                 "activations overflow the model's dtype"
             )
         return maps.to(torch.promote_types(maps.dtype, torch.float32))

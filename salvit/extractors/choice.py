@@ -42,7 +42,7 @@ def supported_methods(
         except IndexError as error:
             raise InvalidIndexError(f"{name}: {error}") from error
         except (TypeError, ValueError) as error:
-            refused[name] = str(error).replace(repr(extractor), "the method")
+            refused[name] = str(error).replace(f"{name} ", "the method ", 1)
         else:
             supported[name] = extractor
     return supported, refused

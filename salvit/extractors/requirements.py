@@ -33,21 +33,21 @@ def check_model(extractor: Any, vit: ViT) -> None:
     """Raise the errors of `Extractor.check`."""
     require_frozen_vit(vit)
     for name in sorted(extractor.requires | ({"classifier"} if extractor.class_specific else set())):
-        _REQUIREMENTS[name](vit, repr(extractor))
+        _REQUIREMENTS[name](vit, str(extractor))
     for option in ("block", "start_layer"):
         blocks: Any = getattr(extractor, option, [])
         if not isinstance(blocks, str):
             for block in block_indices(vit, blocks if isinstance(blocks, list) else [blocks]):
-                require_attention(vit, block, repr(extractor))
+                require_attention(vit, block, str(extractor))
     if getattr(extractor, "rows", None) != "class":
         return
     if not has_class_token(vit):
         raise InvalidValueError(
-            f'{extractor!r} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
+            f'{extractor} needs a class token, and this {type(vit).__name__} has none: use rows="auto"'
         )
     if extractor.class_specific and not reads_class_token(vit):
         raise InvalidValueError(
-            f"{extractor!r} follows the class token's row, and this {type(vit).__name__} does not classify from its "
+            f"{extractor} follows the class token's row, and this {type(vit).__name__} does not classify from its "
             f'class token (global_pool="{vit.global_pool}"): use rows="auto"'
         )
 

@@ -126,11 +126,6 @@ class SalientAttention(Extractor):
         self.max_iter = max_iter
         self.tol = tol
 
-    def __repr__(self) -> str:
-        # Of its many options only the changed ones, so that messages stay short.
-        options = ", ".join(f"{name}={value!r}" for name, value in self.changed_options().items())
-        return f"{type(self).__name__}({options})"
-
     def check_grid(self, vit: ViT, grid: tuple[int, int]) -> None:
         """Raise ValueError if attention over a grid (rows, columns) has fewer modes or positions than asked for."""
         rows, columns = grid
@@ -138,13 +133,13 @@ class SalientAttention(Extractor):
         most = math.prod(sorted((heads, rows * columns, rows, columns))[:-1])
         if (asked := self.rank or self.k) > most:
             raise InvalidValueError(
-                f"{self!r} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
+                f"{self} decomposes attention into {asked} modes, and {rows}×{columns} patches and "
                 f"{heads} heads have at most {most}: lower k or take larger images"
             )
         free = rows * columns // (2 if self.attended else 1)
         if self.select == "distinct" and self.k > free:
             raise InvalidValueError(
-                f"{self!r} takes {self.k} distinct positions, and {rows}×{columns} patches have {free}: lower k or "
+                f"{self} takes {self.k} distinct positions, and {rows}×{columns} patches have {free}: lower k or "
                 "take larger images"
             )
 

@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import json
 import re
 from pydoc import ErrorDuringImport, locate
 from types import NoneType, UnionType
@@ -74,14 +73,7 @@ def spell(extractor: Extractor) -> str:
         >>> spell(Rollout()), spell(RawAttention(block=[0, 1], per_head=True))
         ('rollout', 'raw_attention:block=[0,1],per_head=true')
     """
-    kind = type(extractor)
-    names = {method: name for name, method in METHODS.items()}
-    name = names.get(kind, f"{kind.__module__}.{kind.__qualname__}")
-    changed = [
-        f"{option}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
-        for option, value in extractor.changed_options().items()
-    ]
-    return f"{name}:{','.join(changed)}" if changed else name
+    return str(extractor)
 
 
 def file_name(spelling: str) -> str:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from salvit.metrics.functional.heatmaps import upsampled
 from salvit.options import HasOptions
 
 if TYPE_CHECKING:
@@ -242,10 +242,12 @@ def scored_images(pred: Tensor, batch: Mapping[str, Any]) -> Iterator[tuple[Tens
 
 
 def at_native_size(pred: Tensor, sizes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-    """Resize predictions [B, H, W] to the native sizes (H0, W0) of their stimuli, bilinear, one by one."""
+    """Resize predictions [B, H, W] to the native sizes (H0, W0) of their stimuli, bilinear, one by one.
+
+    A constant map stays exactly constant.
+    """
     for image, size in zip(pred, sizes, strict=True):
-        resized = F.interpolate(image[None, None], tuple(size), mode="bilinear", align_corners=False)
-        yield resized[0, 0]
+        yield upsampled(image[None], size)[0]
 
 
 def mean(scores: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ class SMM(_Localization):
         tensor(0.5000)
     """
 
-    group = "localisation, mask"
+    group = "localisation, exact masks"
     columns = {"SMM": "↑"}
     function = staticmethod(functional.smm)
     keys = ("mask",)

@@ -47,10 +47,10 @@ def short_reason(extractor: Extractor, error: Exception) -> str:
 
     Example:
         >>> from salvit.extractors import LeGrad
-        >>> short_reason(LeGrad(), ValueError("LeGrad() needs attention maps, and this Beit has none"))
+        >>> short_reason(LeGrad(), ValueError("legrad needs attention maps, and this Beit has none"))
         'needs attention maps, and this model has none'
     """
-    reason = str(error).removeprefix(f"{extractor!r} ")
+    reason = str(error).removeprefix(f"{extractor} ")
     return re.sub(r"(?:this |(?<=of ))(?:VisionTransformer|Beit|Eva|NaFlexVit)\w*", "this model", reason)
 
 

@@ -5,10 +5,8 @@ sweep-arch` makes the runs and calls this.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,6 +17,7 @@ from salvit.callbacks.classification_scores import SCORES
 from salvit.cli.failure import one_clear_error
 from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
+from salvit.report.runs import Run, read_run
 from salvit.results import Table
 
 PUBLISHED = {
@@ -51,23 +50,25 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
         FileNotFoundError: if there is no test of a row.
         ValueError: if the rows were tested on different images or masks.
     """
-    newest: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
-    scored = set()
-    for path in folder.rglob("scores.json"):
-        run = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))
-        about = json.loads(path.read_text(encoding="utf-8"))
-        row, _, seed = str(run["name"]).removeprefix("poster/").partition("/")
-        if row not in PUBLISHED or "scores" not in about:
-            continue
-        scored.add(f"{results.describe(about)}; SMM of {about['method']}, {about['masks']}")
-        if run["started"] >= newest.get((row, seed), ("", {}))[0]:
-            constant = about["constant"] / about["images"]
-            newest[row, seed] = run["started"], {**about["scores"], "constant": constant}
+    newest: dict[tuple[str, str], Run] = {}
+    for run in sorted(
+        (read_run(path.parent) for path in folder.rglob("run.json")), key=lambda run: run.started
+    ):
+        row, _, seed = str(run.record["name"]).removeprefix("poster/").partition("/")
+        if row in PUBLISHED and "scores" in run.about:
+            newest[row, seed] = run
     if not newest:
         raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
+    tests = {key: run.about for key, run in newest.items()}
+    scored = {
+        f"{results.describe(test)}; SMM of {test['method']}, {test['masks']}" for test in tests.values()
+    }
     if len(scored) > 1:
         raise InvalidValueError(f"rows under {folder} cannot be compared: {' / '.join(sorted(scored))}")
-    lines = [{"row": row, "seed": seed, **scores} for (row, seed), (_, scores) in newest.items()]
+    lines = [
+        {"row": row, "seed": seed, **test["scores"], "constant": test["constant"] / test["images"]}
+        for (row, seed), test in tests.items()
+    ]
     return scored.pop(), pd.DataFrame(lines)
 
 
@@ -108,21 +109,24 @@ def table(title: str, scores: pd.DataFrame) -> Table:
     return Table(title, columns, means, spread, rows="row")
 
 
-def figure(scores: pd.DataFrame) -> Figure | None:
+def figure(title: str, scores: pd.DataFrame) -> Figure | None:
     """Accuracy against SMM, each row with its standard deviations, and the poster's; None without SMM."""
     wide = scores.pivot(index="row", columns="score")
     if wide["mean"]["SMM"].isna().all():
         return None
     drawing = Figure(figsize=(8, 5), layout="constrained")
     axes = drawing.subplots()
-    for kind, marker in (("mean", "o"), ("poster", "x")):
+    for kind, marker, colour in (("mean", "o", "tab:blue"), ("poster", "x", "tab:red")):
         x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
         bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
         label = "here" if kind == "mean" else "poster"
-        axes.errorbar(x, y, fmt=marker, linestyle="none", capsize=2, label=label, **bars)
+        axes.errorbar(x, y, fmt=marker, color=colour, linestyle="none", capsize=2, label=label, **bars)
         for row in wide.index:
-            axes.annotate(row, (x[row], y[row]), xytext=(4, 3), textcoords="offset points", fontsize=7)
+            point = (x[row], y[row])
+            axes.annotate(row, point, (4, 3), textcoords="offset points", fontsize=7, color=colour)
+    axes.margins(0.1)
     axes.set(xlabel="accuracy", ylabel="SMM")
+    axes.set_title(title, fontsize=8)
     axes.legend()
     return drawing
 
@@ -144,7 +148,7 @@ def main(args: Sequence[str] | None = None) -> None:
         files = {
             "poster.csv": scores,
             "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",
-            "poster.png": figure(scores),
+            "poster.png": figure(title, scores),
         }
         results.write(folder, files)
     console = Console()

@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import yaml
 from natsort import natsort_key
 
+from salvit.callbacks.provenance import file_hash
 from salvit.errors import MissingFileError
 
 _IRRELEVANT = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
@@ -66,7 +66,7 @@ def find_runs(root: Path) -> list[Run]:
     Raises:
         FileNotFoundError: There is no run.
     """
-    runs = sorted((_read(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
+    runs = sorted((read_run(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
     if not runs:
         raise MissingFileError(
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
@@ -84,7 +84,8 @@ def find_runs(root: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (natsort_key(run.label), run.started))
 
 
-def _read(folder: Path) -> Run:
+def read_run(folder: Path) -> Run:
+    """Read the files of one run; its label is empty, and the fit of a test is not looked for."""
     scores = folder / "scores.json"
     return Run(
         folder,
@@ -102,7 +103,7 @@ def _fit_of(run: Run, fits: Sequence[Run]) -> Run | None:
     earlier = [fit for fit in reversed(fits) if fit.started <= run.started]
     by_path = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve()))
     files = ((fit, file) for fit in earlier for file in fit.folder.rglob("*.ckpt"))
-    by_content = (fit for fit, file in files if sha256(file.read_bytes()).hexdigest() == digest)
+    by_content = (fit for fit, file in files if file_hash(file) == digest)
     beside_versions = (fit for fit in earlier if path.is_relative_to(fit.folder.resolve().parent))
     return next(chain(by_path, by_content, beside_versions), None)
 

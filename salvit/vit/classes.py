@@ -83,7 +83,7 @@ class Classes:
         if not found:
             close = _closest(_plain(text), list(known))
             hint = ", ".join(f'"{name}" ({min(known[name])})' for name in close)
-            listed = f"; classes: {', '.join(self.names)}" if self.count <= _FEW else ""
+            listed = f"; classes: {'; '.join(self.names)}" if self.count <= _FEW else ""
             raise InvalidValueError(f'no class "{text}"' + (f"; did you mean {hint}?" if hint else listed))
         return found[0]
 

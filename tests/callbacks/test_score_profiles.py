@@ -48,7 +48,8 @@ def test_every_profile_has_a_table_and_a_file_of_images_and_its_own_part_of_a_re
     trainer, folder = run("exact", "mit", "tuebingen")
     printed = capsys.readouterr().out
     about = json.loads((folder / "scores.json").read_text())
-    reported = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
+    compared = read_tables([Run(folder, record={}, config={}, about=about, label="a")])
+    reported = [one.table for one in compared]
     tables = {}
     for report, suffix, profile, columns in zip(
         reported,

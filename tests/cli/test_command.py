@@ -514,6 +514,7 @@ def test_a_classifier_is_scored_from_its_checkpoint_alone(vit_file):
     [path] = Path("runs").rglob("last.ckpt")
     cli = call("test", "--ckpt_path", path, *QUIET)
     assert 0 <= float(cli.trainer.callback_metrics["test/accuracy"]) <= 1
+    assert (Path(cli.trainer.log_dir) / "scores.md").is_file()
 
 
 # What people type wrongly
@@ -691,7 +692,9 @@ def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
     monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *about: told.append(about))
     arguments = logged_arguments()
     call("fit", *saliency, *arguments, "--name", "a/b", "--runs", "results", "--wandb", "mine")
-    assert told == [("mine", "results", "a/b", 0)]
+    [(*where, labels, command)] = told
+    assert where == ["mine", "results", "a/b/version_0"]
+    assert (labels.dataset, labels.method, command) == ("PopOut", "raw_attention:per_head=true", "fit")
     printed = capsys.readouterr().out
     assert "run folder: results/a/b/version_0" in printed
     [checkpoint] = re.findall(r"checkpoint: (.*)", printed)

@@ -131,7 +131,7 @@ def test_what_is_missing_is_named(tmp_path, name, pattern, on_error):
     path.rename(tmp_path / "elsewhere")
     with pytest.raises(DatasetNotFoundError) as error:
         data.setup(first_stage(name))
-    assert_helps(error, data, path, "the first of 1 missing" if on_error == "raise" else "")
+    assert_helps(error, data, path, "missing files: 1" if on_error == "raise" else "")
 
 
 @pytest.mark.parametrize(

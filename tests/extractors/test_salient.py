@@ -71,7 +71,7 @@ def test_uniform_attention_in_float32(vit, images, select):
 @pytest.mark.parametrize(
     ("size", "most", "options", "message"),
     [
-        ((8, 16), 4, {}, r"^SalientAttention\(k=5\) .* 1×2 patches and 3 heads have at most 4"),
+        ((8, 16), 4, {}, r"^salient_attention:k=5 .* 1×2 patches and 3 heads have at most 4"),
         ((32, 48), 24, {"select": "distinct"}, "25 distinct positions, and 4×6 patches have 24"),
         ((32, 48), 12, {"select": "distinct", "attended": True}, "patches have 12"),
     ],

@@ -125,3 +125,9 @@ def test_what_a_model_does_not_support_is_said_once_for_each_reason(make_vit):
 def test_a_block_that_is_not_there_is_no_matter_of_leaving_out(make_vit):
     with pytest.raises(IndexError, match=r"^rollout:start_layer=99: there is no block 99"):
         supported_methods(make_vit(), [Rollout(start_layer=99)])
+
+
+def test_an_error_spells_the_method_as_it_is_typed(make_vit):
+    extractor = parse_method("agcam:rows=class")
+    with pytest.raises(ValueError, match=r"^agcam:rows=class follows the class token's row"):
+        extractor.check(make_vit(global_pool="avg"))

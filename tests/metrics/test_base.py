@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics import MetricCollection
 
-from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC
+from salvit.metrics import AUC, CC, KLD, NSS, SIM, ShuffledAUC, at_native_size
 from salvit.metrics.functional import auc, cc, fixation_counts, kld, nss, shuffled_auc, sim
 from tests.metrics.cases import batch
 
@@ -92,3 +92,11 @@ def test_set_dtype_keeps_float64_scores():
     pred, density, _ = case = batch(0)
     metric = updated(CC().set_dtype(torch.float64), case, 3)
     assert metric.per_image().equal(cc(pred, density))
+
+
+@pytest.mark.parametrize("size", [(61, 83), (600, 800)])
+def test_a_constant_map_is_constant_at_native_size(size):
+    """Rounding in the interpolation would otherwise be scored as a map."""
+    maps = torch.rand(20, generator=torch.Generator().manual_seed(0))[:, None, None].expand(20, 8, 8)
+    for map_ in at_native_size(maps, [size] * 20):
+        assert map_.unique().numel() == 1

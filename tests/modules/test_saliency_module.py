@@ -195,7 +195,8 @@ def test_training_goes_on_where_it_stopped(saved, make_module, make_trainer):
         (
             "test",
             {"extractor": RawAttention(rows="all", per_head=True)},
-            "extractor: .*'rows': 'auto'.*'rows': 'all'",
+            "extractor: the checkpoint has raw_attention:per_head=true, this run has "
+            "raw_attention:rows=all,per_head=true",
         ),
         (
             "predict",

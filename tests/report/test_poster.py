@@ -2,12 +2,14 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 from salvit.callbacks.classification_scores import SCORES
-from salvit.report.poster import PUBLISHED, main
+from salvit.report.poster import PUBLISHED, figure, main, summary
 
 ABOUT = {"dataset": "PopOut", "split": "test", "images": 60, "method": "attention_gradient"}
 
@@ -21,6 +23,7 @@ def make_test(tmp_path):
         folder.mkdir(parents=True)
         record = {"name": f"poster/{row}/seed{seed}", "started": started}
         (folder / "run.json").write_text(json.dumps(record))
+        (folder / "config.yaml").write_text("{}")
         scores = dict.fromkeys(SCORES, value)
         (folder / "scores.json").write_text(
             json.dumps({**ABOUT, "masks": "exact masks", "constant": 0, "scores": scores, **about})
@@ -63,6 +66,26 @@ def test_the_newest_test_of_a_seed_counts(make_test, tmp_path):
     make_test("baseline", 0, 0.9, version=1, started="2026-01-01T00:00:00")
     main([str(tmp_path)])
     assert float(lines(tmp_path)["baseline", "F1"]["mean"]) == 0.1
+
+
+def test_only_the_newest_tests_must_be_comparable(make_test, tmp_path):
+    make_test("baseline", 0, 0.1)
+    make_test("no-norm", 0, 0.1, version=1, masks="detected masks")
+    make_test("no-norm", 0, 0.2, version=2, started="2026-01-02T00:00:00")
+    main([str(tmp_path)])
+    assert float(lines(tmp_path)["no-norm", "F1"]["mean"]) == 0.2
+
+
+def test_the_figure_has_a_deviation_in_both_directions():
+    runs = pd.DataFrame([{"row": "baseline", "seed": seed} | dict.fromkeys(SCORES, 0.5) for seed in "012"])
+    runs["accuracy"], runs["SMM"] = (0.1, 0.2, 0.6), (0.02, 0.03, 0.04)
+    drawing = figure("PopOut", summary(runs))
+    assert drawing.axes[0].get_title() == "PopOut"
+    ours, poster = drawing.axes[0].containers
+    horizontal, vertical = (bars.get_segments()[0] for bars in ours[2])
+    assert horizontal == pytest.approx(np.array([[0.3 - 0.264575, 0.03], [0.3 + 0.264575, 0.03]]), abs=1e-6)
+    assert vertical == pytest.approx(np.array([[0.3, 0.02], [0.3, 0.04]]), abs=1e-6)
+    assert poster[0].get_xydata().tolist() == [[0.328, 0.025]]
 
 
 def test_without_masks_there_is_no_figure(make_test, tmp_path):

@@ -9,6 +9,7 @@ from timm.models.vision_transformer import DiffAttention
 
 from salvit.extractors.lrp import engine, methods
 from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.spelling import spell
 from salvit.vit import load_vit
 from tests.extractors import lrp_reference as slow
 from tests.extractors.conftest import build_vit
@@ -153,7 +154,7 @@ def test_models_without_rules_are_refused(extractor):
             vit.blocks[1].float()
         vit.forward = interrupt  # nothing may be computed
         images = torch.randn(1, 3, 32, 48, dtype=next(vit.parameters()).dtype)
-        with pytest.raises(ValueError, match=f"{type(extractor).__name__}.*{reason}"):
+        with pytest.raises(ValueError, match=f"{spell(extractor)}.*{reason}"):
             extractor(vit, images)
 
 
