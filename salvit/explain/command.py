@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from salvit.cli.interrupt import importing, interruptible
+from salvit.cli.plain_parser import PlainParser
 
 DEFAULT_MODEL = "salvit_tiny"
 _DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
@@ -96,14 +97,13 @@ def _run(arguments: Sequence[str]) -> None:
                 run.explain()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse without the page of usage above every error."""
+class _Parser(PlainParser):
+    """With one more hint."""
 
     def error(self, message: str) -> Never:
         if message.endswith("required: IMAGE"):
             message += ", before the options, which take all that follows them"
-        print(f"salvit: error: {message}\n(`{self.prog} --help` lists the options.)", file=sys.stderr)
-        raise SystemExit(2)
+        super().error(message)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -123,8 +123,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         >>> options.method, options.image_size
         (['agcam', 'rollout:rows=all'], (224, 224))
     """
-    parser = _Parser("salvit explain", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = _Parser("salvit explain", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _text}
     add("images", nargs="+", type=_path, metavar="IMAGE", help="image files, and folders with all below them")

@@ -1,10 +1,10 @@
 """The command `salvit report`. Nothing heavy is imported here, so that `--help` stays instant."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from salvit.cli.interrupt import importing, interruptible
+from salvit.cli.plain_parser import PlainParser
 
 _DESCRIPTION = """Put all runs under a folder together, also explanation runs, sweeps, and what `salvit explain` wrote:
 tables with intervals, differences and published scores, curves, how much maps agree, a gallery of maps, and the
@@ -37,10 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         SystemExit: with status 2 if the command line is wrong or there is no run, 1 after an error later, 130 after
             Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
-        "salvit report", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
-    )
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = PlainParser("salvit report", _DESCRIPTION, _EPILOG)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the runs are")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where the report goes; default: FOLDER/report"

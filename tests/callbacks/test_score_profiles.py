@@ -30,8 +30,9 @@ def run(make_trainer, tmp_path, vit_file, salicon, monkeypatch):
     monkeypatch.setattr("salvit.callbacks.scores.has_classical", lambda: False)
 
     def test(*profiles, scores=None, **options):
+        vit = vit_file()  # which may draw weights
         torch.manual_seed(0)
-        module = SaliencyModule(vit=vit_file(), profile=list(profiles))
+        module = SaliencyModule(vit=vit, profile=list(profiles))
         logger = CSVLogger(tmp_path, name="run", version="_".join([*profiles, *options]))
         trainer = make_trainer(logger=logger, callbacks=[scores or Scores()], **options)
         trainer.test(module, salicon, verbose=False)
