@@ -8,6 +8,7 @@ import pandas as pd
 from salvit.report.latex import latex
 from salvit.report.tables import PUBLISHED, Comparison
 from salvit.results import Table
+from salvit.results.table import as_text
 
 
 def parts_of(one: Comparison) -> list[Table]:
@@ -56,12 +57,14 @@ def markdown(tables: Sequence[Comparison], agreement: Mapping[str, pd.DataFrame]
     """All tables in Markdown, and the matrices of agreement by the title of their images; None if there are none."""
     texts = []
     for one in tables:
-        texts += [f"{part.title}\n\n{part.markdown()}" for part in parts_of(one)]
+        texts += [f"{as_text(part.title)}\n\n{part.markdown()}" for part in parts_of(one)]
         texts += [f"Published: {source}" for source in one.sources]
         texts += filter(None, [_beyond(one)])
     for title, matrix in agreement.items():
         table = Table("", dict.fromkeys(matrix.columns, ""), matrix, rows="method", apart=list(matrix.index))
-        texts.append(f"Rank correlation of the maps, mean over images: {title}\n\n{table.markdown()}")
+        texts.append(
+            f"Rank correlation of the maps, mean over images: {as_text(title)}\n\n{table.markdown()}"
+        )
     return "\n\n".join(texts) + "\n" if texts else None
 
 
