@@ -201,3 +201,16 @@ def test_all_that_can_be_pressed_is_reached_by_tab_with_a_name(page_in_browser, 
     assert one.run(unnamed) == []
     one.press("Tab")
     assert one.run("document.activeElement.className") == "skip"
+
+
+def test_charts_show_every_row_and_line_and_scores_can_be_chosen(page_in_browser, page):
+    one = page_in_browser
+    one.open(page)
+    assert sorted(texts(one, "#scatter .mark text")) == ["1", "2", "3", "4"]
+    assert texts(one, "#scatter li")[0] == "1tiny · a 0.600, 0.600, 0.600"
+    choose(one, "#scatter label:nth-of-type(1) select", "1")
+    assert texts(one, "#scatter li") == ["1rollout 0.600, 0.150, 0.250", "2agcam 0.275, 0.350, 0.650"]
+    choose(one, "#scatter label:nth-of-type(2) select", "2")
+    assert texts(one, "#scatter li")[0] == "1rollout 0.150, 0.150, 0.250"
+    assert texts(one, "#curves figcaption") == ["train/loss ↓", "val/CC ↑", "val/NSS ↑"]
+    assert one.run("document.querySelectorAll('#curves path.line').length") == 3 + 1  # and the legend's
