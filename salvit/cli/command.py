@@ -27,6 +27,7 @@ from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.run_labels import labels_of
 from salvit.callbacks.scores import Scores
 from salvit.cli.checkpoint_option import choose_checkpoint, experiment_folder, with_description
+from salvit.cli.experiments import with_experiments
 from salvit.cli.failure import one_clear_error, plain_warnings
 from salvit.cli.interrupt import interruptible
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
@@ -72,7 +73,7 @@ class SalvitCLI(LightningCLI):
         """Parse the command line, and look at the checkpoint before anything is built."""
         with one_clear_error(status=2):
             try:
-                self.config = parser.parse_args(with_description(self.arguments))
+                self.config = parser.parse_args(with_description(with_experiments(self.arguments)))
             except OmegaConfBaseException as error:  # ${…} that leads nowhere
                 reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
                 raise InvalidValueError(f"{error.full_key}: {reason}") from error
