@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
@@ -19,7 +20,7 @@ from salvit.modules.losses import SaliencyLoss
 from salvit.modules.naming import backbone_name
 from salvit.modules.trained import TrainedModule
 from salvit.resize import resize_antialiased
-from salvit.vit import load_vit, normalize, weights_hash
+from salvit.vit import load_vit, normalize, patch_grid, weights_hash
 
 Batch = dict[str, Any]
 
@@ -132,8 +133,9 @@ class SaliencyModule(TrainedModule):
         return self._decode(self.extract(images), images)
 
     def extract(self, images: Tensor) -> Tensor:
-        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]."""
-        return self.extractor(self.vit, normalize(self.vit, images))
+        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]; maps of pixels are averaged over each patch."""
+        maps = self.extractor(self.vit, normalize(self.vit, images))
+        return F.adaptive_avg_pool2d(maps, patch_grid(self.vit, images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""

@@ -42,7 +42,8 @@ from tests.datamodules.data.voc import make_voc
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
 SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
-CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP})
+TABLES = (ROOT / "experiments/tables").rglob("*.yaml")  # parts of rows, in tests/test_tables.py
+CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP, *TABLES})
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -222,7 +223,7 @@ HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of th
 def small_backbone(options, vit_file):
     """Options that put a small ViT with random weights in the place of one that would have to be fetched or trained."""
     name = options.get("vit", "salvit_tiny")
-    if str(name).startswith("runs/"):
+    if str(name).startswith("${runs}/"):
         return ["--model.vit", vit_file(num_classes=HEADS[Path(name).name]), "--data.image_size", "32"]
     if isinstance(name, dict) or name == "salvit_tiny":
         return []
