@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from salvit import results
-from salvit.report.published import published_rows, sources
+from salvit.report.published import model_sources, published_models, published_rows, sources
 from salvit.report.runs import Run
 from salvit.results import Table, describe, title
 from salvit.results.observers import UPPER_BOUND
@@ -30,6 +30,7 @@ class Comparison:
         differences: `score`, `row`, `other`, `difference`, `low`, `high` and `images`, every two rows once.
         sources: where published rows come from.
         runs: the folders that the rows are from, by row.
+        pairs: our row, by published one.
     """
 
     table: Table
@@ -40,12 +41,12 @@ class Comparison:
     differences: pd.DataFrame
     sources: list[str]
     runs: dict[str, Run]
+    pairs: dict[str, str]
 
     def beyond_published(self, row: str, column: str) -> float | None:
         """Our score minus the published one, for a published row; None where there is no pair."""
-        ours = row.removesuffix(PUBLISHED)
         means = self.table.means
-        if ours == row or ours not in means.index or column not in means:
+        if (ours := self.pairs.get(row)) is None or column not in means:
             return None
         difference = means.at[ours, column] - means.at[row, column]
         return None if pd.isna(difference) else float(difference)
@@ -132,15 +133,28 @@ def _comparison(
 ) -> Comparison:
     order = list(dict.fromkeys(scores["model"].astype(str)))
     wide = scores.astype({"model": str, "score": str}).pivot(index="model", columns="score").loc[order]
-    published = published_rows(dataset, columns)
+    if kind == "method":
+        published, papers = published_rows(dataset, columns), sources(dataset)
+        pairs = {row: ours for row in published.index if (ours := row.removesuffix(PUBLISHED)) in order}
+    else:
+        published, papers = published_models(dataset, columns), model_sources(dataset)
+        published = published.set_axis([f"{row}{PUBLISHED}" for row in published.index])
+        pairs = {row: ours for row in published.index if (ours := _run_of(row, runs))}
     means = pd.concat([wide["mean"], published])
     low, high = (wide[end].reindex(means.index) for end in ("low", "high"))
     apart = [UPPER_BOUND, *published.index]
     table = Table(text, columns, means, (high - low) / 2, kind, apart)
     images = wide["images"].reindex(means.index).fillna(0).astype(int)
-    pairs = differences.astype({"model": str, "other": str}).rename(columns={"model": "row"})
+    twice = differences.astype({"model": str, "other": str}).rename(columns={"model": "row"})
     once = set(combinations(order, 2))
-    pairs = pairs[[pair in once for pair in zip(pairs["row"], pairs["other"], strict=True)]]
+    compared = twice[[pair in once for pair in zip(twice["row"], twice["other"], strict=True)]]
     return Comparison(
-        table, groups, low, high, images, pairs, sources(dataset) if len(published) else [], runs
+        table, groups, low, high, images, compared, papers if len(published) else [], runs, pairs
     )
+
+
+def _run_of(row: str, runs: dict[str, Run]) -> str | None:
+    """The label of the one run that is named after a published row, as in salicon/dino/rollout/seed0."""
+    named = row.removesuffix(PUBLISHED)
+    found = [label for label, run in runs.items() if f"/{named}/" in f"/{run.record.get('name')}/"]
+    return found[0] if len(found) == 1 else None

@@ -80,6 +80,18 @@ def test_an_explanation_run_has_a_table_of_methods_with_groups(tmp_path, make_ex
     assert len(one.differences) == 3
 
 
+def test_a_model_is_beside_the_published_row_that_its_run_is_named_after(tmp_path, make_test):
+    name = "salicon/dino/salient_attention-32/seed0"
+    make_test(name, scores=(0.5, 0.75), about={"dataset": "CAT2000"})
+    [one] = read_tables(find_runs(tmp_path))
+    row = "dino/salient_attention-32, published"
+    assert one.table.means.at[row, "CC"] == 0.76
+    assert one.beyond_published(row, "CC") == pytest.approx(0.625 - 0.76)
+    assert one.beyond_published("dino/rollout, published", "CC") is None
+    assert not one.table.cell(row, "CC")[2]
+    assert one.sources == ["Djilali, McGuinness and O'Connor, 2023, Table 2"]
+
+
 def test_published_rows_come_last_with_what_ours_is_beyond_them(tmp_path, make_explanations, monkeypatch):
     published = pd.DataFrame({"iou": {"agcam, published": 0.5, "other, published": 0.6}})
     monkeypatch.setattr(module, "published_rows", lambda dataset, columns: published)
