@@ -6,7 +6,7 @@ import pytest
 
 from salvit.report.page import _tint
 
-CSS = files("salvit.report").joinpath("page.css").read_text(encoding="utf-8")
+CSS = files("salvit.report").joinpath("parts/page.css").read_text(encoding="utf-8")
 
 
 def luminance(colour):
