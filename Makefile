@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 SALVIT := $(VENV)/bin/salvit
 # Without Lightning's table of test scores, which repeats ours.
 TABLE_ONLY := --verbose false
-REPORT := $(VENV)/bin/python -m salvit.report
+REPORT := $(SALVIT) report
 
 DEMO := --config experiments/demo.yaml --runs $(RUNS)
 ifdef QUICK
@@ -29,7 +29,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
+.PHONY: help install demo test test-slow test-browser lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
 
 include experiments/tables/tables.mk
 
@@ -57,6 +57,9 @@ test: $(INSTALLED) ## run the tests (minutes)
 
 test-slow: $(INSTALLED) ## run the long tests
 	$(VENV)/bin/python -m pytest -m slow
+
+test-browser: $(INSTALLED) ## test the page of a report in Chromium, which is skipped where there is none
+	$(VENV)/bin/python -m pytest -m browser
 
 lint: $(INSTALLED) ## check style, format and types
 	$(VENV)/bin/ruff check .

@@ -13,9 +13,10 @@ from salvit.cli.usage import COMMANDS, command_page, program_page
 
 OWN_PARSER = {
     "explain": "salvit.explain.command",
+    "report": "salvit.report.command",
+    "sweep": "salvit.cli.sweep",
     "cache": "salvit.cache.command",
     "doctor": "salvit.cli.doctor",
-    "sweep": "salvit.cli.sweep",
 }
 """Commands that Lightning does not run, and the module whose `main` takes their options."""
 

@@ -22,6 +22,7 @@ from salvit.callbacks.best_scores import BestScores
 from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
+from salvit.callbacks.kept_maps import KeptMaps
 from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.run_labels import labels_of
 from salvit.callbacks.scores import Scores
@@ -126,6 +127,7 @@ class SalvitCLI(LightningCLI):
             BestScores(),
             CleanEnd(),
             *([LastCheckpoint()] if keeps else []),
+            *([KeptMaps()] if self.subcommand == "test" else []),
             *([] if self.requeued is None else [Requeue(self.requeued)]),
             *display(options["trainer"]),
         ]

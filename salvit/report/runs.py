@@ -44,6 +44,11 @@ class Run:
         return str(self.record["stage"])
 
     @property
+    def explains(self) -> bool:
+        """Whether it scored methods that explain a model, not a model."""
+        return any("group" in table for table in self.about.get("tables", []))
+
+    @property
     def started(self) -> str:
         """When it started, in a form that sorts."""
         return str(self.record["started"])
