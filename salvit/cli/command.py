@@ -278,7 +278,8 @@ def take_given_processes(trainer: Any) -> None:
     """
     if TorchElasticEnvironment.detect() and trainer["devices"] == "auto":
         local = int(os.environ["LOCAL_WORLD_SIZE"])
-        trainer.update(devices=local, num_nodes=int(os.environ["WORLD_SIZE"]) // local)
+        trainer["devices"] = local
+        trainer["num_nodes"] = int(os.environ["WORLD_SIZE"]) // local
 
 
 def display(trainer: Any) -> list[Callback]:

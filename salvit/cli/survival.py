@@ -94,16 +94,23 @@ class Requeue(Callback):
     def __init__(self, folder: Path) -> None:
         self.path = folder / "requeued.ckpt"
         self.requested = False
+        self.saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle the signal in the place of Lightning's handler, which is there by now."""
         signal.signal(signal.SIGUSR1, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Save and end, if the first process has got the signal."""
-        if not trainer.strategy.broadcast(self.requested):
+        """Save, if the first process has got the signal, and the epoch goes on."""
+        if trainer.is_last_batch or not trainer.strategy.broadcast(self.requested):
             return
         trainer.save_checkpoint(self.path)
+        self.saved = True
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Queue the job again and end, once the last batch has been logged."""
+        if not self.saved:
+            return
         if trainer.is_global_zero:
             job = os.environ["SLURM_JOB_ID"]
             array = os.environ.get("SLURM_ARRAY_JOB_ID")
