@@ -119,7 +119,8 @@ class SalvitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; an error of Lightning about its options is a typing error."""
         options = self._options()
-        record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
+        continues = self.content.get("run") if self.subcommand == "fit" else None
+        record = Provenance(self.arguments, options["name"], self.checkpoint, options["untrained"], continues)
         keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
         callbacks = [
             record,
