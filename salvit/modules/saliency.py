@@ -6,9 +6,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
+from salvit.cache.maps import StoredMaps
+from salvit.cache.place import cache_folder
 from salvit.extractors import Extractor, RawAttention, parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics import Profile, at_native_size, update_metrics
@@ -19,7 +22,7 @@ from salvit.modules.losses import SaliencyLoss
 from salvit.modules.naming import backbone_name
 from salvit.modules.trained import TrainedModule
 from salvit.resize import resize_antialiased
-from salvit.vit import load_vit, normalize, weights_hash
+from salvit.vit import load_vit, normalize, patch_grid, weights_hash
 
 Batch = dict[str, Any]
 
@@ -40,8 +43,10 @@ class SaliencyModule(TrainedModule):
         extractor: the method that makes the maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
-        cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
-            twice that with mirroring) instead of extracting them anew in every epoch.
+        cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the
+            folder `maps` of `SALVIT_CACHE` (by default `~/.cache/salvit`), a path keeps them there; see
+            `salvit.cache.maps.StoredMaps`. A fit also holds those of its images in host memory. Either takes
+            4·K·h·w bytes an image, twice that with mirroring.
         center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
@@ -66,7 +71,7 @@ class SaliencyModule(TrainedModule):
         extractor: Extractor | Spelling | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
-        cache_maps: bool = False,
+        cache_maps: bool | str = False,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_epochs: float = 6,
@@ -79,10 +84,14 @@ class SaliencyModule(TrainedModule):
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
-        self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.backbone = backbone_name(vit, weights, pretrained)
+        self.stored: Callable[[Tensor], Tensor] = self.extract
+        if cache_maps:
+            folder = cache_folder() if cache_maps is True else cache_maps
+            self.stored = StoredMaps(self.vit, self.extractor, self.extract, folder, self.model_name)
+        self.cache = MapCache(self.stored) if cache_maps else None
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -109,7 +118,8 @@ class SaliencyModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model in tables: backbone, extractor, and whether the decoder is untrained."""
-        return f"{self._name}, untrained decoder" if self.untrained else self._name
+        name = f"{self.backbone} · {spell(self.extractor)}"
+        return f"{name}, untrained decoder" if self.untrained else name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
@@ -131,21 +141,22 @@ class SaliencyModule(TrainedModule):
         return self._decode(self.extract(images), images)
 
     def extract(self, images: Tensor) -> Tensor:
-        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]."""
-        return self.extractor(self.vit, normalize(self.vit, images))
+        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]; maps of pixels are averaged over each patch."""
+        maps = self.extractor(self.vit, normalize(self.vit, images))
+        return F.adaptive_avg_pool2d(maps, patch_grid(self.vit, images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
         pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), sync_dist=True)
         return loss
 
     def setup(self, stage: str) -> None:
         """Forget what belongs to the data of an earlier run."""
         self.val_metrics = None
         if self.cache is not None:
-            self.cache = MapCache(self.extract)
+            self.cache = MapCache(self.stored)
 
     def on_validation_start(self) -> None:
         """Make the metrics; shuffled AUC needs all fixations of the split."""
@@ -162,7 +173,9 @@ class SaliencyModule(TrainedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score a batch; returns the predictions [B, H, W], for callbacks."""
-        return self._score(batch, self.test_metrics, self(batch["image"]))
+        images = batch["image"]
+        pred = self._decode(self.stored(images), images) if len(images) else self(images)
+        return self._score(batch, self.test_metrics, pred)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
         """Predictions [H0, W0] at each image's native size."""

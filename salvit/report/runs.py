@@ -44,6 +44,11 @@ class Run:
         return str(self.record["stage"])
 
     @property
+    def explains(self) -> bool:
+        """Whether it scored methods that explain a model, not a model."""
+        return any("group" in table for table in self.about.get("tables", []))
+
+    @property
     def started(self) -> str:
         """When it started, in a form that sorts."""
         return str(self.record["started"])
@@ -53,7 +58,8 @@ def find_runs(root: Path) -> list[Run]:
     """Find the runs under a folder.
 
     A run is labelled by its model. Where several runs have the same model, the options of the fit that differ, or else
-    the folder, are added. A test has the label of the fit whose checkpoint it used.
+    the folder, are added. A test has the label of the fit whose checkpoint it used. A fit that was resumed is left out:
+    the log of the later one begins with its rows.
 
     Returns:
         The runs in natural order of their labels (k=8 before k=16), then in order of time.
@@ -67,6 +73,8 @@ def find_runs(root: Path) -> list[Run]:
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
             "into the folder of their first logger"
         )
+    resumed = {run.record.get("continues") for run in runs}
+    runs = [run for run in runs if str(run.folder.resolve()) not in resumed]
     fits = [run for run in runs if run.stage == "fit"]
     runs = [replace(run, fit=run if run.stage == "fit" else _fit_of(run, fits)) for run in runs]
     models = list({(run.fit or run).folder: run.fit or run for run in runs}.values())

@@ -36,6 +36,16 @@ def test_a_test_belongs_to_the_fit_whose_checkpoint_it_used(tmp_path, make_fit, 
     assert runs["version_3"].fit.folder == first
 
 
+def test_a_fit_that_was_resumed_is_left_out(tmp_path, make_fit):
+    first = make_fit("a", started="2026-01-01T00:00:00")
+    make_fit("a", version="version_1", started="2026-01-01T01:00:00", continues=str(first))
+    make_fit("b", continues="elsewhere")
+    assert [run.folder.parent.name + run.folder.name for run in find_runs(tmp_path)] == [
+        "aversion_1",
+        "bversion_0",
+    ]
+
+
 def test_a_test_finds_its_fit_after_the_folder_was_moved(tmp_path, make_fit, make_test):
     fit = make_fit("runs/a", model="vit")
     make_fit("runs/b", model="vit", options={"lr": 0.2})

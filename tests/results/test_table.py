@@ -63,3 +63,12 @@ def test_a_long_name_takes_no_room_from_the_numbers():
     assert "0.250" in text
     assert "…" not in text
     assert text.count("CC ↑") == text.count("MoRF ↓") == 1
+
+
+def test_names_are_text_in_markdown():
+    table = Table("", {"a|b": "↑"}, pd.DataFrame({"a|b": {'<b>*&"k=[/8]': 0.5}}))
+    assert table.markdown().splitlines() == [
+        r"| model | a\|b ↑ |",
+        "|---|---|",
+        r'| \<b>\*&"k=[/8] | **0.500** |',
+    ]
