@@ -33,6 +33,7 @@ from salvit.cli.interrupt import interruptible
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
+from salvit.cli.run_log import RunLog
 from salvit.cli.survival import CleanEnd, Requeue, WholeCheckpoints, continue_log, requeue_folder
 from salvit.errors import InvalidValueError
 from salvit.modules import ExplanationModule, SaliencyModule
@@ -174,6 +175,10 @@ class SalvitCLI(LightningCLI):
         if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
             self._options()["verbose"] = False
 
+    def before_predict(self) -> None:
+        """Keep no predictions: callbacks write them."""
+        self._options()["return_predictions"] = False
+
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""
         folder = self._print_folder()
@@ -201,8 +206,7 @@ class SalvitCLI(LightningCLI):
         if not self.trainer.is_global_zero:  # other processes write nothing
             return [CSVLogger(runs, name, version=0)]
         version = claim_version(Path(runs) / name)
-        # Every row at once: what a checkpoint has seen is in the log.
-        loggers: list[Logger] = [CSVLogger(runs, name, version, flush_logs_every_n_steps=1)]
+        loggers: list[Logger] = [RunLog(runs, name, version)]
         if isinstance(others, Logger | Sequence):
             return [*loggers, *([others] if isinstance(others, Logger) else others)]
         if others is not False and (project := options["wandb"]):

@@ -34,7 +34,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: It cannot be written; the earlier one is still there.
         """
         with atomic_write(path) as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # of the end of a zip file that a full disk has cut off
+                raise error.__context__ or error from None
 
 
 @rank_zero_only
@@ -51,12 +54,13 @@ def continue_log(logger: CSVLogger, checkpoint: Path, content: dict[str, Any]) -
     path = next((path for path in files if path.is_file()), None)
     if path is None:
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: value for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-            if int(row["step"]) < content["global_step"]
-        ]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # a kill may have cut off the last
+    rows = [
+        {name: value for name, value in row.items() if value}
+        for row in csv.DictReader(whole)
+        if int(row["step"]) < content["global_step"]
+    ]
     logger.experiment.metrics.extend(rows)
     logger.save()
 

@@ -1,6 +1,6 @@
 """Fit a saliency decoder on the maps of a frozen ViT, and score it against people's fixations."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
-from datamodules.base import SaliencyDataModule
+from datamodules.base import SaliencyDataModule, Size
 from salvit.cache.maps import StoredMaps
 from salvit.cache.place import cache_folder
 from salvit.extractors import Extractor, RawAttention, parse_method, spell
@@ -177,9 +177,9 @@ class SaliencyModule(TrainedModule):
         pred = self._decode(self.stored(images), images) if len(images) else self(images)
         return self._score(batch, self.test_metrics, pred)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> "NativeMaps":
         """Predictions [H0, W0] at each image's native size."""
-        return list(at_native_size(self(batch["image"]), batch["size"]))
+        return NativeMaps(self(batch["image"]), batch["size"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the backbone, which the description names."""
@@ -215,6 +215,36 @@ class SaliencyModule(TrainedModule):
         update_metrics(metrics, pred, batch)
         self.log_dict(dict(metrics.items()), batch_size=len(pred))
         return pred
+
+
+class NativeMaps:
+    """Predictions at native size, each resized when it is asked for: a batch of photographs would fill the memory.
+
+    Args:
+        pred: [B, H, W].
+        sizes: native (H0, W0) of each image.
+
+    Example:
+        >>> maps = NativeMaps(torch.rand(2, 8, 8), [(4, 6), (10, 20)])
+        >>> len(maps), maps[1].shape, [saliency.shape[0] for saliency in maps]
+        (2, torch.Size([10, 20]), [4, 10])
+    """
+
+    def __init__(self, pred: Tensor, sizes: Sequence[Size]) -> None:
+        self.pred = pred
+        self.sizes = sizes
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The prediction of an image: float32 [H0, W0]."""
+        return next(at_native_size(self.pred[index][None], [self.sizes[index]]))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The predictions, one by one."""
+        return at_native_size(self.pred, self.sizes)
 
 
 class MapCache:

@@ -50,11 +50,11 @@ def main(arguments: Sequence[str]) -> None:
         with importing():
             from rich.console import Console
 
-            from salvit.cli.failure import one_clear_error
+            from salvit.cli.failure import one_clear_error, plain_warnings
             from salvit.errors import MissingFileError
             from salvit.report.export import parts_of
             from salvit.report.folder import PAGE, write_report
-        with one_clear_error():
+        with one_clear_error(), plain_warnings():
             try:
                 tables = write_report(options.folder, out, options.title)
             except MissingFileError as error:

@@ -100,7 +100,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
 
 def _predicted(folder: Path) -> pd.DataFrame:
     """What a classifier says of each image; empty without a classifier."""
-    table = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False).drop_duplicates("name")
+    table = results.read_csv(folder / TABLE, dtype=str, keep_default_na=False).drop_duplicates("name")
     shown = table.assign(
         predicted=table["predicted_name"].where(table["predicted_name"] != "", table["predicted"])
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,7 +14,7 @@ from PIL import Image
 from salvit.callbacks.provenance import file_hash
 from salvit.report.runs import Run
 from salvit.resize import resize_antialiased
-from salvit.results import describe
+from salvit.results import describe, read_csv
 from salvit.results.kept import IMAGES, MAPS, PEOPLE, from_text, small_photo
 
 Map = NDArray[np.float32]
@@ -88,7 +87,7 @@ def _gallery(members: Sequence[tuple[Run, dict[str, Any]]]) -> Gallery:
     for run, stored in members:
         table = run.about["tables"][0]
         path, kind = run.folder / table.get("per_image", "per_image.csv"), "method" if own else "model"
-        scores = pd.read_csv(path, dtype={"image": str, kind: str})
+        scores = read_csv(path, dtype={"image": str, kind: str})
         for found in run.about["tables"]:
             columns |= {name: arrow for name, arrow in found["columns"].items() if name in scores}
         for one in stored["images"]:
@@ -107,7 +106,7 @@ def _gallery(members: Sequence[tuple[Run, dict[str, Any]]]) -> Gallery:
 
 def read_explained(folder: Path) -> Gallery:
     """The maps that `salvit explain` wrote into a folder, shrunk to at most 24 cells a side."""
-    table = pd.read_csv(folder / "explain.csv", dtype=str, keep_default_na=False)
+    table = read_csv(folder / "explain.csv", dtype=str, keep_default_na=False)
     pictures: dict[str, Picture] = {}
     for row in table.to_dict("records"):
         if row["name"] not in pictures:

@@ -10,7 +10,7 @@ import pandas as pd
 from salvit import results
 from salvit.report.published import model_sources, published_models, published_rows, sources
 from salvit.report.runs import Run
-from salvit.results import Table, describe, title
+from salvit.results import Table, describe, read_csv, title
 from salvit.results.observers import UPPER_BOUND
 
 PUBLISHED = ", published"
@@ -83,7 +83,7 @@ def read_tables(runs: Iterable[Run]) -> list[Comparison]:
 
 
 def _scored(run: Run, table: dict[str, Any]) -> _Scored:
-    scores = pd.read_csv(run.folder / table["per_image"])
+    scores = read_csv(run.folder / table["per_image"])
     ours = scores["model"] == scores["model"].iloc[0]  # the model comes first
     name = title(run.about, table["profile"], table["columns"])
     model = scores[ours].assign(model=run.label)
@@ -111,11 +111,11 @@ def _of_models(runs: Sequence[_Scored]) -> Comparison:
 
 
 def _of_methods(run: Run, tables: Sequence[dict[str, Any]]) -> Comparison:
-    scores = pd.read_csv(run.folder / "scores.csv").rename(columns={"method": "model"})
+    scores = read_csv(run.folder / "scores.csv").rename(columns={"method": "model"})
     columns = {name: arrow for table in tables for name, arrow in table["columns"].items()}
     file = run.folder / "differences.csv"
     empty = pd.DataFrame(columns=["score", "model", "other", "difference", "low", "high", "images"])
-    differences = pd.read_csv(file).rename(columns={"method": "model"}) if file.is_file() else empty
+    differences = read_csv(file).rename(columns={"method": "model"}) if file.is_file() else empty
     text = "; ".join([f"{run.label}: {describe(run.about)}", *run.about["settings"]])
     groups = {table["group"]: list(table["columns"]) for table in tables}
     return _comparison(text, groups, columns, scores, differences, run.about["dataset"], "method", {})

@@ -95,10 +95,10 @@ class Table:
         return [self._part(part, texts, names, title=part is parts[0]) for part in parts]
 
     def _part(self, indices: list[int], texts: Mapping[str, list[str]], names: int, title: bool) -> RichTable:
-        table = RichTable(title=self.title if title else None, title_justify="left")
+        table = RichTable(title=escape(self.title) if title else None, title_justify="left")
         table.add_column(self.rows, max_width=max(names, len(self.rows)), overflow="fold")
         for index in indices:
-            table.add_column(self.header[index], justify="right", no_wrap=True)
+            table.add_column(escape(self.header[index]), justify="right", no_wrap=True)
         for row, cells in texts.items():
             table.add_row(
                 escape(row), *(cells[index] for index in indices), style="dim" if row in self.apart else None

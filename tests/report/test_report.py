@@ -249,3 +249,16 @@ def test_ctrl_c_ends_with_130(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as exit_:
         report(tmp_path)
     assert exit_.value.code == 130
+
+
+def test_names_are_text_and_a_damaged_run_does_not_stop_the_report(tmp_path, make_fit, make_test, capsys):
+    for name in ("k=[/8]", "<b>"):
+        make_test(name, **checkpoint_of(make_fit(name)))
+    damaged = make_test("cut")
+    (damaged / "run.json").write_text("{")
+    with pytest.warns(UserWarning, match=f"^left out: {damaged} "):
+        report(tmp_path)
+    assert "k=[/8]" in capsys.readouterr().out
+    page = (tmp_path / "report/index.html").read_text()
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -99,3 +100,41 @@ def test_a_folder_without_runs_is_an_error_that_says_what_was_expected(tmp_path)
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match=r"no run under .*run\.json.*salvit fit"):
             find_runs(folder)
+
+
+def cut(path):
+    path.write_text(path.read_text()[:-20])
+
+
+def replace(name, value):
+    def change(path):
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("run.json", cut),
+        ("run.json", lambda path: path.write_text("[]")),
+        ("run.json", lambda path: path.write_bytes(b"\xff")),
+        ("run.json", replace("stage", "<script>alert(1)</script>")),
+        ("run.json", replace("seconds", "<b>")),
+        ("run.json", replace("versions", None)),
+        ("config.yaml", lambda path: path.unlink()),
+        ("config.yaml", lambda path: path.write_text("a: [")),
+        ("scores.json", cut),
+        ("scores.json", lambda path: path.write_text("[1]")),
+        ("per_image.csv", lambda path: path.unlink()),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_out(tmp_path, make_test, file, damage):
+    make_test("good")
+    bad = make_test("bad")
+    damage(bad / file)
+    with pytest.warns(UserWarning, match=rf"^left out: {bad} is no whole run: ") as said:
+        runs = find_runs(tmp_path)
+    assert [run.record["name"] for run in runs] == ["good"]
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
