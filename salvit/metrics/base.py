@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from salvit.metrics.functional.heatmaps import upsampled
+from salvit.metrics.functional.removal import Removals
 from salvit.options import HasOptions
 
 if TYPE_CHECKING:
@@ -48,6 +50,11 @@ class Case:
         """Model, images, heatmaps and classes."""
         assert self.target is not None  # asked for by `needs_class`
         return self.vit, self.images, self.heatmaps, self.target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removing pixels in the order of the heatmaps does; shared by the scores that ask for it."""
+        return Removals(*self.explained)
 
 
 class ImageMetric(HasOptions, Metric):

@@ -8,7 +8,12 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import Case, ImageMetric, mean
-from salvit.metrics.functional.faithfulness import FRACTIONS
+from salvit.metrics.functional.faithfulness import (
+    FRACTIONS,
+    deletion_insertion_of,
+    group_effects_of,
+    perturbation_curves_of,
+)
 from salvit.metrics.functional.removal import BATCH_SIZE, Fill
 
 
@@ -59,7 +64,7 @@ class ABPC(CurvePair):
 
     Args:
         steps: F, the number of fractions.
-        fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur" or "noise".
+        fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur", "noise" or "linear" (ROAD).
         reference: whether equal pixels are taken as in the authors' script.
         batch_size: perturbed images per forward pass.
 
@@ -88,9 +93,7 @@ class ABPC(CurvePair):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        curves = functional.perturbation_curves(
-            *case.explained, fill=self.fill, reference=self.reference, batch_size=self.batch_size
-        )
+        curves = perturbation_curves_of(case.removals, FRACTIONS, self.fill, self.reference, self.batch_size)
         self.update(*curves)
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
@@ -106,7 +109,7 @@ class DeletionInsertion(CurvePair):
 
     Lower is better for deletion, higher for insertion. `update` takes both curves [B, F] of
     `functional.deletion_insertion`, at evenly spaced fractions from 0 to 1. Images whose heatmap is not finite are
-    skipped. `score` costs 22 forward passes per image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its
+    skipped. `score` costs 21 forward passes per image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its
     public evaluator.
 
     Args:
@@ -139,11 +142,8 @@ class DeletionInsertion(CurvePair):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        curves = functional.deletion_insertion(
-            *case.explained,
-            deleted=self.deleted,
-            inserted_into=self.inserted_into,
-            batch_size=self.batch_size,
+        curves = deletion_insertion_of(
+            case.removals, FRACTIONS, self.deleted, self.inserted_into, self.batch_size
         )
         self.update(*curves)
 
@@ -188,7 +188,7 @@ class SaCo(ImageMetric):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        self.update(*functional.group_effects(*case.explained, groups=self.groups, fill=self.fill))
+        self.update(*group_effects_of(case.removals, self.groups, self.fill))
 
 
 class MaxSensitivity(ImageMetric):
