@@ -5,9 +5,19 @@ A profile chooses the metrics of a saliency table and their definitions; see `sa
 
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
+from salvit.metrics.complexity import Complexity
 from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
 from salvit.metrics.functional.fixations import OtherImages
-from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing, PopOut
+from salvit.metrics.localization import (
+    SMM,
+    BoxLocalization,
+    BoxSweep,
+    EnergyPointing,
+    MassAccuracy,
+    PointingGame,
+    PopOut,
+    RankAccuracy,
+)
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
 
@@ -26,14 +36,18 @@ __all__ = [
     "BoxLocalization",
     "BoxSweep",
     "Case",
+    "Complexity",
     "DeletionInsertion",
     "EnergyPointing",
     "ImageMetric",
     "InformationGain",
+    "MassAccuracy",
     "MaxSensitivity",
     "OtherImages",
+    "PointingGame",
     "PopOut",
     "Profile",
+    "RankAccuracy",
     "SaCo",
     "SaliencyMetric",
     "SampledShuffledAUC",

@@ -2,6 +2,7 @@
 
 from salvit.metrics.functional.auc import auc, auc_borji, auc_judd
 from salvit.metrics.functional.bootstrap import bootstrap_differences, bootstrap_interval
+from salvit.metrics.functional.complexity import complexity, sparseness
 from salvit.metrics.functional.faithfulness import (
     deletion_insertion,
     group_effects,
@@ -17,6 +18,7 @@ from salvit.metrics.functional.localization import (
     energy_pointing,
     smm,
 )
+from salvit.metrics.functional.mask_ranks import pointing_game, rank_accuracy
 from salvit.metrics.functional.popout import popout
 from salvit.metrics.functional.saliency import cc, emd, information_gain, kld, nss, sim
 from salvit.metrics.functional.shuffled_auc import sampled_shuffled_auc, shuffled_auc
@@ -32,6 +34,7 @@ __all__ = [
     "box_masks",
     "box_sweep",
     "cc",
+    "complexity",
     "deletion_insertion",
     "emd",
     "energy_pointing",
@@ -42,10 +45,13 @@ __all__ = [
     "max_sensitivity",
     "nss",
     "perturbation_curves",
+    "pointing_game",
     "popout",
+    "rank_accuracy",
     "saco",
     "sampled_shuffled_auc",
     "shuffled_auc",
     "sim",
     "smm",
+    "sparseness",
 ]
