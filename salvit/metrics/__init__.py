@@ -20,6 +20,7 @@ from salvit.metrics.localization import (
 )
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
+from salvit.metrics.sanity import ParameterRandomisation, RandomLogit, SmoothParameterRandomisation
 
 __all__ = [
     "ABPC",
@@ -44,14 +45,17 @@ __all__ = [
     "MassAccuracy",
     "MaxSensitivity",
     "OtherImages",
+    "ParameterRandomisation",
     "PointingGame",
     "PopOut",
     "Profile",
+    "RandomLogit",
     "RankAccuracy",
     "SaCo",
     "SaliencyMetric",
     "SampledShuffledAUC",
     "ShuffledAUC",
+    "SmoothParameterRandomisation",
     "at_native_size",
     "default_scores",
     "looked_at",

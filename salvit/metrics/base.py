@@ -29,7 +29,7 @@ class Case:
         images: [B, 3, H, W], normalised for it.
         target: int64 [B], the classes explained; None for a model without a classifier.
         heatmaps: float [B, h, w], the mean over a method's K maps.
-        explain: from such images to such heatmaps, for the same classes.
+        explain: from such images to such heatmaps, for the same classes or those of `target=`.
         batch: of the datamodule.
     """
 
@@ -37,7 +37,7 @@ class Case:
     images: Tensor
     target: Tensor | None
     heatmaps: Tensor
-    explain: Callable[[Tensor], Tensor]
+    explain: Callable[..., Tensor]
     batch: Mapping[str, Any]
 
     @property
@@ -137,6 +137,10 @@ class ImageMetric(HasOptions, Metric):
 
     def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ImageMetric":
         """The metric with what it needs to know about a whole split; by default nothing."""
+        return self
+
+    def for_model(self, vit: "ViT") -> "ImageMetric":
+        """The metric for the maps of a model; by default itself."""
         return self
 
     def fingerprint(self) -> str:
