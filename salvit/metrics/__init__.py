@@ -6,7 +6,8 @@ A profile chooses the metrics of a saliency table and their definitions; see `sa
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
 from salvit.metrics.complexity import Complexity
-from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
+from salvit.metrics.consistency import Consistency
+from salvit.metrics.faithfulness import ABPC, DeletionInsertion, Infidelity, MaxSensitivity, SaCo
 from salvit.metrics.functional.fixations import OtherImages
 from salvit.metrics.localization import (
     SMM,
@@ -38,9 +39,11 @@ __all__ = [
     "BoxSweep",
     "Case",
     "Complexity",
+    "Consistency",
     "DeletionInsertion",
     "EnergyPointing",
     "ImageMetric",
+    "Infidelity",
     "InformationGain",
     "MassAccuracy",
     "MaxSensitivity",

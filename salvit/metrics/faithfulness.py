@@ -14,6 +14,7 @@ from salvit.metrics.functional.faithfulness import (
     group_effects_of,
     perturbation_curves_of,
 )
+from salvit.metrics.functional.infidelity import square_effects_of
 from salvit.metrics.functional.removal import BATCH_SIZE, Fill
 
 
@@ -189,6 +190,56 @@ class SaCo(ImageMetric):
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
         self.update(*group_effects_of(case.removals, self.groups, self.fill))
+
+
+class Infidelity(ImageMetric):
+    """Infidelity: the mean over images of `functional.infidelity`.
+
+    `update` takes sums and drops [B, K] of `functional.square_effects`. Images whose heatmap is not finite are skipped.
+    Values are small, since they are squared: 0.01 is a difference of 0.1 in probability.
+
+    Args:
+        squares: K; `score` costs K + 1 forward passes per image.
+        fill: what removed pixels become.
+        scaled: whether heatmaps are scaled so that their scale does not count.
+        seed: of the squares.
+        batch_size: perturbed images per forward pass.
+
+    Example:
+        >>> metric = Infidelity(scaled=False)
+        >>> metric.update(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.5, 0.0]]))
+        >>> metric.compute()
+        tensor(0.0200)
+    """
+
+    group = "faithfulness"
+    columns = {"infidelity": "↓"}
+    needs_class = True
+    plot_lower_bound = 0.0
+
+    def __init__(
+        self,
+        squares: int = 50,
+        fill: Fill = "zero",
+        scaled: bool = True,
+        seed: int = 0,
+        batch_size: int = BATCH_SIZE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.squares = squares
+        self.fill: Fill = fill
+        self.scaled = scaled
+        self.seed = seed
+        self.batch_size = batch_size
+
+    def update(self, sums: Tensor, drops: Tensor) -> None:
+        """Score a batch."""
+        self.record(functional.infidelity(sums, drops, self.scaled))
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        self.update(*square_effects_of(case.removals, self.squares, self.fill, self.batch_size, self.seed))
 
 
 class MaxSensitivity(ImageMetric):

@@ -3,6 +3,7 @@
 from salvit.metrics.functional.auc import auc, auc_borji, auc_judd
 from salvit.metrics.functional.bootstrap import bootstrap_differences, bootstrap_interval
 from salvit.metrics.functional.complexity import complexity, sparseness
+from salvit.metrics.functional.consistency import flip_consistency, shift_consistency
 from salvit.metrics.functional.faithfulness import (
     deletion_insertion,
     group_effects,
@@ -11,6 +12,7 @@ from salvit.metrics.functional.faithfulness import (
     saco,
 )
 from salvit.metrics.functional.fixations import OtherImages, fixation_counts
+from salvit.metrics.functional.infidelity import infidelity, square_effects
 from salvit.metrics.functional.localization import (
     box_localization,
     box_masks,
@@ -39,7 +41,9 @@ __all__ = [
     "emd",
     "energy_pointing",
     "fixation_counts",
+    "flip_consistency",
     "group_effects",
+    "infidelity",
     "information_gain",
     "kld",
     "max_sensitivity",
@@ -50,8 +54,10 @@ __all__ = [
     "rank_accuracy",
     "saco",
     "sampled_shuffled_auc",
+    "shift_consistency",
     "shuffled_auc",
     "sim",
     "smm",
     "sparseness",
+    "square_effects",
 ]
