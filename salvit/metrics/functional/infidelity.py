@@ -110,8 +110,9 @@ def infidelity(sums: Tensor, drops: Tensor, scaled: bool = True) -> Tensor:
         \beta = \frac{\sum_k s_k d_k}{\sum_k s_k^2}
 
     with the sum s of the heatmap over the removed pixels and the drop d of the probability. The factor β makes
-    heatmaps of any scale, and of either sign, comparable. Source: Yeh et al., "On the (In)fidelity and Sensitivity of Explanations",
-    NeurIPS 2019, for removed squares and heatmaps that are contributions, not gradients; β is captum's `normalize`.
+    heatmaps of any scale, and of either sign, comparable. Source: Yeh et al., "On the (In)fidelity and Sensitivity of
+    Explanations", NeurIPS 2019, for removed squares and heatmaps that are contributions, not gradients; β is captum's
+    `normalize`.
 
     Args:
         sums: [B, K] of the heatmap over removed pixels.
