@@ -2,6 +2,7 @@
 #   make demo QUICK=1              a short run to see that it works
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
 #   make sweep-arch -j2 ROOT=../tiny-imagenet-200     rows side by side; DATA=PopOutDataModule needs no ROOT
+#   make table1 DATA=osie ROOT=../OSIE VITS=salvit_tiny ROWS="salvit_tiny/rollout salvit_tiny/raw_attention"
 #   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
 VENV ?= .venv
 PYTHON ?= python3
@@ -9,9 +10,6 @@ ARGS ?=
 RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
 KS ?= 4 8 16 32
-DATA ?= TinyImageNetDataModule
-ROWS ?= $(filter-out base,$(patsubst experiments/poster/%.yaml,%,$(wildcard experiments/poster/*.yaml)))
-SEEDS ?= 0 1 2
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 
 INSTALLED := $(VENV)/.installed
@@ -31,10 +29,12 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint bench backbone osie sweep-k sweep-arch salient-study methods clean
+.PHONY: help install demo test test-slow lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
+
+include experiments/tables/tables.mk
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make a virtual environment with salvit and the packages for tests
 
@@ -63,6 +63,18 @@ lint: $(INSTALLED) ## check style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(INSTALLED) ## write the documentation as a site, build/site/index.html; a broken link is an error
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build
+
+# The pictures of explain.ipynb are of the ViT in SALVIT_NOTEBOOK_WEIGHTS, if that is set.
+notebooks: export OMP_NUM_THREADS ?= 1
+notebooks: $(INSTALLED) ## run docs/notebooks again; ROOT=folder of OSIE, or set SALVIT_OSIE_ROOT (half an hour)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	rm -rf docs/notebooks/runs
+	SALVIT_OSIE_ROOT="$(abspath $(or $(ROOT),$(SALVIT_OSIE_ROOT)))" PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/jupyter nbconvert \
+	  --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+
 bench: export OMP_NUM_THREADS ?= 1
 bench: $(INSTALLED) ## measure costs beside other packages, into docs/performance.md (half an hour; ARGS="--device cuda")
 	$(VENV)/bin/python -m pip install --quiet --editable '.[bench]'
@@ -83,10 +95,12 @@ sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations 
 
 # A row and seed are finished when $(ARCH)/poster/ROW/seedN/tested is there, and are then skipped: after an interrupt, type
 # the command again. Other ARGS make other results: give them other RUNS.
-ARCH = $(RUNS)/sweep-arch/$(DATA)
+ARCH_DATA = $(or $(DATA),TinyImageNetDataModule)
+ARCH = $(RUNS)/sweep-arch/$(ARCH_DATA)
+ARCH_ROWS = $(or $(ROWS),$(filter-out base,$(patsubst experiments/poster/%.yaml,%,$(wildcard experiments/poster/*.yaml))))
 
 sweep-arch: export OMP_NUM_THREADS ?= 1
-sweep-arch: $(foreach seed,$(SEEDS),$(ROWS:%=$(ARCH)/poster/%/seed$(seed)/tested)) ## the poster's ViTs from scratch; DATA=, ROOT=, ROWS=, SEEDS="0 1 2", ARGS= (2 hours)
+sweep-arch: $(foreach seed,$(or $(SEEDS),0 1 2),$(ARCH_ROWS:%=$(ARCH)/poster/%/seed$(seed)/tested)) ## the poster's ViTs from scratch; DATA=, ROOT=, ROWS=, SEEDS="0 1 2", ARGS= (2 hours)
 	$(VENV)/bin/python -m salvit.report.poster $(ARCH)
 
 $(ARCH)/poster/%/tested: | $(INSTALLED)
@@ -106,7 +120,7 @@ clean: ## remove the virtual environment and caches, but no runs
 # $(1): row; $(2): seed.
 define row_options
 --config experiments/poster/base.yaml --config experiments/poster/$(1).yaml --seed_everything $(2) --runs $(ARCH) \
-  --data $(DATA) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
+  --data $(ARCH_DATA) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
 endef
 
 # $(1): name of a job. Where there are several GPUs, each job gets one.

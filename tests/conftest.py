@@ -3,16 +3,19 @@
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from lightning.pytorch import Trainer
 
 from datamodules import PopOutDataModule
 from salvit.extractors import METHODS
 from tests.tiny import quiet_trainer, save_vit, tiny_popout
+from tests.wandb_file import OfflineRun
 
 collect_ignore = ["pretend_gpu.py", "on_pretend_gpu.py"]
 """They change torch for the whole process; tests/test_other_device.py gives them one of their own."""
@@ -56,6 +59,25 @@ def without_network_or_login(monkeypatch, tmp_path):
         *(key for key in os.environ if key.endswith("_ROOT")),
     ):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def offline_wandb(monkeypatch, tmp_path) -> Iterator[Callable[[], OfflineRun]]:
+    """W&B records offline; reads the record of the newest run below the current folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staging"))
+    monkeypatch.delenv("WANDB_DIR")
+    wandb.teardown()  # it has read its settings from the environment
+    read: set[Path] = set()
+
+    def newest() -> OfflineRun:
+        wandb.teardown()  # only now is the file whole
+        [folder] = set(Path("runs/wandb").glob("offline-run-*")) - read
+        read.add(folder)
+        return OfflineRun(folder)
+
+    yield newest
+    wandb.teardown()
 
 
 @pytest.fixture(scope="session")

@@ -32,10 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A user's current folder: the three files, and the experiments."""
+    """A user's current folder, with the three files."""
     for name, code in zip(FILES, CODE, strict=True):
         (tmp_path / f"{name}.py").write_text(code)
-    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path

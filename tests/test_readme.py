@@ -20,9 +20,9 @@ def test_the_example_in_python_runs(capsys):
     assert capsys.readouterr().out == "torch.Size([2, 8, 8, 12])\n"
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"experiments/[\w/-]+\.yaml", TEXT))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"(?:experiments/|salvit:)([\w/-]+\.yaml)", TEXT))))
 def test_every_config_named_exists(name):
-    assert (ROOT / name).is_file()
+    assert (ROOT / "experiments" / name).is_file()
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,9 @@ def test_every_file_of_the_code_named_exists(path):
 
 
 def test_every_make_target_named_exists():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets
+    files = (ROOT / "Makefile", ROOT / "experiments/tables/tables.mk")
+    targets = set(re.findall(r"^([a-z0-9-]+):", "".join(file.read_text() for file in files), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", TEXT, re.MULTILINE)) <= targets
 
 
 def test_every_link_within_the_project_leads_somewhere():

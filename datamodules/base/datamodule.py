@@ -1,7 +1,7 @@
 """Base of all datamodules: splits, loaders, and statistics of a split.
 
-Lightning distributes the training images. The other loaders bring an ``UnrepeatedDistributedSampler``, which
-Lightning keeps, so that every image is scored exactly once. A process without images gets one batch of no images:
+Training images come in the order of ``TrainingOrder``. The other loaders bring an ``UnrepeatedDistributedSampler``, so
+that every image is scored exactly once. Lightning keeps both. A process without images gets one batch of no images:
 otherwise Lightning would skip its loop and its collective calls, and the other processes would wait forever.
 """
 
@@ -15,10 +15,11 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from datamodules.base.dataset import SaliencyDataset, Sample, Size, collate, collate_none
 from datamodules.base.fixations import fixation_counts, mean_density
+from datamodules.base.order import LazyLoader, TrainingOrder, WithMirrored
 from salvit.errors import InvalidValueError
 
 Split: TypeAlias = Literal["train", "val", "test", "predict"]
@@ -48,6 +49,9 @@ class SaliencyDataModule(LightningDataModule, ABC):
     Raises:
         ValueError: if a size is not positive or ``num_workers`` is negative.
     """
+
+    hflip: bool = False
+    """Whether half of the training images, chosen at random, are mirrored in an epoch."""
 
     def __init__(
         self, image_size: int | tuple[int, int] = 224, batch_size: int = 32, num_workers: int | None = None
@@ -113,8 +117,13 @@ class SaliencyDataModule(LightningDataModule, ABC):
                 self.dataset(split)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled batches of the train split."""
-        return self._loader(self.dataset("train"), shuffle=True)
+        """Shuffled batches of the train split, see :class:`datamodules.base.order.TrainingOrder`."""
+        dataset: Dataset[Sample] = self.dataset("train")
+        images = len(dataset)  # type: ignore[arg-type]
+        order = TrainingOrder(
+            images, 1 + self.hflip, self.batch_size, *_process(), first_batch=self._batches_trained
+        )
+        return self._loader(WithMirrored(dataset) if self.hflip else dataset, LazyLoader, sampler=order)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Batches of the val split in order; each image is on exactly one process."""
@@ -150,6 +159,11 @@ class SaliencyDataModule(LightningDataModule, ABC):
         dataset = self.dataset(split)
         return sum(dataset.dropped_fixations(index) for index in range(len(dataset)))
 
+    def _batches_trained(self) -> int:
+        """Batches of the epoch that were trained before the checkpoint that is resumed."""
+        trainer = self.trainer
+        return trainer.fit_loop.batch_idx + 1 if trainer is not None and trainer.training else 0
+
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
         rank, world_size = _process()
@@ -161,8 +175,10 @@ class SaliencyDataModule(LightningDataModule, ABC):
         share = UnrepeatedDistributedSampler(dataset, num_replicas=world_size, rank=rank, shuffle=False)
         return self._loader(dataset, sampler=share)
 
-    def _loader(self, dataset: SaliencyDataset, **options: Any) -> DataLoader[Sample]:
-        return DataLoader(
+    def _loader(
+        self, dataset: Dataset[Sample], kind: type[DataLoader[Sample]] = DataLoader, **options: Any
+    ) -> DataLoader[Sample]:
+        return kind(
             dataset,
             batch_size=self.batch_size,
             num_workers=self.num_workers,

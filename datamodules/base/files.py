@@ -174,7 +174,7 @@ class FilesDataModule(SaliencyDataModule):
 
         Args:
             stimuli: the images of the split.
-            split: only "train" is mirrored.
+            split: for messages.
             sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
             classes: number of classes, for datasets with several classes in an image.
 
@@ -198,7 +198,7 @@ class FilesDataModule(SaliencyDataModule):
                 reasons = [item.reason for item in skipped[:3]]
                 warnings.warn("\n  ".join([title, *reasons, *more]), stacklevel=2)
             self.skipped += skipped
-        dataset = make(stimuli, hflip=self.hflip and split == "train")
+        dataset = make(stimuli)
         warn_boxes(dataset.box_counts(), len(dataset), split)
         return dataset
 
@@ -243,7 +243,7 @@ def _skip_bad(dataset: StimulusDataset, num_workers: int) -> tuple[list[Stimulus
     def checked(index: int) -> Stimulus | Skipped:
         stimulus = dataset.stimuli[index]
         try:
-            dataset.load(index)
+            dataset[index]
         except CorruptFileError as error:
             return Skipped(stimulus.name, stimulus.image, str(error))
         return stimulus

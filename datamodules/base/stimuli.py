@@ -15,7 +15,7 @@ from torch import Tensor
 from datamodules.base.dataset import CorruptFileError, SaliencyDataset, Sample, Size, track
 from datamodules.base.fixations import fixation_density, inside
 from datamodules.base.images import read_density, read_image, read_size, to_tensor
-from datamodules.base.view import AnnotationReader, Resize, View, mirrored, see_boxes, squash
+from datamodules.base.view import AnnotationReader, Resize, View, see_boxes, squash
 from salvit.errors import InvalidValueError
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
@@ -63,7 +63,6 @@ class StimulusDataset(SaliencyDataset):
         stimuli: the images in order.
         image_size: (height, width) of the images in a sample.
         sigma: standard deviation in native pixels of the Gaussian for stimuli without a density map.
-        hflip: mirror half of the samples, chosen at random.
         resize: how the image, its boxes and its mask are resized.
         classes: number of classes; adds ``labels``, all classes in the image, to a sample.
     """
@@ -71,7 +70,6 @@ class StimulusDataset(SaliencyDataset):
     stimuli: Sequence[Stimulus]
     image_size: Size
     sigma: float | None = None
-    hflip: bool = False
     resize: Resize = squash
     classes: int | None = None
 
@@ -85,14 +83,7 @@ class StimulusDataset(SaliencyDataset):
         return len(self.stimuli)
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample at an index, mirrored at random with ``hflip``; errors as :meth:`load`."""
-        sample = self.load(index)
-        if not self.hflip:
-            return sample
-        return mirrored(sample) if torch.rand(()) < 0.5 else {**sample, "mirrored": False}
-
-    def load(self, index: int) -> Sample:
-        """Sample at an index, never mirrored.
+        """Sample at an index.
 
         Raises:
             CorruptFileError: if a file of the stimulus cannot be used.

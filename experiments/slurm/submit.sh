@@ -3,6 +3,7 @@
 #   sbatch experiments/slurm/submit.sh test --config experiments/osie.yaml --data.root FOLDER --ckpt_path CHECKPOINT
 # Nodes and GPUs are options of sbatch, which win over those below: sbatch --nodes 4 --gpus-per-node 8 \
 #   --ntasks-per-node 8 … (as many tasks as GPUs). The environment is .venv in the folder of submission, or $SALVIT_VENV.
+# A fit that is not done 90 seconds before the time limit saves a checkpoint, and the job is queued again and goes on.
 # Data, checkpoint and runs/ must be on a file system that all nodes share.
 #SBATCH --job-name=salvit
 #SBATCH --nodes=2
@@ -10,6 +11,8 @@
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=8
 #SBATCH --time=04:00:00
+#SBATCH --requeue
+#SBATCH --signal=SIGUSR1@90
 #SBATCH --output=slurm-%j.out
 set -euo pipefail
 

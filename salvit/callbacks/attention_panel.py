@@ -2,10 +2,10 @@
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from salvit.callbacks.explanation_pictures import overlaid
+from salvit.callbacks.wandb_panels import wandb_loggers
 from salvit.extractors import parse_method
 from salvit.extractors.spelling import Spelling
 from salvit.modules.classification import ClassificationModule
@@ -47,9 +47,8 @@ class AttentionPanel(Callback):
         picture = self.picture(trainer, pl_module)
         if folder is not None:
             write(folder, {f"pictures/epoch_{epoch:03d}.png": picture})
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/attention", [picture])
+        for logger in wandb_loggers(trainer):
+            logger.log_image("val/attention", [picture])
 
     def picture(self, trainer: Trainer, module: ClassificationModule) -> Image.Image:
         """Images with their labels, and below them heatmaps with the predicted classes."""

@@ -20,6 +20,7 @@ from torchmetrics.functional.classification import (
 from datamodules.base import SaliencyDataModule, track
 from salvit import results
 from salvit.callbacks.detected_masks import DetectedMasks
+from salvit.callbacks.wandb_panels import log_scores
 from salvit.extractors import parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics.functional import box_masks, smm
@@ -42,7 +43,7 @@ class ClassificationScores(Callback):
     are constant, as where attention is uniform or has no gradient.
 
     Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction, SMM and whether the heatmap is
-    constant; and `scores.json`, with dataset, split, kind of mask and scores.
+    constant; and `scores.json`, with dataset, split, kind of mask and scores. On W&B, `test/scores` has the same row.
 
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster).
 
@@ -130,6 +131,7 @@ class ClassificationScores(Callback):
         console.print(*table.terminal(console.width), sep="\n")
         if folder is not None:
             results.write(folder, files)
+        log_scores(trainer, pl_module, "test/scores", table.columns, means)
 
     def _masks(self, data: SaliencyDataModule, batch: Batch) -> tuple[str, list[Tensor | None]]:
         if self.detector is not None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from salvit.callbacks.wandb_panels import log_pictures, wandb_loggers
 from salvit.metrics.functional.heatmaps import upsampled
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.report.grid import Cell, grid, thumbnail
@@ -24,7 +24,8 @@ class ExplanationPictures(Callback):
 
     `pictures/methods.png` has each image with its boxes and every method, as in Figure 5 of "Attention Guided CAM";
     `pictures/classes.png`, of images with boxes of several classes, a row per class and a column per method that
-    explains a class, as in its Figure 6. Written to the log folder, and to W&B.
+    explains a class, as in its Figure 6. Written to the log folder, and to W&B. There, the table `test/heatmaps` has a
+    row per image and a column per method.
 
     Args:
         count: images in each picture.
@@ -64,9 +65,12 @@ class ExplanationPictures(Callback):
             picture = grid([part for row in rows for part in self._wrapped(row)])
             if folder is not None:
                 write(folder, {f"pictures/{name}.png": picture})
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image(f"test/{name}", [picture])
+            for logger in wandb_loggers(trainer):
+                logger.log_image(f"test/{name}", [picture])
+        if self._methods:
+            methods = [cell.title for cell in self._methods[0][1:]]
+            table = [[row[0].title, row[0].note, *(cell.picture for cell in row)] for row in self._methods]
+            log_pictures(wandb_loggers(trainer), "test/heatmaps", ["name", "class", "image", *methods], table)
 
     def _wrapped(self, cells: list[Cell]) -> list[list[Cell]]:
         return [cells[start : start + self.columns] for start in range(0, len(cells), self.columns)]

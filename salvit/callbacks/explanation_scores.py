@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from datamodules.base import SaliencyDataModule
 from salvit import results
+from salvit.callbacks.wandb_panels import log_scores, wandb_loggers
 from salvit.metrics import ABPC, ImageMetric
 from salvit.metrics.base import columns_of
 from salvit.metrics.functional.faithfulness import FRACTIONS
@@ -30,7 +30,7 @@ class ExplanationScores(Callback):
     and image, empty where an image could not be scored; `differences.csv`, a row per pair of methods and score: the
     difference of means with its bootstrap interval; `curves.csv` and `curves.png` of the perturbation; and
     `scores.json`, which describes the tables. Scores go to every logger as `test/METHOD/SCORE`, tables and curves to
-    W&B.
+    W&B, and there to `test/scores`, a row per method in columns that other runs share.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -91,6 +91,11 @@ class ExplanationScores(Callback):
             }
             results.write(folder, {name: _of_methods(content) for name, content in files.items()})
         _to_wandb(trainer, tables, figure)
+        means = scores.astype({"model": str, "score": str}).pivot(
+            index="model", columns="score", values="mean"
+        )
+        columns = columns_of(pl_module.active_scores)
+        log_scores(trainer, pl_module, "test/scores", columns, means.loc[list(pl_module.methods)])
 
 
 def by_group(metrics: list[ImageMetric]) -> dict[str, list[ImageMetric]]:
@@ -201,10 +206,9 @@ def _print(tables: dict[str, Table], notes: list[str], folder: str | None) -> No
 
 
 def _to_wandb(trainer: Trainer, tables: dict[str, Table], figure: Figure | None) -> None:
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            for group, table in tables.items():
-                rows = table.means.reindex(columns=list(table.columns)).rename_axis(index="method")
-                logger.log_table(f"test/{group}", dataframe=rows.reset_index())
-            if figure is not None:
-                logger.log_image("test/curves", [figure])
+    for logger in wandb_loggers(trainer):
+        for group, table in tables.items():
+            rows = table.means.reindex(columns=list(table.columns)).rename_axis(index="method")
+            logger.log_table(f"test/{group}", dataframe=rows.reset_index())
+        if figure is not None:
+            logger.log_image("test/curves", [figure])

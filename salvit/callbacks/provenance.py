@@ -61,6 +61,13 @@ class Provenance(Callback):
         }
         self._write(trainer)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the log folder as `run`: a fit that is resumed goes on with this log."""
+        folder = trainer.log_dir
+        checkpoint["run"] = None if folder is None else str(Path(folder).resolve())
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Add the time it took."""
         self.record["seconds"] = round(time.monotonic() - self.start, 1)

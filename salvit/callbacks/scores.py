@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule, SaliencyDataset
 from salvit import results
+from salvit.callbacks.wandb_panels import log_scores, wandb_loggers
 from salvit.errors import InvalidValueError
 from salvit.metrics import looked_at, update_metrics
 from salvit.metrics.base import columns_of
@@ -32,7 +33,9 @@ class Scores(Callback):
     (`salvit.results.observers`). Images without fixations or with an empty density are left out, and the title counts
     them. Written to the log folder: `scores.md`, the table; `per_image.csv`, a row per image and model, empty where an
     image could not be scored; `categories.md`, the model's scores by category of image; `scores_PROFILE.md` and so on
-    for other profiles than `exact`; and `scores.json`, with dataset, split, profile and columns.
+    for other profiles than `exact`; and `scores.json`, with dataset, split, profile and columns. W&B gets the table as
+    `test/table`, and the model's row alone as `test/scores`, after a fit as `val/scores`, in columns that all runs
+    share.
 
     Args:
         held_out: the most observers of an image that are left out in turn and predicted by all others; 0 leaves out
@@ -120,6 +123,7 @@ class Scores(Callback):
                 {"profile": profile, "columns": columns, "per_image": f"per_image{suffix}.csv"}
             )
             _print(table, fewer)
+            _to_wandb(trainer, pl_module, table, suffix)
         if folder is not None:
             results.write(folder, files)
         if not has_classical():
@@ -157,7 +161,9 @@ class Scores(Callback):
             columns = columns_of(by_profile(pl_module.val_metrics)["exact"])
             scores = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in columns}
             title = results.title(results.facts(_datamodule(trainer), "val", counted), "exact", columns)
-            _print(Table(title, columns, pd.DataFrame(scores, index=[pl_module.model_name])))
+            means = pd.DataFrame(scores, index=[pl_module.model_name])
+            _print(Table(title, columns, means))
+            log_scores(trainer, pl_module, "val/scores", columns, means)
 
 
 def _fewer(scores: pd.DataFrame, images: int, columns: Iterable[str]) -> str:
@@ -165,6 +171,13 @@ def _fewer(scores: pd.DataFrame, images: int, columns: Iterable[str]) -> str:
     counts = {name: int(scores[name].count()) for name in columns}
     named = ", ".join(f"{name} {count}" for name, count in counts.items() if count < images)
     return f"\nscored on fewer than {images} images: {named}\n" if named else ""
+
+
+def _to_wandb(trainer: Trainer, module: SaliencyModule, table: Table, suffix: str) -> None:
+    log_scores(trainer, module, f"test/scores{suffix}", table.columns, table.means.loc[[module.model_name]])
+    for logger in wandb_loggers(trainer):
+        rows = table.means.reindex(columns=list(table.columns)).set_axis(table.header, axis="columns")
+        logger.log_table(f"test/table{suffix}", dataframe=rows.rename_axis(index="model").reset_index())
 
 
 def _print(table: Table, note: str = "") -> None:

@@ -14,19 +14,25 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from omegaconf.errors import OmegaConfBaseException
 
 from datamodules.base import SaliencyDataModule
+from salvit.callbacks.best_scores import BestScores
 from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
 from salvit.callbacks.provenance import Provenance
+from salvit.callbacks.run_labels import labels_of
 from salvit.callbacks.scores import Scores
-from salvit.cli.checkpoint_option import choose_checkpoint, with_description
+from salvit.cli.checkpoint_option import choose_checkpoint, experiment_folder, with_description
+from salvit.cli.experiments import with_experiments
 from salvit.cli.failure import one_clear_error, plain_warnings
+from salvit.cli.interrupt import interruptible
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
+from salvit.cli.survival import CleanEnd, Requeue, WholeCheckpoints, continue_log, requeue_folder
 from salvit.errors import InvalidValueError
 from salvit.modules import ExplanationModule, SaliencyModule
 from salvit.modules.checkpoint import check_same_model, read_checkpoint
@@ -51,7 +57,8 @@ class SalvitCLI(LightningCLI):
     def __init__(self, arguments: Sequence[str], **options: Any) -> None:
         self.arguments = list(arguments)
         self.checkpoint: Path | None = None
-        super().__init__(LightningModule, LightningDataModule, args=self.arguments, **options)
+        with interruptible(self.how_to_go_on):
+            super().__init__(LightningModule, LightningDataModule, args=self.arguments, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add salvit's options to Lightning's."""
@@ -65,15 +72,18 @@ class SalvitCLI(LightningCLI):
         """Parse the command line, and look at the checkpoint before anything is built."""
         with one_clear_error(status=2):
             try:
-                self.config = parser.parse_args(with_description(self.arguments))
+                self.config = parser.parse_args(with_description(with_experiments(self.arguments)))
             except OmegaConfBaseException as error:  # ${…} that leads nowhere
                 reason = str(error).partition("\n")[0].rpartition("interpolation: ")[2]
                 raise InvalidValueError(f"{error.full_key}: {reason}") from error
             command = self.config["subcommand"]
             options = self.config[command]
             options["name"] = experiment_name(options["name"], options.get("config"))
+            self.requeued = requeue_folder(experiment_folder(options)) if command == "fit" else None
             self.checkpoint = choose_checkpoint(command, options)
-            self.stored = None if self.checkpoint is None else read_checkpoint(self.checkpoint).get("salvit")
+            if self.requeued is not None and (saved := self.requeued / "requeued.ckpt").is_file():
+                self.checkpoint = saved
+            self.content = {} if self.checkpoint is None else read_checkpoint(self.checkpoint)
             options["ckpt_path"] = None  # until Lightning has looked there for hyperparameters
 
     def before_instantiate_classes(self) -> None:
@@ -91,7 +101,7 @@ class SalvitCLI(LightningCLI):
                 self._check_model_on_data(self.datamodule)
             if isinstance(self.model, TrainedModule):
                 if self.checkpoint is not None:
-                    check_same_model(self.stored, self.model.description)
+                    check_same_model(self.content.get("salvit"), self.model.description)
                 self.model.untrained = self._options()["untrained"]
 
     def _check_model_on_data(self, data: SaliencyDataModule) -> None:
@@ -113,7 +123,10 @@ class SalvitCLI(LightningCLI):
         callbacks = [
             record,
             FreedMemory(),
+            BestScores(),
+            CleanEnd(),
             *([LastCheckpoint()] if keeps else []),
+            *([] if self.requeued is None else [Requeue(self.requeued)]),
             *display(options["trainer"]),
         ]
         self.trainer_defaults = {"callbacks": callbacks}
@@ -121,8 +134,11 @@ class SalvitCLI(LightningCLI):
         if options["trainer"]["default_root_dir"] is None:
             # A fast_dev_run has no logger, and writes there.
             options["trainer"]["default_root_dir"] = f"{options['runs']}/{options['name']}/fast_dev_run"
+        plugins = options["trainer"]["plugins"] or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+        take_given_processes(options["trainer"])
         try:
-            trainer = super().instantiate_trainer(logger=place, **kwargs)
+            trainer = super().instantiate_trainer(logger=place, plugins=plugins, **kwargs)
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             raise InvalidValueError(f"no trainer with these options: {error}") from error
         if trainer.precision not in PRECISIONS:
@@ -140,6 +156,9 @@ class SalvitCLI(LightningCLI):
         if not self._options()["trainer"]["fast_dev_run"]:
             with one_clear_error():
                 self.trainer.loggers = self._loggers()
+                log = self.trainer.logger
+                if self.subcommand == "fit" and self.checkpoint is not None and isinstance(log, CSVLogger):
+                    continue_log(log, self.checkpoint, self.content)
 
     def before_fit(self) -> None:
         """Let a GPU multiply in TF32 to save time; only training does, `test` does not."""
@@ -154,12 +173,12 @@ class SalvitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""
-        self._print_folder()
+        folder = self._print_folder()
         keeper = self.trainer.checkpoint_callback
         path = isinstance(keeper, ModelCheckpoint) and (keeper.last_model_path or keeper.best_model_path)
         if path and self.trainer.is_global_zero:
             checkpoint = os.path.relpath(path)
-            config = os.path.relpath(f"{self.trainer.log_dir}/config.yaml")
+            config = os.path.relpath(f"{folder}/config.yaml")
             command = shlex.join(["salvit", "test", "--config", config, "--ckpt_path", checkpoint])
             print(f"checkpoint: {checkpoint}\ntest it: {command}")
 
@@ -179,19 +198,33 @@ class SalvitCLI(LightningCLI):
         if not self.trainer.is_global_zero:  # other processes write nothing
             return [CSVLogger(runs, name, version=0)]
         version = claim_version(Path(runs) / name)
-        loggers: list[Logger] = [CSVLogger(runs, name, version)]
+        # Every row at once: what a checkpoint has seen is in the log.
+        loggers: list[Logger] = [CSVLogger(runs, name, version, flush_logs_every_n_steps=1)]
         if isinstance(others, Logger | Sequence):
             return [*loggers, *([others] if isinstance(others, Logger) else others)]
         if others is not False and (project := options["wandb"]):
             project = DEFAULT_PROJECT if project is True else project
-            if (logger := wandb_logger(project, runs, name, version)) is not None:
+            labels, folder = labels_of(self.model, self.datamodule), f"{name}/version_{version}"
+            if (logger := wandb_logger(project, runs, folder, labels, str(self.subcommand))) is not None:
                 loggers.append(logger)
         return loggers
 
-    def _print_folder(self) -> None:
+    def how_to_go_on(self) -> str:
+        """What to type after a run was stopped."""
+        trainer = getattr(self, "trainer", None)
+        if trainer is None:
+            return ""
+        path = Path(trainer.logger.log_dir if trainer.logger else "", "checkpoints/last.ckpt")
+        if self.subcommand == "fit" and path.is_file():
+            options = [*without_option(self.arguments, "--ckpt_path"), "--ckpt_path", os.path.relpath(path)]
+            return f"; to go on: {shlex.join(['salvit', *options])}"
+        return "; to go on, type the same command again"
+
+    def _print_folder(self) -> str | None:
         folder = self.trainer.log_dir  # asked on every process: it is broadcast
         if self.trainer.is_global_zero and folder is not None:
             print(f"run folder: {folder}")
+        return folder
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
@@ -217,6 +250,33 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
             f"--name {name!r} must be a name, or names joined by /, below the folder of all runs"
         )
     return name
+
+
+def without_option(arguments: Sequence[str], option: str) -> list[str]:
+    """Arguments without an option and its value.
+
+    Example:
+        >>> without_option(["fit", "--ckpt_path", "a.ckpt", "--name=x"], "--ckpt_path")
+        ['fit', '--name=x']
+    """
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept
+
+
+def take_given_processes(trainer: Any) -> None:
+    """Use the processes that torchrun has started, where none were typed.
+
+    Args:
+        trainer: its options, changed in place.
+    """
+    if TorchElasticEnvironment.detect() and trainer["devices"] == "auto":
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        trainer.update(devices=local, num_nodes=int(os.environ["WORLD_SIZE"]) // local)
 
 
 def display(trainer: Any) -> list[Callback]:

@@ -1,58 +1,102 @@
-"""Exit status: 2 for what was typed wrong, 1 for what failed later, 130 after Ctrl-C."""
+"""Exit status: 2 for what was typed wrong, 1 for what failed later, 130 after Ctrl-C, 143 after SIGTERM."""
 
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
-_MESSAGE = "salvit: interrupted"
+TERMINATED = 143
+_ENDS = {INTERRUPTED: "interrupted", TERMINATED: "terminated"}
+_PATIENCE = 20.0  # seconds
+
+
+class Terminated(SystemExit):
+    """SIGTERM has come."""
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
 
 
 def exit_status(error: BaseException) -> int:
-    """The exit status after an error; 130 also if Lightning has turned Ctrl-C into `SystemExit(1)`.
+    """The exit status after an error; that of a signal also if another error followed, in Lightning's teardown.
 
     Example:
-        >>> exit_status(KeyboardInterrupt()), exit_status(SystemExit(2)), exit_status(ValueError("a bug"))
-        (130, 2, 1)
+        >>> exit_status(KeyboardInterrupt()), exit_status(Terminated()), exit_status(ValueError("a bug"))
+        (130, 143, 1)
     """
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt | Terminated):
+            return INTERRUPTED if isinstance(cause, KeyboardInterrupt) else TERMINATED
+        cause = cause.__context__
     if not isinstance(error, SystemExit):
         return 1
-    if isinstance(error.__context__, KeyboardInterrupt):
-        return INTERRUPTED
     return error.code if isinstance(error.code, int) else int(error.code is not None)
 
 
 @contextmanager
 def interruptible(done: Callable[[], str] = str) -> Iterator[None]:
-    """Exit with status 130 and one line after Ctrl-C.
+    """Exit with one line, and status 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
         done: what to add to the line.
     """
     try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as error:
-        if exit_status(error) != INTERRUPTED or getattr(error, "code", None) == INTERRUPTED:
+        with _on_sigterm(terminate):
+            yield
+    except BaseException as error:
+        status = exit_status(error)
+        if status not in _ENDS or isinstance(error, _Said):
             raise
-        print(f"{_MESSAGE}{done()}", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, the first
+            print(f"salvit: {_ENDS[status]}{done()}", file=sys.stderr, flush=True)
+        raise _Said(status) from None
+
+
+class _Said(SystemExit):
+    """An end of which the user has been told."""
+
+
+def terminate(signal_number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM: raise `Terminated` where the program is; end at once if it does not end soon.
+
+    A process that waits for another one, which has ended, would not end.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    timer = threading.Timer(_PATIENCE, os._exit, [TERMINATED])
+    timer.daemon = True
+    timer.start()
+    raise Terminated
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """End at once after Ctrl-C: an exception within an import of torch can abort Python, or become an ImportError."""
+    """End at once after a signal: an exception within an import of torch can abort Python, or become an ImportError."""
     before = signal.signal(signal.SIGINT, _end_at_once)
     try:
-        yield
+        with _on_sigterm(_end_at_once):
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _on_sigterm(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _end_at_once(signal_number: int, frame: FrameType | None) -> None:
-    print(_MESSAGE, file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)
+    status = INTERRUPTED if signal_number == signal.SIGINT else TERMINATED
+    print(f"salvit: {_ENDS[status]}", file=sys.stderr, flush=True)
+    os._exit(status)

@@ -10,7 +10,11 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.interrupt import exit_status
+
+_LONGEST_NAME, _LONGEST_TAG = 128, 64
+"""Characters that W&B takes."""
 
 
 def claim_version(folder: Path) -> int:
@@ -40,21 +44,35 @@ def claim_version(folder: Path) -> int:
             return version
 
 
-def wandb_logger(project: str, runs: str, name: str, version: int) -> WandbLogger | None:
-    """Start a W&B run with the name of the run's folder; offline, with a message, if W&B cannot be reached.
+def wandb_logger(project: str, runs: str, folder: str, labels: RunLabels, command: str) -> WandbLogger | None:
+    """Start a W&B run named after what it is about; offline, with a message, if W&B cannot be reached.
 
-    `WANDB_MODE` is respected. Offline runs are kept under `runs/wandb`; `wandb sync` uploads them.
+    `WANDB_MODE` is respected. Offline runs are kept under `runs/wandb`; `wandb sync` uploads them. The configuration
+    has the labels as `backbone`, `method`, `k` and `dataset`, and all options of every method in `methods`.
 
     Args:
         project: of W&B.
         runs: folder of all runs.
-        name: of the experiment, the group in W&B.
-        version: of the run; the run is called `name/version_N`.
+        folder: of the run, below that; ends the name in W&B.
+        labels: what the run is about: its name, group and tags in W&B.
+        command: the kind of job, "fit", "test" and so on.
 
     Returns:
         The logger, or None if W&B does not start even offline.
     """
-    options = {"project": project, "dir": runs, "group": name, "name": f"{name}/version_{version}"}
+    options = {
+        "project": project,
+        "dir": runs,
+        "name": f"{labels.name} · {folder}"[:_LONGEST_NAME],
+        "group": labels.group[:_LONGEST_NAME],
+        "job_type": command,
+        "tags": [tag[:_LONGEST_TAG] for tag in labels.tags],
+        "config": {
+            **labels.row(),
+            "methods": {method: extractor.options() for method, extractor in labels.methods.items()},
+            "folder": f"{runs}/{folder}",
+        },
+    }
     try:
         run = _start(options)
     except Exception as error:

@@ -24,12 +24,12 @@ options:
   --version      the version
 
 Results go to stdout, progress and messages to stderr. Exit status: 0; 2 for what was typed wrong; 1 for what failed
-later; 130 after Ctrl-C.
+later; 130 after Ctrl-C; 143 after SIGTERM.
 
 examples:
-  salvit fit --config experiments/demo.yaml
-  salvit fit --config experiments/osie.yaml --data.root PATH --model.extractor salient_attention
-  salvit predict --config experiments/predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
+  salvit fit --config salvit:demo.yaml
+  salvit fit --config salvit:osie.yaml --data.root PATH --model.extractor salient_attention
+  salvit predict --config salvit:predict.yaml --ckpt_path CHECKPOINT --data.root FOLDER
   salvit explain dog.jpg FOLDER --method agcam rollout --model vit_base_patch16_224 --target "bull mastiff"
 """
 
@@ -38,7 +38,8 @@ _COMMAND = """usage: salvit {name} [--config FILE] [options]
 {name}: {about}.
 
 options:
-  --config FILE         options in YAML; of several files the later win, and what is typed wins over all
+  --config FILE         options in YAML; of several files the later win, and what is typed wins over all;
+                        salvit:osie.yaml, salvit:agcam/voc.yaml … are experiments that come with salvit
   --model CLASS         SaliencyModule, ClassificationModule, ExplanationModule, or module.Class of yours
   --model.OPTION VALUE  an option of the model; `salvit {name} --model.help CLASS` lists them
   --data CLASS          PopOutDataModule, SaliconDataModule, OSIEDataModule, CAT2000DataModule, MIT1003DataModule,

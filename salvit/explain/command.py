@@ -142,6 +142,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--device", type=_text, default="auto", help=about)
     add("--batch-size", type=_positive, default=8, metavar="N", help="images at a time; default: 8")
     add("--out", type=_path, default=Path("runs/explain"), metavar="FOLDER", help="default: runs/explain")
+    add("--wandb", type=_text, metavar="PROJECT", help="also log grids and overlays to a project of W&B")
     add("-q", "--quiet", action="store_true", help="no progress and no remarks")
     add("--list-methods", nargs=0, action=_ListMethods, help="list the methods with their options, and exit")
     options = parser.parse_args(arguments)

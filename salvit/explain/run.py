@@ -19,6 +19,7 @@ from torch import Tensor
 from datamodules.base import CorruptFileError, Stimulus
 from salvit import __version__
 from salvit.callbacks.provenance import file_hash
+from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
 from salvit.explain.command import DEFAULT_MODEL
@@ -28,6 +29,7 @@ from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_cla
 from salvit.extractors import Extractor
 from salvit.extractors.choice import left_out, supported_methods
 from salvit.modules.explanation import Batch, ExplanationModule
+from salvit.modules.naming import backbone_name
 from salvit.results.files import write
 from salvit.results.machine import device_name, machine, versions
 from salvit.results.source import code_of, package_hash
@@ -106,7 +108,7 @@ class Run:
         common = {"model": model, "settings": hashlib.sha256(made_by).hexdigest()}
         self.writer = ExplanationWriter(options.out, self.steps, common, classes)
         _require_same(self.writer, self.images)
-        record = {
+        self.record = {
             "command": printable(shlex.join(options.command)),
             "model": model,
             "weights_sha256": about["weights_sha256"],
@@ -117,7 +119,7 @@ class Run:
             "device": device_name(device),
             "versions": versions(),
         }
-        write(options.out, {RECORD: record})
+        write(options.out, {RECORD: self.record})
 
     def rows(self) -> list[list[Row]]:
         """By image, the rows of the maps that this command asks for and that are there."""
@@ -146,6 +148,13 @@ class Run:
             write_table(self.options.out)
         if not (rows := self.rows()):
             raise CorruptFileError("\n".join(["none of the images can be explained:", *data.failures]))
+        if self.options.wandb:
+            from salvit.explain.dashboard import log_explanations  # W&B takes a second to import
+
+            labels = RunLabels(
+                backbone_name(self.options.model, self.options.weights), "images", self.module.methods
+            )
+            log_explanations(self.options.wandb, self.options.out, labels, self.record, rows)
         Console().print(_summary(rows, self.title))
         print(f"maps and pictures are in {self.options.out}; explain.csv lists them")
         if failed := len(data.failures):

@@ -139,7 +139,7 @@ class ExplanationWriter(Callback):
             OSError: if one is damaged.
         """
         rows = self.rows(image.name)
-        overlays = [_read(self.folder / row["overlay"]) for row in rows]
+        overlays = [read_picture(self.folder / row["overlay"]) for row in rows]
         picture = grid(layout(image.name, photo(image.shown), rows, overlays))
         _write_picture(self._grid(image.name), picture, rows)
 
@@ -243,7 +243,8 @@ def _read_about(path: Path) -> Any:
         return None
 
 
-def _read(path: Path) -> Image.Image:
+def read_picture(path: Path) -> Image.Image:
+    """Read a picture that salvit has written; OSError if it is damaged."""
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")

@@ -7,34 +7,55 @@ from typing import Any
 
 from torch import Tensor
 
-from salvit.extractors.attention import RawAttention as RawAttention
-from salvit.extractors.attention import UnsupervisedMap as UnsupervisedMap
-from salvit.extractors.base import METHODS as METHODS
-from salvit.extractors.base import Extractor as Extractor
-from salvit.extractors.base import register_entry_points
-from salvit.extractors.base import register_method as register_method
-from salvit.extractors.baselines import CenterPrior as CenterPrior
-from salvit.extractors.baselines import RandomMap as RandomMap
-from salvit.extractors.gradcam import AttentionGradCAM as AttentionGradCAM
-from salvit.extractors.gradcam import TokenGradCAM as TokenGradCAM
-from salvit.extractors.gradient import AGCAM as AGCAM
-from salvit.extractors.gradient import AttentionGradient as AttentionGradient
-from salvit.extractors.gradient import GenericAttention as GenericAttention
-from salvit.extractors.gradient import InputGradient as InputGradient
-from salvit.extractors.gradient import InputXGradient as InputXGradient
-from salvit.extractors.gradient import LeGrad as LeGrad
-from salvit.extractors.lrp.methods import FullLRP as FullLRP
-from salvit.extractors.lrp.methods import PartialLRP as PartialLRP
-from salvit.extractors.lrp.methods import RelevanceLRP as RelevanceLRP
-from salvit.extractors.masking import RISE as RISE
-from salvit.extractors.masking import ScoreCAM as ScoreCAM
-from salvit.extractors.rollout import NormRollout as NormRollout
-from salvit.extractors.rollout import Rollout as Rollout
-from salvit.extractors.salient import SalientAttention as SalientAttention
-from salvit.extractors.spelling import parse_method as parse_method
-from salvit.extractors.spelling import spell as spell
-from salvit.extractors.token_tm import TokenTM as TokenTM
+from salvit.extractors.attention import RawAttention, UnsupervisedMap
+from salvit.extractors.base import METHODS, Extractor, register_entry_points, register_method
+from salvit.extractors.baselines import CenterPrior, RandomMap
+from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
+from salvit.extractors.gradient import (
+    AGCAM,
+    AttentionGradient,
+    GenericAttention,
+    InputGradient,
+    InputXGradient,
+    LeGrad,
+)
+from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
+from salvit.extractors.masking import RISE, ScoreCAM
+from salvit.extractors.rollout import NormRollout, Rollout
+from salvit.extractors.salient import SalientAttention
+from salvit.extractors.spelling import parse_method, spell
+from salvit.extractors.token_tm import TokenTM
 from salvit.vit import ViT
+
+__all__ = [
+    "AGCAM",
+    "METHODS",
+    "RISE",
+    "AttentionGradCAM",
+    "AttentionGradient",
+    "CenterPrior",
+    "Extractor",
+    "FullLRP",
+    "GenericAttention",
+    "InputGradient",
+    "InputXGradient",
+    "LeGrad",
+    "NormRollout",
+    "PartialLRP",
+    "RandomMap",
+    "RawAttention",
+    "RelevanceLRP",
+    "Rollout",
+    "SalientAttention",
+    "ScoreCAM",
+    "TokenGradCAM",
+    "TokenTM",
+    "UnsupervisedMap",
+    "extract",
+    "parse_method",
+    "register_method",
+    "spell",
+]
 
 
 def extract(

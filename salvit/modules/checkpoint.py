@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from pydoc import locate
 from typing import Any, Literal, TypeVar
+from zipfile import ZipFile
 
 import torch
 from lightning.pytorch import LightningModule
@@ -77,18 +78,35 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"no checkpoint {path}: --ckpt_path takes `last`, `best`, or a file on this machine that `salvit fit` "
             "has written"
         )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises RuntimeError, UnpicklingError, EOFError, struct.error, KeyError and more on damaged files.
-    except Exception as error:
-        raise InvalidValueError(
-            f"cannot read the checkpoint {path}: {why_unreadable(Path(path), error)}"
-        ) from error
+    if (reason := _why_damaged(Path(path))) is not None:
+        whole = _whole_beside(Path(path))
+        advice = f"; {whole} is whole" if whole else ""
+        raise InvalidValueError(f"cannot read the checkpoint {path}: {reason}{advice}")
+    content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise InvalidValueError(
             f"{path} is no Lightning checkpoint: --ckpt_path takes a file that `salvit fit` has written"
         )
     return content
+
+
+def _why_damaged(path: Path) -> str | None:
+    """Why a checkpoint cannot be read; None if it can. Torch does not compare its checksums, zipfile does."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+        with ZipFile(path) as archive:
+            damaged = archive.testzip()
+    # torch raises RuntimeError, UnpicklingError, EOFError, struct.error, KeyError and more on damaged files.
+    except Exception as error:
+        return why_unreadable(path, error)
+    return None if damaged is None else f"the checksum of {damaged} in it is wrong: the file is damaged"
+
+
+def _whole_beside(path: Path) -> Path | None:
+    """The newest whole checkpoint in the same folder, or of an earlier run of the experiment."""
+    others = {*path.parent.glob("*.ckpt"), *path.parent.parent.parent.glob("version_*/checkpoints/*.ckpt")}
+    newest = sorted(others - {path}, key=lambda other: other.stat().st_mtime, reverse=True)
+    return next((other for other in newest if _why_damaged(other) is None), None)
 
 
 def describe(module: LightningModule, init_args: dict[str, Any], **must_match: Any) -> Description:

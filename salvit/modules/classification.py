@@ -1,8 +1,10 @@
 """Train a ViT to classify images, from scratch or from published weights."""
 
+import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -68,7 +70,7 @@ class ClassificationModule(TrainedModule):
             if isinstance(vit, str)
             else _from_scratch(vit, num_classes)
         )
-        self._name = backbone_name(vit, weights, pretrained)
+        self.backbone = backbone_name(vit, weights, pretrained)
         architecture = vit if isinstance(vit, dict) else stored_path(vit)
         self.description = describe(
             self,
@@ -94,12 +96,16 @@ class ClassificationModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model as a row of a table."""
-        return f"{self._name}, untrained" if self.untrained else self._name
+        return f"{self.backbone}, untrained" if self.untrained else self.backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images [B, 3, H, W] in [0, 1]: logits [B, num_classes]."""
         logits: Tensor = self.vit(normalize(self.vit, images))
         return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Let dropout, if the ViT has any, follow from seed and step, so that a resumed run goes on exactly."""
+        torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) + self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
@@ -107,7 +113,7 @@ class ClassificationModule(TrainedModule):
         logits = self.vit.forward_head(tokens)
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
-        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True)
+        self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, sync_dist=True)
         self.log(
             "train/epoch_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(logits)
         )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
 from datamodules.base import SaliencyDataModule
@@ -19,7 +20,7 @@ from salvit.modules.losses import SaliencyLoss
 from salvit.modules.naming import backbone_name
 from salvit.modules.trained import TrainedModule
 from salvit.resize import resize_antialiased
-from salvit.vit import load_vit, normalize, weights_hash
+from salvit.vit import load_vit, normalize, patch_grid, weights_hash
 
 Batch = dict[str, Any]
 
@@ -82,7 +83,7 @@ class SaliencyModule(TrainedModule):
         self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
-        self._name = f"{backbone_name(vit, weights, pretrained)} · {spell(self.extractor)}"
+        self.backbone = backbone_name(vit, weights, pretrained)
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -109,7 +110,8 @@ class SaliencyModule(TrainedModule):
     @property
     def model_name(self) -> str:
         """The model in tables: backbone, extractor, and whether the decoder is untrained."""
-        return f"{self._name}, untrained decoder" if self.untrained else self._name
+        name = f"{self.backbone} · {spell(self.extractor)}"
+        return f"{name}, untrained decoder" if self.untrained else name
 
     def train(self, mode: bool = True) -> "SaliencyModule":
         """Switch the decoder between training and evaluation; the backbone stays frozen in eval mode."""
@@ -131,14 +133,15 @@ class SaliencyModule(TrainedModule):
         return self._decode(self.extract(images), images)
 
     def extract(self, images: Tensor) -> Tensor:
-        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]."""
-        return self.extractor(self.vit, normalize(self.vit, images))
+        """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1]; maps of pixels are averaged over each patch."""
+        maps = self.extractor(self.vit, normalize(self.vit, images))
+        return F.adaptive_avg_pool2d(maps, patch_grid(self.vit, images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
         pred = self._predict(batch, "train")
         loss = self.loss(pred, density_like(pred, batch["density"]))
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), on_step=True, on_epoch=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(pred), sync_dist=True)
         return loss
 
     def setup(self, stage: str) -> None:

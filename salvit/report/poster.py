@@ -17,26 +17,9 @@ from salvit.callbacks.classification_scores import SCORES
 from salvit.cli.failure import one_clear_error
 from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
+from salvit.report.compare import beside, wide_table
+from salvit.report.published import published
 from salvit.report.runs import Run, read_run
-from salvit.results import Table
-
-PUBLISHED = {
-    "baseline": (0.476, 0.328, 0.317, 0.367, 0.312, 0.766, 0.025),
-    "positions-learned": (0.536, 0.390, 0.365, 0.384, 0.376, 0.802, 0.065),
-    "positions-integer": (0.476, 0.318, 0.302, 0.325, 0.304, 0.769, 0.026),
-    "blocks-1": (0.429, 0.336, 0.332, 0.348, 0.325, 0.747, 0.009),
-    "blocks-2": (0.475, 0.320, 0.309, 0.323, 0.306, 0.751, 0.039),
-    "blocks-8": (0.374, 0.310, 0.309, 0.279, 0.280, 0.739, 0.017),
-    "heads-1": (0.475, 0.352, 0.341, 0.337, 0.324, 0.771, 0.041),
-    "heads-2": (0.460, 0.372, 0.370, 0.348, 0.335, 0.771, 0.001),
-    "heads-8": (0.523, 0.340, 0.321, 0.373, 0.337, 0.777, 0.029),
-    "hidden-4": (0.388, 0.346, 0.342, 0.311, 0.310, 0.735, 0.021),
-    "hidden-16": (0.510, 0.374, 0.369, 0.356, 0.348, 0.789, 0.026),
-    "hidden-32": (0.100, 0.100, 0.100, 0.010, 0.018, 0.502, 0.017),
-    "no-residual": (0.100, 0.100, 0.100, 0.010, 0.018, 0.500, 0.297),
-    "no-norm": (0.100, 0.100, 0.100, 0.010, 0.018, 0.500, 0.482),
-}
-"""The poster's table: by row, the scores in the order of `SCORES`. Rows are called as in experiments/poster."""
 
 
 def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
@@ -51,11 +34,12 @@ def read_runs(folder: Path) -> tuple[str, pd.DataFrame]:
         ValueError: if the rows were tested on different images or masks.
     """
     newest: dict[tuple[str, str], Run] = {}
+    rows = set(published("poster")["row"])
     for run in sorted(
         (read_run(path.parent) for path in folder.rglob("run.json")), key=lambda run: run.started
     ):
         row, _, seed = str(run.record["name"]).removeprefix("poster/").partition("/")
-        if row in PUBLISHED and "scores" in run.about:
+        if row in rows and "scores" in run.about:
             newest[row, seed] = run
     if not newest:
         raise MissingFileError(f"no test of a row of the poster under {folder}: `make sweep-arch` makes them")
@@ -80,33 +64,18 @@ def constant_rows(runs: pd.DataFrame) -> str:
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the seeds, beside the poster's numbers.
+    """Mean and standard deviation over the seeds beside the poster's numbers; see `salvit.report.compare.beside`.
 
     Args:
         runs: `row`, `seed` and a column for each score.
 
     Returns:
-        `row`, `score`, `mean`, `sd` (of a sample; NaN for one seed), `seeds` and `poster`, in the poster's order.
+        As there, without the dataset: the rows that were run, in the poster's order.
     """
-    lines = []
-    for row, published in PUBLISHED.items():
-        ours = runs[runs["row"] == row]
-        for score, number in zip(SCORES, published, strict=True):
-            if len(ours):
-                values = ours[score].astype(float)
-                lines.append((row, score, values.mean(), values.std(), len(values), number))
-    return pd.DataFrame(lines, columns=["row", "score", "mean", "sd", "seeds", "poster"])
-
-
-def table(title: str, scores: pd.DataFrame) -> Table:
-    """The summary as a table, each score beside the poster's."""
-    wide = scores.pivot(index="row", columns="score")
-    wide = wide.reindex([row for row in PUBLISHED if row in wide.index])
-    names = {score: f"{score}, poster" for score in SCORES}
-    means = wide["mean"].join(wide["poster"].rename(columns=names))
-    spread = wide["sd"].reindex(columns=means.columns)
-    columns = {name: "↑" for score in SCORES for name in (score, names[score])}
-    return Table(title, columns, means, spread, rows="row")
+    known = published("poster")
+    known = known[known["row"].isin(runs["row"])]
+    long = runs.melt(["row"], list(SCORES), "score", "value").astype({"value": float})
+    return beside(long.assign(dataset="TinyImageNet"), known).drop(columns="dataset")
 
 
 def figure(title: str, scores: pd.DataFrame) -> Figure | None:
@@ -116,7 +85,7 @@ def figure(title: str, scores: pd.DataFrame) -> Figure | None:
         return None
     drawing = Figure(figsize=(8, 5), layout="constrained")
     axes = drawing.subplots()
-    for kind, marker, colour in (("mean", "o", "tab:blue"), ("poster", "x", "tab:red")):
+    for kind, marker, colour in (("mean", "o", "tab:blue"), ("published", "x", "tab:red")):
         x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
         bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
         label = "here" if kind == "mean" else "poster"
@@ -144,7 +113,7 @@ def main(args: Sequence[str] | None = None) -> None:
         scored, runs = read_runs(folder)
         scores = summary(runs)
         title = f"{scored}; mean ± standard deviation; seeds: {scores['seeds'].max()}"
-        shown = table(title, scores)
+        shown = wide_table(title, scores, SCORES)
         files = {
             "poster.csv": scores,
             "poster.md": f"{title}\n\n{shown.markdown()}\n{constant_rows(runs)}",

@@ -1,4 +1,7 @@
-"""Published scores that a table shows beside ours: `published.csv`, a row per dataset, method and score."""
+"""Published scores that a table shows beside ours: `published.csv`, a line per table, dataset, row and score.
+
+Its `table` is `agcam`, `table1` to `table3` (of "Vision Transformers are Inherently Saliency Learners"), or `poster`.
+"""
 
 from collections.abc import Iterable
 from importlib.resources import files
@@ -6,28 +9,44 @@ from importlib.resources import files
 import pandas as pd
 
 
+def published(table: str) -> pd.DataFrame:
+    """The published scores of a table, in its order.
+
+    Returns:
+        `dataset`, `source`, `model`, `row`, `score` and `value`.
+
+    Example:
+        >>> scores = published("table3")
+        >>> best = scores[(scores["dataset"] == "Salicon") & (scores["score"] == "CC")].nlargest(1, "value")
+        >>> best[["row", "value"]].values.tolist()
+        [['dino/salient_attention-32', 0.86]]
+    """
+    with files("salvit.report").joinpath("published.csv").open(encoding="utf-8") as file:
+        every = pd.read_csv(file)
+    return every[every["table"] == table].drop(columns="table").reset_index(drop=True)
+
+
 def published_rows(dataset: str, columns: Iterable[str]) -> pd.DataFrame:
-    """Published rows of a dataset that have any of a table's columns, named by method and paper.
+    """Published rows of explanations of a dataset that have any of a table's columns, named by method and paper.
 
     Example:
         >>> published_rows("CUB200", ["iou"])["iou"].to_dict()["agcam, published"]
         0.5836
     """
-    known = _published(dataset)
+    known = _explanations(dataset)
     known = known[known["score"].isin(list(columns))]
-    rows = known.assign(method=known["method"] + ", published").pivot(
+    rows = known.assign(method=known["row"] + ", published").pivot(
         index="method", columns="score", values="value"
     )
-    return rows.reindex([f"{method}, published" for method in known["method"].unique()])
+    return rows.reindex([f"{method}, published" for method in known["row"].unique()])
 
 
 def sources(dataset: str) -> list[str]:
-    """Where a dataset's published rows come from."""
-    papers = _published(dataset)[["source", "model"]].drop_duplicates()
+    """Where a dataset's published rows of explanations come from."""
+    papers = _explanations(dataset)[["source", "model"]].drop_duplicates()
     return [f"{source} ({model})" for source, model in papers.itertuples(index=False)]
 
 
-def _published(dataset: str) -> pd.DataFrame:
-    with files("salvit.report").joinpath("published.csv").open(encoding="utf-8") as file:
-        every = pd.read_csv(file)
+def _explanations(dataset: str) -> pd.DataFrame:
+    every = published("agcam")
     return every[every["dataset"] == dataset]

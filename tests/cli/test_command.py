@@ -42,7 +42,8 @@ from tests.datamodules.data.voc import make_voc
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
 SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
-CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP})
+TABLES = (ROOT / "experiments/tables").rglob("*.yaml")  # parts of rows, in tests/test_tables.py
+CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP, *TABLES})
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -143,9 +144,9 @@ def test_help_names_every_command_and_experiments_that_exist(arguments, capsys):
     entry.main(arguments)
     printed = capsys.readouterr().out
     assert all(f"  {command} " in printed for command in usage.COMMANDS)
-    named = [word for word in printed.split() if word.startswith("experiments/")]
+    named = re.findall(r"salvit:([\w/]+\.yaml)", printed)
     assert named
-    assert all((ROOT / name).is_file() for name in named)
+    assert all((ROOT / "experiments" / name).is_file() for name in named)
 
 
 @pytest.mark.parametrize("name", ["salvit", "lightning"])
@@ -222,7 +223,7 @@ HEADS = {"vit_base_voc.safetensors": 20, "vit_base_cub.safetensors": 2}  # of th
 def small_backbone(options, vit_file):
     """Options that put a small ViT with random weights in the place of one that would have to be fetched or trained."""
     name = options.get("vit", "salvit_tiny")
-    if str(name).startswith("runs/"):
+    if str(name).startswith("${runs}/"):
         return ["--model.vit", vit_file(num_classes=HEADS[Path(name).name]), "--data.image_size", "32"]
     if isinstance(name, dict) or name == "salvit_tiny":
         return []
@@ -692,7 +693,9 @@ def test_one_name_for_folder_and_wandb(saliency, capsys, monkeypatch):
     monkeypatch.setattr("salvit.cli.command.wandb_logger", lambda *about: told.append(about))
     arguments = logged_arguments()
     call("fit", *saliency, *arguments, "--name", "a/b", "--runs", "results", "--wandb", "mine")
-    assert told == [("mine", "results", "a/b", 0)]
+    [(*where, labels, command)] = told
+    assert where == ["mine", "results", "a/b/version_0"]
+    assert (labels.dataset, labels.method, command) == ("PopOut", "raw_attention:per_head=true", "fit")
     printed = capsys.readouterr().out
     assert "run folder: results/a/b/version_0" in printed
     [checkpoint] = re.findall(r"checkpoint: (.*)", printed)

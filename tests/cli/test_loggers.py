@@ -8,9 +8,12 @@ from unittest.mock import Mock
 import pytest
 import wandb
 
+from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
+from salvit.extractors import parse_method
 
 MADE_UP = "a" * 40
+LABELS = RunLabels("vit_base", "VOC", {"agcam": parse_method("agcam")})
 
 
 class Refusal(http.server.BaseHTTPRequestHandler):
@@ -59,8 +62,9 @@ def test_a_key_that_is_none_or_made_up_is_no_end(server, monkeypatch, caplog, tm
     if key is not None:
         monkeypatch.setenv("WANDB_API_KEY", key)
     with caplog.at_level("INFO"), finish_wandb():
-        logger = wandb_logger("p", "runs", "agcam/voc", 3)
-        assert (logger.experiment.name, logger.experiment.group) == ("agcam/voc/version_3", "agcam/voc")
+        logger = wandb_logger("p", "runs", "agcam/voc/version_3", LABELS, "test")
+        assert logger.experiment.name == "vit_base · agcam · VOC · agcam/voc/version_3"
+        assert logger.experiment.group == "vit_base · agcam · VOC"
         logger.log_metrics({"a": 1.0})
     [line] = [record.getMessage() for record in caplog.records if "W&B" in record.getMessage()]
     assert re.search(reason, line)
@@ -73,14 +77,23 @@ def test_a_key_without_a_network(monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", MADE_UP)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")
     with caplog.at_level("INFO"), finish_wandb():
-        assert wandb_logger("p", "runs", "a", 0) is not None
+        assert wandb_logger("p", "runs", "a/version_0", LABELS, "test") is not None
     assert "logging offline under runs/wandb" in caplog.text
+
+
+def test_labels_that_are_longer_than_wandb_takes(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    labels = RunLabels("vit_" + "x" * 140, "VOC", {})
+    with finish_wandb():
+        run = wandb_logger("p", "runs", "a/version_0", labels, "test").experiment
+        assert run.config["backbone"] == labels.backbone
+        assert (len(run.name), len(run.group), [len(tag) for tag in run.tags]) == (128, 128, [64, 3])
 
 
 def test_where_not_even_offline_works_the_run_goes_on(monkeypatch, caplog):
     monkeypatch.setattr(wandb, "init", Mock(side_effect=OSError("No space left on device")))
     with caplog.at_level("INFO"):
-        assert wandb_logger("p", "runs", "a", 0) is None
+        assert wandb_logger("p", "runs", "a/version_0", LABELS, "test") is None
     assert "W&B: No space left on device; going on without it" in caplog.text
 
 

@@ -195,7 +195,7 @@ def test_fixations_alone_and_images_without_them(make_module, run, tmp_path, cap
 def test_tables_reach_wandb_as_numbers(make_module, make_trainer, tmp_path, monkeypatch):
     logged = {}
     monkeypatch.setattr(
-        WandbLogger, "log_table", lambda self, key, dataframe: logged.update({key: dataframe})
+        WandbLogger, "log_table", lambda self, key, dataframe=None, **_: logged.update({key: dataframe})
     )
     module = make_module([Rollout(), CenterPrior()], scores=[CC(), EnergyPointing()])
     trainer = make_trainer(callbacks=[ExplanationScores()], logger=WandbLogger(save_dir=tmp_path))
@@ -204,6 +204,7 @@ def test_tables_reach_wandb_as_numbers(make_module, make_trainer, tmp_path, monk
         "test/all groups",
         "test/agreement with people (profile exact)",
         "test/localisation, any threshold",
+        "test/scores",
     ]
     table = logged["test/all groups"].set_index("method")
     assert list(table.index) == ["rollout", "center_prior"]

@@ -42,6 +42,14 @@ def test_forward_normalises_images_for_the_backbone(make_module):
     torch.testing.assert_close(saliency, module.decoder(maps, (32, 48)))
 
 
+def test_maps_of_pixels_are_averaged_over_each_patch(make_module):
+    module, images = make_module(extractor="full_lrp"), torch.rand(2, 3, 32, 48)
+    pixels = module.extractor(module.vit, (images - 0.5) / 0.25)
+    assert pixels.shape == (2, 1, 32, 48)
+    patches = pixels.reshape(2, 1, 4, 8, 6, 8).mean(dim=(3, 5))
+    torch.testing.assert_close(module.extract(images), patches)
+
+
 def test_only_the_decoder_is_trained(make_module, make_trainer, popout):
     module = make_module()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
