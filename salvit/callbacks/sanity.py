@@ -18,16 +18,16 @@ from salvit.report.randomisation import draw_randomisation
 class SanityChecks(Callback):
     """Says which methods fail which sanity check, after a test of the ExplanationModule with these scores.
 
-    A method fails parameter randomisation, plain or smooth, if its map of the model with random weights is on average
-    too similar to its map of the trained model; the efficient test if the entropy of its map does not rise; random
-    logit if its map of another class is too similar. Such a map does not show what the model has learned, or not why
-    it chose this class. The limits are ours: the sources give none.
+    A method fails parameter randomisation, plain or smooth, if its maps of the model with random weights are on average
+    too similar to its map of the trained model: over all parts that were randomised, or at the end; the efficient test
+    if the entropy of its map does not rise; random logit if its map of another class is too similar. Such a map does
+    not show what the model has learned, or not why it chose this class. The limits are ours: the sources give none.
 
     Printed, and written to the log folder: `sanity.md`, the means, and the checks that each method fails. Written:
     `sanity.csv`, the mean rank correlation after each part of the model was randomised, and its curves, `sanity.png`.
 
     Args:
-        weights: mean rank correlation with all weights random, from which on a method fails.
+        weights: mean rank correlation with random weights, from which on a method fails.
         classes: mean rank correlation of two classes, from which on a method fails.
     """
 
@@ -48,7 +48,7 @@ class SanityChecks(Callback):
         if not any(isinstance(score, ParameterRandomisation | RandomLogit) for score in pl_module.scores):
             raise InvalidValueError(
                 "SanityChecks needs ParameterRandomisation, SmoothParameterRandomisation or RandomLogit among "
-                "model.scores, as in experiments/agcam/sanity.yaml"
+                "model.scores, as in salvit:agcam/sanity.yaml"
             )
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,7 +89,11 @@ class SanityChecks(Callback):
         weights, classes = self.weights, self.classes
         random = f"rank correlation ≥ {weights:g} with all weights random"
         return {
-            "MPRT_last": (f"parameter randomisation ({random})", lambda means: means >= weights),
+            "MPRT": (
+                f"parameter randomisation, block by block (rank correlation ≥ {weights:g} on average over the parts)",
+                lambda means: means >= weights,
+            ),
+            "MPRT_last": (f"parameter randomisation, all weights ({random})", lambda means: means >= weights),
             "eMPRT": (
                 "efficient parameter randomisation (entropy does not rise)",
                 lambda means: means <= 0,

@@ -33,14 +33,16 @@ def test_methods_that_fail_are_named_and_curves_are_written(run, tmp_path, capsy
     module = run(checks(), SanityChecks(), tmp_path / "results")
     text = (tmp_path / "sanity.md").read_text()
     assert text.strip() in capsys.readouterr().out
-    *table, parameters, efficient, _, logit = text.strip().splitlines()
-    assert parameters.startswith("parameter randomisation (rank correlation ≥ 0.5")
+    *table, blocks, parameters, efficient, _, logit = text.strip().splitlines()
+    assert blocks.startswith("parameter randomisation, block by block (rank correlation ≥ 0.5")
+    assert "failed by random" in blocks
+    assert parameters.startswith("parameter randomisation, all weights (rank correlation ≥ 0.5")
     assert "failed by random" in parameters
     assert "failed by random" in efficient
     assert "failed by random" in logit
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table if line.startswith("|")]
-    assert rows[0] == ["method", "MPRT_last", "eMPRT", "sMPRT_last", "random_logit", "fails"]
-    assert rows[2][:3] + rows[2][4:5] == ["random", "1.000", "0.000", "1.000"]
+    assert rows[0] == ["method", "MPRT", "MPRT_last", "eMPRT", "sMPRT_last", "random_logit", "fails"]
+    assert rows[2][:4] == ["random", "1.000", "1.000", "0.000"]
     curves = pd.read_csv(tmp_path / "sanity.csv").set_index(["method", "score"])
     assert list(curves.loc[("agcam", "MPRT"), "part"]) == ["head", "block 1", "block 0", "embedding"]
     assert list(curves.loc[("agcam", "sMPRT"), "part"]) == ["embedding", "block 0", "block 1", "head"]
