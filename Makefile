@@ -3,20 +3,20 @@
 #   make osie ROOT=../OSIE         ROOT is a clone of OSIE's repository; or set SALVIT_OSIE_ROOT
 #   make sweep-arch -j2 ROOT=../tiny-imagenet-200     rows side by side; DATA=PopOutDataModule needs no ROOT
 #   make table1 DATA=osie ROOT=../OSIE VITS=salvit_tiny ROWS="salvit_tiny/rollout salvit_tiny/raw_attention"
-#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ARGS="--data.root ../OSIE"
+#   make sweep-k CONFIG=experiments/osie.yaml KS="8 32" ROOT=../OSIE
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 RUNS ?= runs
 CONFIG ?= experiments/demo.yaml
-KS ?= 4 8 16 32
+KS ?=
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 
 INSTALLED := $(VENV)/.installed
 SALVIT := $(VENV)/bin/salvit
 # Without Lightning's table of test scores, which repeats ours.
 TABLE_ONLY := --verbose false
-REPORT := $(VENV)/bin/python -m salvit.report
+REPORT := $(SALVIT) report
 
 DEMO := --config experiments/demo.yaml --runs $(RUNS)
 ifdef QUICK
@@ -29,7 +29,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 33554432
 export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
+.PHONY: help install demo test test-slow test-browser lint docs notebooks bench backbone osie sweep-k sweep-arch salient-study methods clean
 
 include experiments/tables/tables.mk
 
@@ -57,6 +57,9 @@ test: $(INSTALLED) ## run the tests (minutes)
 
 test-slow: $(INSTALLED) ## run the long tests
 	$(VENV)/bin/python -m pytest -m slow
+
+test-browser: $(INSTALLED) ## test the page of a report in Chromium, which is skipped where there is none
+	$(VENV)/bin/python -m pytest -m browser
 
 lint: $(INSTALLED) ## check style, format and types
 	$(VENV)/bin/ruff check .
@@ -87,10 +90,11 @@ osie: $(INSTALLED) ## fit and test on OSIE; ROOT=folder, or set SALVIT_OSIE_ROOT
 	$(call fit_and_test,--config experiments/osie.yaml --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS),$(TABLE_ONLY))
 	$(REPORT) $(RUNS)/osie --title 'salvit on OSIE'
 
-sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ARGS=
-	set -e; for k in $(KS); do \
-	  $(call fit_and_test,--config $(CONFIG) --config experiments/sweeps/k.yaml --runs $(RUNS) --name sweep-k/k=$$k --model.extractor salient_attention:k=$$k $(ARGS),$(TABLE_ONLY)); \
-	done
+# The values of k are in experiments/sweeps/k.yaml, unless KS has others.
+sweep-k: export OMP_NUM_THREADS ?= 1
+sweep-k: $(INSTALLED) ## fit and test with several numbers of salient locations (Table 3); CONFIG=, KS="8 16", ROOT=, ARGS=
+	$(SALVIT) sweep experiments/sweeps/k.yaml --config $(CONFIG) $(KS:%=--model.extractor salient_attention:k=%) \
+	  --runs $(RUNS) $(if $(ROOT),--data.root $(ROOT)) $(ARGS)
 	$(REPORT) $(RUNS)/sweep-k --title 'salvit: number of salient locations'
 
 # A row and seed are finished when $(ARCH)/poster/ROW/seedN/tested is there, and are then skipped: after an interrupt, type

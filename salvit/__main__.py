@@ -11,7 +11,13 @@ from salvit.cli.interrupt import importing, interruptible
 from salvit.cli.quiet import take_quiet
 from salvit.cli.usage import COMMANDS, command_page, program_page
 
-OWN_PARSER = {"explain": "salvit.explain.command", "doctor": "salvit.cli.doctor"}
+OWN_PARSER = {
+    "explain": "salvit.explain.command",
+    "report": "salvit.report.command",
+    "sweep": "salvit.cli.sweep",
+    "cache": "salvit.cache.command",
+    "doctor": "salvit.cli.doctor",
+}
 """Commands that Lightning does not run, and the module whose `main` takes their options."""
 
 

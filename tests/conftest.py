@@ -53,6 +53,7 @@ def without_network_or_login(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("SALVIT_CACHE", str(tmp_path / "cache"))
     for variable in (
         "WANDB_API_KEY",
         "SALVIT_TRACEBACK",

@@ -57,11 +57,13 @@ def test_rows_side_by_side_share_the_gpus(tmp_path):
 def test_the_demo_writes_a_page_with_both_models_and_baselines_and_can_be_repeated(tmp_path):
     for _ in range(2):
         make("demo", "QUICK=1", f"RUNS={tmp_path}")
-    page = (tmp_path / "demo/index.html").read_text()
+    scores = (tmp_path / "demo/report/scores.csv").read_text()
     for row in ("raw_attention", "salient_attention", "center prior", "random"):
-        assert re.search(f"<td>[^<]*{row}[^<]*<small>", page), row
+        assert re.search(f",[^,]*{row}[^,]*,CC,", scores), row
     checkpoints = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.ckpt"))
     assert checkpoints == [
         f"demo/{name}/version_0/checkpoints/last.ckpt" for name in ("raw_attention", "salient_attention")
     ]
-    assert all((tmp_path / "demo" / name).is_file() for name in ("scores.md", "curves.png", "pictures.png"))
+    assert all(
+        (tmp_path / "demo/report" / name).is_file() for name in ("index.html", "scores.md", "scores.tex")
+    )

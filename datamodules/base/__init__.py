@@ -22,7 +22,7 @@ from datamodules.base.dataset import (
 )
 from datamodules.base.files import ExplanationDataModule, FilesDataModule
 from datamodules.base.fixations import fixation_counts, fixation_density, inside
-from datamodules.base.folders import divided, drawn, list_images, unique_names
+from datamodules.base.folders import divided, drawn, list_images, printable, unique_names
 from datamodules.base.images import (
     as_rgb,
     read_bright,

@@ -30,13 +30,16 @@ def inside(points: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
     return points[((edges >= 0) & (edges < limit)).all(axis=1)]
 
 
+_STRIP = 100
+"""Columns of a density that are computed at a time."""
+
+
 @lru_cache(maxsize=16)
-def _gaussian_operator(length: int, sigma: float) -> Tensor:
-    """Matrix [length, length] that blurs a column with a Gaussian cut at 4 σ and reflected borders."""
+def _gaussians(length: int, sigma: float) -> Tensor:
+    """Matrix [length, length]: row i is a 1 at i, blurred by a Gaussian cut at 4 σ with reflected borders."""
     from scipy.ndimage import gaussian_filter1d
 
-    blurred = gaussian_filter1d(np.eye(length), sigma, axis=0, mode="reflect", truncate=4.0)
-    return torch.from_numpy(blurred)
+    return torch.from_numpy(gaussian_filter1d(np.eye(length), sigma, axis=1, mode="reflect", truncate=4.0))
 
 
 def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
@@ -63,11 +66,15 @@ def fixation_density(fixations: Tensor, size: Size, sigma: float) -> Tensor:
     """
     if not sigma > 0:
         raise InvalidValueError(f"sigma must be positive, not {sigma}.")
-    column, row = (fixations.double() + 0.5).floor().long().unique(dim=0).unbind(-1)
-    rows = _gaussian_operator(size[0], sigma)[:, row]
-    columns = _gaussian_operator(size[1], sigma)[:, column]
-    density = rows @ columns.T
-    return (density / max(len(row), 1)).float()
+    column, row = (fixations.double() + 0.5).floor().long().unique(dim=0).T.contiguous()
+    rows, columns = _gaussians(size[0], sigma)[row].T, _gaussians(size[1], sigma)[column]
+    # A strip of the map needs only the fixations near it, and these lie side by side: they are sorted by column.
+    reach, strips = int(4 * sigma + 0.5), []
+    for left in range(0, size[1], _STRIP):
+        ends = torch.tensor([left - reach, left + _STRIP + reach])
+        near = slice(*torch.searchsorted(column, ends).tolist())
+        strips.append((rows[:, near] @ columns[near, left : left + _STRIP]).div_(max(len(row), 1)).float())
+    return torch.cat(strips, dim=1)
 
 
 def fixation_counts(dataset: SaliencyDataset, shape: Size) -> Tensor:

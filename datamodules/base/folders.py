@@ -1,6 +1,7 @@
 """Images of a folder, unique names for them, and reproducible splits."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
@@ -41,32 +42,43 @@ def _is_picture(name: str) -> bool:
 def list_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the pictures of a folder in natural order (``i2.jpg`` before ``i10.jpg``), without hidden files and folders.
 
-    Pictures that Pillow may not read and broken links are listed too, so that reading them raises an error.
-    Linked folders are visited once. A folder that does not exist has no images.
+    Pictures that Pillow may not read, broken links and links to themselves are listed too, so that reading them raises
+    an error. Linked folders are visited once. A folder that does not exist has no images.
 
     Raises:
         PermissionError: if the folder, or one below it, cannot be read.
     """
     found, suffixes = [], picture_suffixes()
-    waiting, entered = [folder] if folder.is_dir() else [], {folder.resolve()}
+    waiting, entered = [folder] if folder.is_dir() else [], {os.path.realpath(folder)}
     while waiting:
         for entry in sorted(os.scandir(waiting.pop()), key=attrgetter("name")):
             path = Path(entry)
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                if recursive and path.resolve() not in entered:  # links can form cycles
-                    entered.add(path.resolve())
+            if path.is_dir():  # not entry.is_dir, which raises for a link to itself
+                if recursive and (place := os.path.realpath(path)) not in entered:  # links can form cycles
+                    entered.add(place)
                     waiting.append(path)
             elif path.suffix.lower() in suffixes:
                 found.append(path)
     return natsorted(found, key=Path.as_posix)
 
 
+def printable(path: Path | str) -> str:
+    r"""A path as text, with a question mark for each control character and each byte that is not UTF-8.
+
+    Example:
+        >>> printable("Größe.jpg"), printable("Gr\udcf6\udcdfe.jpg"), printable("a\r.jpg")
+        ('Größe.jpg', 'Gr??e.jpg', 'a?.jpg')
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", "?", str(path))
+
+
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Name images by their relative paths, so that no two names agree, upper and lower case being the same.
 
-    A name is the path without suffix, folders joined by ``__``. Where that is not unique, the suffix stays.
+    A name is the path without suffix, folders joined by ``__``, as :func:`printable`. Where that is not unique, the
+    suffix stays.
 
     Raises:
         ValueError: if two names still agree.
@@ -75,7 +87,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         >>> unique_names([Path("a.jpg"), Path("a.png"), Path("b.jpg"), Path("cats/b.jpg")])
         ['a_jpg', 'a_png', 'b', 'cats__b']
     """
-    names = ["__".join(path.with_suffix("").parts) for path in paths]
+    names = [printable("__".join(path.with_suffix("").parts)) for path in paths]
     count = Counter(name.casefold() for name in names)
     names = [
         name if count[name.casefold()] == 1 else f"{name}_{path.suffix[1:]}"
@@ -85,7 +97,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for name in names:
         if count[name.casefold()] > 1:
             pairs = zip(paths, names, strict=True)
-            same = [str(path) for path, other in pairs if other.casefold() == name.casefold()]
+            same = [printable(path) for path, other in pairs if other.casefold() == name.casefold()]
             raise InvalidValueError(
                 f"the images {', '.join(same)} would all be named {name!r}: rename all but one."
             )

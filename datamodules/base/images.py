@@ -34,6 +34,8 @@ _TURNS = {
 """How pixels as stored become upright, by the orientation in EXIF, XMP or a TIFF's tag."""
 _OPPOSITE = {6: 8, 8: 6}
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM", "JPEG2000")
+_LARGE = 2**24
+"""Pixels above which an image is decoded smaller, if it will be shrunk anyway."""
 
 
 @contextmanager
@@ -86,34 +88,51 @@ def _deep_grey(image: Image.Image) -> NDArray[np.float64]:
     return 1 - values if white_is_zero else values
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, factor: int = 1) -> Image.Image:
+    """8-bit RGB, each side divided by a factor, before a further copy is made if possible."""
     if image.mode[0] == "I":
         values = _deep_grey(image)
         if isinstance(transparent := image.info.get("transparency"), int):
             values[np.asarray(image) == transparent] = 1  # on white
         image = Image.fromarray(np.round(255 * values).astype(np.uint8))
     if image.has_transparency_data:
-        canvas = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(canvas, image.convert("RGBA"))
-    return image.convert("RGB")
+        image, factor = _reduced(image.convert("RGBA"), factor), 1
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode in ("L", "RGB", "CMYK"):
+        image, factor = _reduced(image, factor), 1
+    return _reduced(image.convert("RGB"), factor)
 
 
-def read_image(path: Path, upright: bool = True) -> Image.Image:
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    return image.reduce(factor) if factor > 1 else image
+
+
+def read_image(path: Path, upright: bool = True, least: Size | None = None) -> Image.Image:
     """Read an image file of any format that Pillow reads as 8-bit RGB.
 
     Grey, palette, CMYK, 12-bit and 16-bit images are converted (scaled, not clipped); transparency is shown on
-    white. Pillow's limit on the number of pixels stays on.
+    white. Pillow's limit on the number of pixels, 179 million, stays on.
 
     Args:
         path: the image file.
         upright: apply the orientation in the file; boxes and masks refer to the pixels as stored.
+        least: (height, width) that the caller shrinks the image to. An image of more than 16.8 million pixels is then
+            returned smaller, by a whole factor, each side still twice as long as the longer one of these.
 
     Raises:
         CorruptFileError: if the file is missing, damaged, too large, not an image, or has floats or 32-bit or
             signed integers, for which white is not defined.
     """
     with _opened(path) as image:
-        return _turned(image, upright)
+        if least is None or image.width * image.height <= _LARGE:
+            return _turned(image, upright)
+        factor = _factor(image, least)
+        image.draft(None, (image.width // factor, image.height // factor))  # which only JPEG has
+        return _turned(image, upright, _factor(image, least))
+
+
+def _factor(image: Image.Image, least: Size) -> int:
+    return max(1, min(image.size) // (2 * max(least)))
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -126,9 +145,9 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return _turned(image, upright=True)
 
 
-def _turned(image: Image.Image, upright: bool) -> Image.Image:
+def _turned(image: Image.Image, upright: bool, factor: int = 1) -> Image.Image:
     orientation = _orientation(image)
-    pixels = _rgb(image)
+    pixels = _rgb(image, factor)
     is_upright = _orientation(image) != orientation  # Pillow turns a TIFF as it loads it
     if upright == is_upright or orientation not in _TURNS:
         return pixels

@@ -89,12 +89,11 @@ class StimulusDataset(SaliencyDataset):
             CorruptFileError: if a file of the stimulus cannot be used.
         """
         stimulus = self.stimuli[index]
-        image = read_image(stimulus.image, upright=stimulus.annotation is None)
-        self._sizes[index] = (image.height, image.width)
         view = self.view(index)
+        image = read_image(stimulus.image, stimulus.annotation is None, least=view.scaled)
         sample: Sample = {
             "image": view.image(image),
-            "size": self._sizes[index],
+            "size": view.native,
             "name": stimulus.name,
             "index": index,
         }

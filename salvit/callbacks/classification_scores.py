@@ -123,9 +123,9 @@ class ClassificationScores(Callback):
         means = pd.DataFrame({names[name]: {pl_module.model_name: value} for name, value in scores.items()})
         table = Table(title, dict.fromkeys(names.values(), "↑"), means)
         files = {
-            "scores.json": about,
             "scores.md": f"{title}\n\n{table.markdown()}\n",
             "per_image.csv": images.sort_values("index").drop(columns="index"),
+            "scores.json": about,  # the last: where it is, all is
         }
         console = Console()
         console.print(*table.terminal(console.width), sep="\n")

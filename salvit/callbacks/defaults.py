@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,9 +13,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.cli import SaveConfigCallback
 
+from salvit.results.atomic import named
+
 
 class LogConfig(SaveConfigCallback):
     """Saves config.yaml in the log folder and logs it as hyperparameters: runs can be grouped by every option."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save it; OSError, which names the file, if that is not possible."""
+        with named(Path(trainer.log_dir or "", self.config_filename)):
+            super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Log the configuration, interpolations resolved and defaults filled in."""

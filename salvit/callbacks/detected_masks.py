@@ -16,6 +16,7 @@ from datamodules.base import SaliencyDataModule, StimulusDataset
 from salvit.callbacks.provenance import file_hash
 from salvit.errors import InvalidValueError, MissingFileError
 from salvit.modules.explanation import IRRELEVANT
+from salvit.results.atomic import output_path
 from salvit.results.files import write
 from salvit.vit.checkpoints import why_unreadable
 
@@ -101,12 +102,12 @@ class DetectedMasks:
         dataset = data.dataset("test")
         masks = []
         for row, name in enumerate(batch["name"]):
-            path = self._folder / f"{name}.png"
+            path = output_path(self._folder, name, ".png")
             index, image = int(batch["index"][row]), batch["image"][row]
             if not path.is_file():
                 original = dataset.original(index) if isinstance(dataset, StimulusDataset) else image
                 mask = self._instance(original.to(image.device), self._of_label[int(batch["label"][row])])
-                write(self._folder, {path.name: Image.fromarray(mask.cpu().numpy())})
+                write(path.parent, {path.name: Image.fromarray(mask.cpu().numpy())})
             with Image.open(path) as file:
                 pixels = np.array(file, dtype=bool)
             view = dataset.view(index) if isinstance(dataset, StimulusDataset) else None

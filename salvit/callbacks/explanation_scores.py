@@ -82,12 +82,12 @@ class ExplanationScores(Callback):
             texts = [f"**{table.title}**\n\n{table.markdown()}" for table in tables.values()]
             files: dict[str, Any] = {
                 "scores.md": "\n\n".join([*texts, *notes]) + "\n",
-                "scores.json": fields,
                 "scores.csv": scores,
                 "per_image.csv": images.drop(columns="index"),
                 "differences.csv": results.differences(rows) if len(pl_module.methods) > 1 else None,
                 "curves.csv": curves.rename(columns="{:g}".format).reset_index() if len(curves) else None,
                 "curves.png": figure,
+                "scores.json": fields,  # the last: where it is, all is
             }
             results.write(folder, {name: _of_methods(content) for name, content in files.items()})
         _to_wandb(trainer, tables, figure)
@@ -200,9 +200,9 @@ def _print(tables: dict[str, Table], notes: list[str], folder: str | None) -> No
     for table in tables.values():
         if table is first or table.apart:
             console.print(*table.terminal(console.width), sep="\n")
-    console.print("\n".join(notes), soft_wrap=True, highlight=False)
     if folder is not None and len(tables) > 1:
-        console.print(f"every score with its interval: {folder}/scores.md", soft_wrap=True, highlight=False)
+        notes = [*notes, f"every score with its interval: {folder}/scores.md"]
+    console.print("\n".join(notes), soft_wrap=True, highlight=False, markup=False)
 
 
 def _to_wandb(trainer: Trainer, tables: dict[str, Table], figure: Figure | None) -> None:

@@ -75,5 +75,5 @@ class PopOutScores(Callback):
         title = f"{len(images)} images, {self.metric.n_skipped} without scores, fixations up to {self.metric.limit}"
         # A category is no better than another: no score is bold.
         table = Table(title, self.metric.columns, means, rows="category", apart=list(means.index)).markdown()
-        Console().print(f"{title}\n\n{table}")
+        Console().print(f"{title}\n\n{table}", markup=False)
         results.write(self.folder, {"popout.md": f"{title}\n\n{table}\n", "popout.csv": images})

@@ -69,7 +69,8 @@ class PredictionWriter(Callback):
                         np.save(file, saliency.float().cpu().numpy())
                     else:
                         picture = grey(saliency) if kind == "png" else overlay(image, saliency)
-                        picture.save(file, format="PNG")
+                        # Level 1 is 4 times as fast as the default, for files that are little larger.
+                        picture.save(file, format="PNG", compress_level=1)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where they are."""

@@ -18,14 +18,15 @@ class Provenance(Callback):
     """Writes `run.json` in the log folder when a stage starts, and again, with the seconds it took, when it ends.
 
     Fields: `command`, `stage`, `name` of the experiment, `model`, `checkpoint` (absolute path, or None) and
-    `checkpoint_sha256`, `untrained`, `started` (local time, ISO 8601), `seconds` (None until the end), `machine`,
-    `device` and `versions`.
+    `checkpoint_sha256`, `continues` (the folder of the fit that this fit resumes, or None), `untrained`, `started`
+    (local time, ISO 8601), `seconds` (None until the end), `machine`, `device` and `versions`.
 
     Args:
         arguments: what was typed after the program's name.
         name: of the experiment.
         checkpoint: the file that the weights are from.
         untrained: whether the user asked for random weights.
+        continues: folder of the fit that is resumed.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Provenance(Callback):
         name: str | None = None,
         checkpoint: Path | None = None,
         untrained: bool = False,
+        continues: str | None = None,
     ) -> None:
         self.command = shlex.join(["salvit", *arguments])
         self.name = name
         self.checkpoint = checkpoint
         self.untrained = untrained
+        self.continues = continues
         self.record: dict[str, Any] = {}
         self.start = 0.0
 
@@ -52,6 +55,7 @@ class Provenance(Callback):
             "model": getattr(pl_module, "model_name", type(pl_module).__name__),
             "checkpoint": None if self.checkpoint is None else str(self.checkpoint.resolve()),
             "checkpoint_sha256": None if self.checkpoint is None else file_hash(self.checkpoint),
+            "continues": self.continues,
             "untrained": self.untrained,
             "started": datetime.now().isoformat(timespec="seconds"),
             "seconds": None,

@@ -102,7 +102,7 @@ class Scores(Callback):
         if not trainer.is_global_zero:
             return
         about: dict[str, Any] = {**results.facts(_datamodule(trainer), "test", counted), "tables": []}
-        files: dict[str, Any] = {"scores.json": about}
+        files: dict[str, Any] = {}
         for profile, metrics in profiles[model].items():
             columns, suffix = columns_of(metrics), "" if profile == "exact" else f"_{profile}"
             scored = rows[rows["profile"] == profile]
@@ -125,7 +125,7 @@ class Scores(Callback):
             _print(table, fewer)
             _to_wandb(trainer, pl_module, table, suffix)
         if folder is not None:
-            results.write(folder, files)
+            results.write(folder, {**files, "scores.json": about})  # the last: where it is, all is
         if not has_classical():
             Console().print(REMEDY, markup=False, soft_wrap=True)
 

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
+from datamodules.base import printable
 from salvit.callbacks.run_labels import labels_of
 
 
@@ -58,6 +59,12 @@ def log_pictures(
     """
     for logger in loggers:
         data = [
-            [wandb.Image(cell) if isinstance(cell, Image.Image) else cell for cell in row] for row in rows
+            [wandb.Image(cell) if isinstance(cell, Image.Image) else _text(cell) for cell in row]
+            for row in rows
         ]
         logger.log_table(key, columns=list(columns), data=data)
+
+
+def _text(cell: Any) -> Any:
+    """W&B takes no text that is not UTF-8, such as the name of a file."""
+    return printable(cell) if isinstance(cell, str) else cell

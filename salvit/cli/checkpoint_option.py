@@ -44,7 +44,7 @@ def with_description(arguments: Sequence[str]) -> list[str]:
     if typed.ckpt_path not in _KEYWORDS:
         path = typed.ckpt_path
     elif typed.name:
-        path = find_checkpoint(typed.ckpt_path, Path(typed.runs, typed.name))
+        path = find_checkpoint(typed.ckpt_path, Path(typed.runs, typed.name.replace(":", ",")))
     else:
         return list(arguments)  # a config says the experiment and the model
     stored = read_checkpoint(path).get("salvit")

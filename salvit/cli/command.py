@@ -22,6 +22,7 @@ from salvit.callbacks.best_scores import BestScores
 from salvit.callbacks.classification_scores import ClassificationScores
 from salvit.callbacks.defaults import FreedMemory, LastCheckpoint, LogConfig, ProgressBar
 from salvit.callbacks.explanation_scores import ExplanationScores
+from salvit.callbacks.kept_maps import KeptMaps
 from salvit.callbacks.provenance import Provenance
 from salvit.callbacks.run_labels import labels_of
 from salvit.callbacks.scores import Scores
@@ -32,6 +33,7 @@ from salvit.cli.interrupt import interruptible
 from salvit.cli.loggers import claim_version, finish_wandb, wandb_logger
 from salvit.cli.parser import ArgumentParser
 from salvit.cli.quiet import is_quiet, quieten
+from salvit.cli.run_log import RunLog
 from salvit.cli.survival import CleanEnd, Requeue, WholeCheckpoints, continue_log, requeue_folder
 from salvit.errors import InvalidValueError
 from salvit.modules import ExplanationModule, SaliencyModule
@@ -118,7 +120,8 @@ class SalvitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer; an error of Lightning about its options is a typing error."""
         options = self._options()
-        record = Provenance(self.arguments, options["name"], self.checkpoint, untrained=options["untrained"])
+        continues = self.content.get("run") if self.subcommand == "fit" else None
+        record = Provenance(self.arguments, options["name"], self.checkpoint, options["untrained"], continues)
         keeps = self.subcommand == "fit" and options["trainer"]["enable_checkpointing"] is not False
         callbacks = [
             record,
@@ -126,6 +129,7 @@ class SalvitCLI(LightningCLI):
             BestScores(),
             CleanEnd(),
             *([LastCheckpoint()] if keeps else []),
+            *([KeptMaps()] if self.subcommand == "test" else []),
             *([] if self.requeued is None else [Requeue(self.requeued)]),
             *display(options["trainer"]),
         ]
@@ -171,6 +175,10 @@ class SalvitCLI(LightningCLI):
         if ours and not any(argument.startswith("--verbose") for argument in self.arguments):
             self._options()["verbose"] = False
 
+    def before_predict(self) -> None:
+        """Keep no predictions: callbacks write them."""
+        self._options()["return_predictions"] = False
+
     def after_fit(self) -> None:
         """Print where the run is, its checkpoint, and how to test it."""
         folder = self._print_folder()
@@ -198,8 +206,7 @@ class SalvitCLI(LightningCLI):
         if not self.trainer.is_global_zero:  # other processes write nothing
             return [CSVLogger(runs, name, version=0)]
         version = claim_version(Path(runs) / name)
-        # Every row at once: what a checkpoint has seen is in the log.
-        loggers: list[Logger] = [CSVLogger(runs, name, version, flush_logs_every_n_steps=1)]
+        loggers: list[Logger] = [RunLog(runs, name, version)]
         if isinstance(others, Logger | Sequence):
             return [*loggers, *([others] if isinstance(others, Logger) else others)]
         if others is not False and (project := options["wandb"]):
@@ -228,7 +235,7 @@ class SalvitCLI(LightningCLI):
 
 
 def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
-    """The name of an experiment, and of its folder: the one given, else that of the first config file.
+    """The name of an experiment, and of its folder: the one given, a comma for a colon, else the first config file's.
 
     Args:
         name: as typed or from a config.
@@ -238,8 +245,8 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
         ValueError: if it would lead out of the folder of all runs.
 
     Example:
-        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("agcam/voc", None)
-        ('osie', 'agcam/voc')
+        >>> experiment_name(None, ["experiments/osie.yaml"]), experiment_name("k/salient_attention:k=8", None)
+        ('osie', 'k/salient_attention,k=8')
     """
     if name is None:
         files = [Path(str(config)) for config in configs or () if str(config).endswith((".yaml", ".yml"))]
@@ -249,7 +256,7 @@ def experiment_name(name: str | None, configs: Sequence[Any] | None) -> str:
         raise InvalidValueError(
             f"--name {name!r} must be a name, or names joined by /, below the folder of all runs"
         )
-    return name
+    return name.replace(":", ",")  # of a method's options; no file's name has a colon on every system
 
 
 def without_option(arguments: Sequence[str], option: str) -> list[str]:
@@ -276,7 +283,8 @@ def take_given_processes(trainer: Any) -> None:
     """
     if TorchElasticEnvironment.detect() and trainer["devices"] == "auto":
         local = int(os.environ["LOCAL_WORLD_SIZE"])
-        trainer.update(devices=local, num_nodes=int(os.environ["WORLD_SIZE"]) // local)
+        trainer["devices"] = local
+        trainer["num_nodes"] = int(os.environ["WORLD_SIZE"]) // local
 
 
 def display(trainer: Any) -> list[Callback]:

@@ -4,14 +4,14 @@ Nothing heavy is imported here, so that `--help` stays instant.
 """
 
 import argparse
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 from salvit.cli.interrupt import importing, interruptible
+from salvit.cli.plain_parser import PlainParser
 
 if TYPE_CHECKING:
     from salvit.cli.checks import Check
@@ -30,14 +30,6 @@ example:
   salvit doctor --root OSIE=predicting-human-gaze-beyond-pixels --runs /scratch/runs"""
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse without the page of usage above every error."""
-
-    def error(self, message: str) -> Never:
-        print(f"salvit: error: {message}\n(`{self.prog} --help` lists the options.)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run a command line, and print a line for each thing that it checks.
 
@@ -47,8 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         SystemExit: with status 1 if something is wrong, 2 if the command line is, 0 after `--help`, 130 after Ctrl-C.
     """
-    parser = _Parser("salvit doctor", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = PlainParser("salvit doctor", _DESCRIPTION, _EPILOG)
     about = "where a dataset is; may be repeated. NAME as in --data NAMEDataModule, such as OSIE or Salicon"
     parser.add_argument("--root", type=_root, action="append", default=[], metavar="NAME=FOLDER", help=about)
     parser.add_argument(

@@ -34,7 +34,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: It cannot be written; the earlier one is still there.
         """
         with atomic_write(path) as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # of the end of a zip file that a full disk has cut off
+                raise error.__context__ or error from None
 
 
 @rank_zero_only
@@ -51,12 +54,13 @@ def continue_log(logger: CSVLogger, checkpoint: Path, content: dict[str, Any]) -
     path = next((path for path in files if path.is_file()), None)
     if path is None:
         return
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [
-            {name: value for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-            if int(row["step"]) < content["global_step"]
-        ]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # a kill may have cut off the last
+    rows = [
+        {name: value for name, value in row.items() if value}
+        for row in csv.DictReader(whole)
+        if int(row["step"]) < content["global_step"]
+    ]
     logger.experiment.metrics.extend(rows)
     logger.save()
 
@@ -94,16 +98,23 @@ class Requeue(Callback):
     def __init__(self, folder: Path) -> None:
         self.path = folder / "requeued.ckpt"
         self.requested = False
+        self.saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Handle the signal in the place of Lightning's handler, which is there by now."""
         signal.signal(signal.SIGUSR1, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Save and end, if the first process has got the signal."""
-        if not trainer.strategy.broadcast(self.requested):
+        """Save, if the first process has got the signal, and the epoch goes on."""
+        if trainer.is_last_batch or not trainer.strategy.broadcast(self.requested):
             return
         trainer.save_checkpoint(self.path)
+        self.saved = True
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Queue the job again and end, once the last batch has been logged."""
+        if not self.saved:
+            return
         if trainer.is_global_zero:
             job = os.environ["SLURM_JOB_ID"]
             array = os.environ.get("SLURM_ARRAY_JOB_ID")

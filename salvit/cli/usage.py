@@ -6,11 +6,17 @@ COMMANDS = {
     "test": "score it on the test split, beside baselines, and print the table",
     "predict": "write maps and overlays for a folder of images",
     "explain": "show what a ViT looks at in some images: overlays by one or more methods, for one or more classes",
+    "report": "put the runs under a folder into one page, with tables in CSV, Markdown and LaTeX",
+    "sweep": "fit and test every row of a sweep",
+    "cache": "list and remove the maps of frozen models that runs keep on disk",
     "doctor": "check versions, devices, W&B, datasets, cached weights and room on disk",
 }
 
 _PROGRAM = """usage: salvit {{fit,validate,test,predict}} [--config FILE] [options]
        salvit explain IMAGE... [options]
+       salvit report FOLDER [options]
+       salvit sweep FILE [options]
+       salvit cache {{list,prune}}
        salvit doctor [options]
 
 Does a Vision Transformer look where people look, and does its explanation say what it used?

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Never
 
 from salvit.cli.interrupt import importing, interruptible
+from salvit.cli.plain_parser import PlainParser
 
 DEFAULT_MODEL = "salvit_tiny"
 _DESCRIPTION = """Show where in an image a ViT looks, or what made it say a class: overlays, maps and a grid of methods.
@@ -36,6 +37,7 @@ written under --out, with the NAME of the image, and with a comma for the colon 
   explain.csv                      a row per map, of this command and of earlier ones: image, classes, range of the
                                    colours, files
   explain.json                     the last command, model, versions
+  attention.json                   the attention of at most 4 images, which `salvit report` shows beside the maps
 
 Maps that are there already are not computed again: the same command goes on after Ctrl-C, and another command adds
 images, methods and classes. Other models, weights or input sizes need another --out, and so do images that have changed
@@ -95,14 +97,13 @@ def _run(arguments: Sequence[str]) -> None:
                 run.explain()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse without the page of usage above every error."""
+class _Parser(PlainParser):
+    """With one more hint."""
 
     def error(self, message: str) -> Never:
         if message.endswith("required: IMAGE"):
             message += ", before the options, which take all that follows them"
-        print(f"salvit: error: {message}\n(`{self.prog} --help` lists the options.)", file=sys.stderr)
-        raise SystemExit(2)
+        super().error(message)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -122,8 +123,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         >>> options.method, options.image_size
         (['agcam', 'rollout:rows=all'], (224, 224))
     """
-    parser = _Parser("salvit explain", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = _Parser("salvit explain", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _text}
     add("images", nargs="+", type=_path, metavar="IMAGE", help="image files, and folders with all below them")

@@ -9,7 +9,15 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.base import CorruptFileError, Stimulus, list_images, read_image, to_tensor, unique_names
+from datamodules.base import (
+    CorruptFileError,
+    Stimulus,
+    list_images,
+    read_image,
+    read_size,
+    to_tensor,
+    unique_names,
+)
 from salvit.callbacks.provenance import file_hash
 from salvit.errors import MissingFileError
 from salvit.extractors.spelling import file_name
@@ -34,12 +42,12 @@ def find_images(given: Sequence[Path]) -> list[Stimulus]:
     for path in given:
         for image in _images_of(path):
             name = image.relative_to(path) if path.is_dir() else Path(image.name)
-            found.setdefault(os.path.realpath(image), (image, Path(printable(name))))
+            found.setdefault(os.path.realpath(image), (image, name))
     try:
         names = unique_names([name for _, name in found.values()])
     except ValueError:
         common = os.path.commonpath([os.path.dirname(place) for place in found])  # noqa: PTH120
-        names = unique_names([Path(printable(os.path.relpath(place, common))) for place in found])
+        names = unique_names([Path(os.path.relpath(place, common)) for place in found])
     return [Stimulus(name, image) for name, (image, _) in zip(names, found.values(), strict=True)]
 
 
@@ -59,16 +67,6 @@ def _images_of(path: Path) -> list[Path]:
 def _is_result(image: Path) -> bool:
     folders = Path(os.path.realpath(image)).parents
     return any(one.name in (GRIDS, MAPS) and (one.parent / RECORD).is_file() for one in folders)
-
-
-def printable(path: Path | str) -> str:
-    r"""A path as text, with a question mark in the place of each byte that is not UTF-8.
-
-    Example:
-        >>> printable("Größe.jpg"), printable("Gr\udcf6\udcdfe.jpg")
-        ('Größe.jpg', 'Gr??e.jpg')
-    """
-    return str(path).encode(errors="replace").decode()
 
 
 class Step(NamedTuple):
@@ -113,12 +111,12 @@ class Photo(NamedTuple):
     @classmethod
     def read(cls, image: Stimulus, size: tuple[int, int]) -> "Photo":
         """Read an image for a model's input of (height, width); CorruptFileError if that is not possible."""
-        picture = read_image(image.image)
-        shrink = min(1.0, LONGEST_SIDE / max(picture.size))
-        height, width = (max(1, round(side * shrink)) for side in (picture.height, picture.width))
+        native = read_size(image.image)
+        shrink = min(1.0, LONGEST_SIDE / max(native))
+        height, width = (max(1, round(side * shrink)) for side in native)
+        picture = read_image(image.image, least=(max(height, size[0]), max(width, size[1])))
         pixels, shown = to_tensor(picture, size), to_tensor(picture, (height, width))
-        native, digest = (picture.height, picture.width), file_hash(image.image)
-        return cls(image.name, image.image, native, pixels, shown, digest)
+        return cls(image.name, image.image, native, pixels, shown, file_hash(image.image))
 
 
 class MissingMaps(LightningDataModule):

@@ -16,14 +16,15 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from datamodules.base import CorruptFileError, Stimulus
+from datamodules.base import CorruptFileError, Stimulus, printable
 from salvit import __version__
 from salvit.callbacks.provenance import file_hash
 from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
+from salvit.explain.attention import KeptAttention
 from salvit.explain.command import DEFAULT_MODEL
-from salvit.explain.data import MAPS, RECORD, MissingMaps, Photo, Step, find_images, printable
+from salvit.explain.data import MAPS, RECORD, MissingMaps, Photo, Step, find_images
 from salvit.explain.methods import named_methods
 from salvit.explain.writer import ExplanationWriter, Row, make_folder, shown_class, write_table
 from salvit.extractors import Extractor
@@ -184,7 +185,7 @@ class Run:
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
             plugins=LightningEnvironment(),  # one process, also where a cluster has started several
-            callbacks=[self.writer],
+            callbacks=[self.writer, KeptAttention(self.options.out)],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
+from datamodules.base import printable
 from salvit.errors import CannotWriteError
-from salvit.explain.data import GRIDS, MAPS, Photo, Step, printable
+from salvit.explain.data import GRIDS, MAPS, Photo, Step
 from salvit.report.grid import PER_ROW, Cell, grid, reflow, thumbnail
 from salvit.report.pictures import overlay, photo, robust
 from salvit.resize import resize_antialiased

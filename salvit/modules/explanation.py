@@ -20,9 +20,10 @@ from salvit.extractors.spelling import Spelling
 from salvit.metrics import Case, ImageMetric, SaliencyMetric, default_scores, looked_at
 from salvit.metrics.functional.heatmaps import constant_heatmaps, finite_heatmaps
 from salvit.modules.naming import backbone_name
+from salvit.results.kept import IMAGES, on_grid, spread, to_text
 from salvit.results.source import code_of, package_hash
 from salvit.results.store import Record, Store
-from salvit.vit import describe_vit, load_vit, normalize, num_classes
+from salvit.vit import describe_vit, load_vit, normalize, num_classes, patch_grid
 
 Batch = dict[str, Any]
 
@@ -48,6 +49,7 @@ class ExplanationModule(LightningModule):
 
     Attributes:
         active_scores: the scores that the dataset allows, once a test has started.
+        maps: by method and name of an image, its heatmap as text (`salvit.results.kept`), of some images of the test.
 
     Raises:
         ValueError: if the model supports no method, or two are the same.
@@ -83,6 +85,8 @@ class ExplanationModule(LightningModule):
         self.counted: list[bool] = []
         self.about: dict[str, list[Record]] = {}
         self.active_scores: list[ImageMetric] = []
+        self.maps: dict[str, dict[str, str]] = {}
+        self._kept: frozenset[int] = frozenset()
         self._probabilities: dict[str, Tensor] = {}
         self._scorers: dict[str, ImageMetric] = {}
         self._stores: dict[str, Store] = {}
@@ -102,6 +106,8 @@ class ExplanationModule(LightningModule):
         }
         self.metrics = {name: [deepcopy(one) for one in self._scorers.values()] for name in self.methods}
         self.images, self.counted, self.about = [], [], {name: [] for name in self.methods}
+        self.maps = {name: {} for name in self.methods}
+        self._kept = frozenset(spread(len(data.dataset("test")), IMAGES))
         self._open_results(data)
 
     def scores_for(self, data: SaliencyDataModule) -> list[ImageMetric]:
@@ -133,6 +139,8 @@ class ExplanationModule(LightningModule):
             self._compute(missing, batch)
         for method, rows in records.items():
             self._update(method, [row for row in rows if row is not None])
+            known = zip(batch["name"], rows, strict=True)
+            self.maps[method] |= {name: row["map"] for name, row in known if row and "map" in row}
         images = zip(batch["index"].tolist(), batch["name"], strict=True)
         self.images += [{"index": index, "image": name} for index, name in images]
         if any(isinstance(score, SaliencyMetric) for score in self.active_scores):
@@ -202,10 +210,12 @@ class ExplanationModule(LightningModule):
             explain = partial(self.heatmaps, method, target=target)
             case = Case(self.vit, images, target, explain(images), explain, part)
             scored = {key: self._rows(score, case, correct) for key, score in self._scorers.items()}
-            kinds = _kinds(case.heatmaps)
+            kinds, maps = _kinds(case.heatmaps), on_grid(case.heatmaps, patch_grid(self.vit, images))
             for position, row in enumerate(rows):
                 values = {key: scored[key][position].tolist() for key in scored}
                 about = {"correct": bool(correct[position]), "heatmap": kinds[position]}
+                if int(part["index"][position]) in self._kept:
+                    about["map"] = to_text(maps[position])
                 records[row] = {**about, "rows": values}
             if method in self._stores:
                 new = [(part["name"][position], records[row]) for position, row in enumerate(rows)]

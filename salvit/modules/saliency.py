@@ -1,6 +1,6 @@
 """Fit a saliency decoder on the maps of a frozen ViT, and score it against people's fixations."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
-from datamodules.base import SaliencyDataModule
+from datamodules.base import SaliencyDataModule, Size
+from salvit.cache.maps import StoredMaps
+from salvit.cache.place import cache_folder
 from salvit.extractors import Extractor, RawAttention, parse_method, spell
 from salvit.extractors.spelling import Spelling
 from salvit.metrics import Profile, at_native_size, update_metrics
@@ -41,8 +43,10 @@ class SaliencyModule(TrainedModule):
         extractor: the method that makes the maps, as text (`salvit.extractors.parse_method`) or an extractor;
             raw attention of the last block, per head, by default.
         loss: the training loss; KLD by default.
-        cache_maps: keep the maps of training and validation images in host memory (4·K·h·w bytes an image,
-            twice that with mirroring) instead of extracting them anew in every epoch.
+        cache_maps: extract the maps of an image once, not in every epoch and run: True keeps them on disk, in the
+            folder `maps` of `SALVIT_CACHE` (by default `~/.cache/salvit`), a path keeps them there; see
+            `salvit.cache.maps.StoredMaps`. A fit also holds those of its images in host memory. Either takes
+            4·K·h·w bytes an image, twice that with mirroring.
         center_bias: let the decoder learn a Gaussian center bias; see `SaliencyDecoder`.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
@@ -67,7 +71,7 @@ class SaliencyModule(TrainedModule):
         extractor: Extractor | Spelling | None = None,
         loss: SaliencyLoss | None = None,
         center_bias: bool = False,
-        cache_maps: bool = False,
+        cache_maps: bool | str = False,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
         warmup_epochs: float = 6,
@@ -80,10 +84,14 @@ class SaliencyModule(TrainedModule):
         self.extractor.check(self.vit)
         self.decoder = SaliencyDecoder(self.extractor.num_channels(self.vit), center_bias)
         self.loss = SaliencyLoss() if loss is None else loss
-        self.cache = MapCache(self.extract) if cache_maps else None
         self.val_metrics: MetricCollection | None = None
         self.test_metrics: MetricCollection | None = None
         self.backbone = backbone_name(vit, weights, pretrained)
+        self.stored: Callable[[Tensor], Tensor] = self.extract
+        if cache_maps:
+            folder = cache_folder() if cache_maps is True else cache_maps
+            self.stored = StoredMaps(self.vit, self.extractor, self.extract, folder, self.model_name)
+        self.cache = MapCache(self.stored) if cache_maps else None
         extractor_description = describe_extractor(self.extractor)
         self.description = describe(
             self,
@@ -148,7 +156,7 @@ class SaliencyModule(TrainedModule):
         """Forget what belongs to the data of an earlier run."""
         self.val_metrics = None
         if self.cache is not None:
-            self.cache = MapCache(self.extract)
+            self.cache = MapCache(self.stored)
 
     def on_validation_start(self) -> None:
         """Make the metrics; shuffled AUC needs all fixations of the split."""
@@ -165,11 +173,13 @@ class SaliencyModule(TrainedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score a batch; returns the predictions [B, H, W], for callbacks."""
-        return self._score(batch, self.test_metrics, self(batch["image"]))
+        images = batch["image"]
+        pred = self._decode(self.stored(images), images) if len(images) else self(images)
+        return self._score(batch, self.test_metrics, pred)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+    def predict_step(self, batch: Batch, batch_idx: int) -> "NativeMaps":
         """Predictions [H0, W0] at each image's native size."""
-        return list(at_native_size(self(batch["image"]), batch["size"]))
+        return NativeMaps(self(batch["image"]), batch["size"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the backbone, which the description names."""
@@ -205,6 +215,36 @@ class SaliencyModule(TrainedModule):
         update_metrics(metrics, pred, batch)
         self.log_dict(dict(metrics.items()), batch_size=len(pred))
         return pred
+
+
+class NativeMaps:
+    """Predictions at native size, each resized when it is asked for: a batch of photographs would fill the memory.
+
+    Args:
+        pred: [B, H, W].
+        sizes: native (H0, W0) of each image.
+
+    Example:
+        >>> maps = NativeMaps(torch.rand(2, 8, 8), [(4, 6), (10, 20)])
+        >>> len(maps), maps[1].shape, [saliency.shape[0] for saliency in maps]
+        (2, torch.Size([10, 20]), [4, 10])
+    """
+
+    def __init__(self, pred: Tensor, sizes: Sequence[Size]) -> None:
+        self.pred = pred
+        self.sizes = sizes
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The prediction of an image: float32 [H0, W0]."""
+        return next(at_native_size(self.pred[index][None], [self.sizes[index]]))
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """The predictions, one by one."""
+        return at_native_size(self.pred, self.sizes)
 
 
 class MapCache:

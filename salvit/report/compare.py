@@ -170,10 +170,10 @@ def _scores(run: Run) -> dict[str, dict[str, float]]:
     """Mean scores by method; of a saliency model, which comes first in its table, by its name."""
     first = run.about["tables"][0]
     if "profile" in first:
-        images = pd.read_csv(run.folder / first["per_image"])
+        images = results.read_csv(run.folder / first["per_image"])
         model = images["model"].iloc[0]
         return {model: images.loc[images["model"] == model, list(first["columns"])].mean().to_dict()}
-    means = pd.read_csv(run.folder / "scores.csv").pivot(index="method", columns="score", values="mean")
+    means = results.read_csv(run.folder / "scores.csv").pivot(index="method", columns="score", values="mean")
     return means.to_dict("index")
 
 

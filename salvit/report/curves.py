@@ -1,7 +1,5 @@
-"""Pictures of curves: of training, from the CSV files that runs logged, and of perturbation."""
+"""Curves: of training, read from the CSV files that runs logged, and of perturbation, drawn."""
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from salvit.errors import InvalidValueError
 from salvit.metrics import saliency_metrics
 from salvit.metrics.base import columns_of
 
-_PER_ROW = 4
 _COLOURED = 7
 _BASELINES = {"random": ":", "center_prior": "--"}
 _TITLES = ("LeRF ↑: least relevant first", "MoRF ↓: most relevant first")
@@ -34,43 +29,6 @@ def read_history(path: Path) -> dict[str, pd.Series]:
     logged = pd.read_csv(path).set_index("step")
     names = [name for name in logged if name.startswith(("train/", "val/"))]
     return {name: logged[name].dropna() for name in sorted(names, key=_order) if logged[name].notna().any()}
-
-
-def draw_curves(histories: Mapping[str, Mapping[str, pd.Series]]) -> Figure:
-    """Draw a panel for each logged name with a line for each run, over the steps of the optimiser.
-
-    Args:
-        histories: by label, from `read_history`.
-
-    Raises:
-        ValueError: Nothing was logged.
-    """
-    names = sorted({name for history in histories.values() for name in history}, key=_order)
-    if not names:
-        raise InvalidValueError("there are no curves to draw: no run logged anything under train/ or val/")
-    rows = math.ceil(len(names) / _PER_ROW)
-    columns = min(len(names), _PER_ROW)
-    layout = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.06)
-    figure = Figure(figsize=(3.1 * columns, 2.5 * rows + 0.4), layout=layout)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, name in zip(panels, names, strict=False):
-        _draw_panel(panel, name, histories)
-    for panel in panels[len(names) :]:
-        panel.remove()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False)
-    return figure
-
-
-def _draw_panel(panel: Axes, name: str, histories: Mapping[str, Mapping[str, pd.Series]]) -> None:
-    for label, history in histories.items():
-        # A run without this curve keeps its colour and its place in the legend.
-        values = history.get(name, pd.Series(dtype=float))
-        marker = "o" if len(values) <= 30 else ""
-        panel.plot(values.index, values, marker=marker, markersize=3, label=label)
-    better = _COLUMNS.get(name.rpartition("/")[2], "↓" if "loss" in name else "")
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    _decorate(panel, f"{name} {better}", "optimiser step")
 
 
 def _decorate(panel: Axes, title: str, below: str) -> None:

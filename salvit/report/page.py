@@ -1,23 +1,30 @@
-"""One HTML page for a folder of runs: scores, pictures, curves, and how they were made. It links to nothing."""
+"""The page of a report: one HTML file with its style, scripts and data, which links to nothing.
 
-import base64
-import io
+The parts are files in `parts/`. Charts are SVG, drawn by 250 lines of script: Plotly would add 4 MB to each page.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from matplotlib.figure import Figure
-from PIL import Image
+import pandas as pd
 
-from salvit import results
-from salvit.report.curves import draw_curves, read_history
-from salvit.report.pictures import panel
-from salvit.report.runs import Run, find_runs
-from salvit.report.tables import read_tables
+from salvit.report.attention import Source, explorers
+from salvit.report.charts import Chart
+from salvit.report.data import gallery_data, script_json, table_data
+from salvit.report.export import parts_of
+from salvit.report.galleries import Gallery
+from salvit.report.runs import Run
+from salvit.report.tables import PUBLISHED, Comparison
 from salvit.results import Table
+from salvit.results.kept import PEOPLE
 from salvit.results.observers import UPPER_BOUND
+
+_SCRIPTS = ("page.js", "tables.js", "charts.js", "maps.js", "gallery.js", "attention.js")
 
 MEANINGS = {
     "CC": "linear correlation with the density of fixations, −1 … 1",
@@ -40,121 +47,257 @@ BASELINES = {
 }
 
 
-def write_report(folder: Path, title: str | None = None) -> list[Table]:
-    """Write the report of the runs under a folder into it, and return its tables.
+@dataclass(frozen=True)
+class Report:
+    """What a page shows.
 
-    `index.html`, which links to nothing, and its parts as far as there are any: `scores.md`, `pictures.png`,
-    `curves.png`. The title is the name of the folder by default.
-
-    Raises:
-        FileNotFoundError: There is no run.
+    Attributes:
+        title: of the page.
+        root: the folder.
+        runs: below it.
+        tables: of their scores.
+        charts: of their curves.
+        galleries: of their maps.
+        agreement: the matrix of each gallery, in their order.
+        attention: where attention may be.
+        explained: by name of a folder of `salvit explain`, what the model says: `name`, `predicted`, `probability`.
     """
-    runs = find_runs(folder)
-    tables = read_tables(runs)
-    panels = {run.label: run.folder / "pictures/test.png" for run in runs if run.stage == "test"}
-    pictures = {label: path.read_bytes() for label, path in panels.items() if path.is_file()}
-    histories = {run.label: read_history(run.folder / "metrics.csv") for run in runs if run.stage == "fit"}
-    curves = draw_curves(histories) if any(histories.values()) else None
-    opened = [Image.open(io.BytesIO(content)) for content in pictures.values()]
-    height = max((picture.height for picture in opened), default=0)
-    texts = [f"{table.title}\n\n{table.markdown(spread=False)}\n" for table in tables]
-    parts = {
-        "scores.md": "\n".join(texts) or None,
-        "pictures.png": panel([opened], list(pictures), height) if pictures else None,
-        "curves.png": curves,
-        "index.html": _page(title or folder.resolve().name, runs, tables, pictures, curves),
+
+    title: str
+    root: Path
+    runs: list[Run]
+    tables: list[Comparison]
+    charts: list[Chart]
+    galleries: list[Gallery]
+    agreement: list[pd.DataFrame]
+    attention: list[Source]
+    explained: dict[str, pd.DataFrame]
+
+
+def page(report: Report) -> str:
+    """The page as HTML."""
+    attention, left_out = explorers(report.attention)
+    sections: list[tuple[str, str, str]] = []  # identifier, heading, content
+    if report.tables:
+        tables = "".join(_comparison(index, one) for index, one in enumerate(report.tables))
+        sections.append(("scores", "Scores", tables))
+        if any(len(one.table.columns) > 1 for one in report.tables):
+            sections.append(("scatter", "Scores against each other", _part("scatter.html")))
+    if report.explained:
+        sections.append(("explained", "What the model says", _explained(report.explained)))
+    if report.charts:
+        groups = dict.fromkeys(chart.group for chart in report.charts)
+        content = "".join(
+            f'<h3>{escape(name)}</h3><div data-charts="{escape(name)}"></div>' for name in groups
+        )
+        note = "Press a name to see its line alone. A band is the 95 % bootstrap interval over images."
+        sections.append(("curves", "Curves", f"<p class=note>{note}</p>{content}"))
+    matrices = [
+        _matrix(gallery, matrix)
+        for gallery, matrix in zip(report.galleries, report.agreement, strict=True)
+        if len(matrix) > 1
+    ]
+    if matrices:
+        sections.append(("agreement", "Agreement of the maps", "".join(matrices)))
+    if report.galleries:
+        sections.append(("gallery", "Gallery", _part("gallery.html")))
+    if attention:
+        note = (
+            f"<p class=note>Left out, for the size of the page: {escape(left_out)}.</p>" if left_out else ""
+        )
+        sections.append(("attention", "Attention", _part("attention.html") + note))
+    if report.runs:
+        sections.append(("origin", "How these were made", _origin(report.runs, report.root)))
+    data = {
+        "tables": [table_data(one) for one in report.tables],
+        "charts": [asdict(chart) for chart in report.charts],
+        "galleries": [gallery_data(gallery) for gallery in report.galleries],
+        "explorers": attention,
     }
-    results.write(folder, parts)
-    return tables
+    return Template(_part("page.html")).substitute(
+        title=escape(report.title),
+        style=_part("page.css"),
+        script="\n\n".join(map(_part, _SCRIPTS)),
+        lead=_lead(report),
+        links="".join(f'<a href="#{name}">{heading}</a>' for name, heading, _ in sections),
+        sections="\n".join(
+            f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{heading}</h2>'
+            f"{content}</section>"
+            for name, heading, content in sections
+        ),
+        data=script_json(data),
+    )
 
 
-def _page(
-    title: str,
-    runs: Sequence[Run],
-    tables: Sequence[Table],
-    pictures: Mapping[str, bytes],
-    curves: Figure | None,
-) -> str:
-    """The page, with the pictures as PNG by label of the run, and the curves of training."""
-    tested = {run.label: run for run in runs if run.stage == "test"}
-    sections = [_table_section(table, tested) for table in tables]
-    sections += [_pictures_section(pictures)] if pictures else []
-    if curves:
-        note = "Training loss of single batches; scores on the val split. ↑ higher is better, ↓ lower."
-        sections.append(_section("Training curves", note, _image(results.encoded(curves), "training curves")))
-    sections.append(_origin_section(runs))
-    template = Template(files("salvit.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), lead=_lead(runs), sections="\n".join(sections))
+def _part(name: str) -> str:
+    return files("salvit.report").joinpath("parts", name).read_text(encoding="utf-8").strip()
 
 
-def _lead(runs: Sequence[Run]) -> str:
+def _lead(report: Report) -> str:
+    if not report.runs:
+        return escape("; ".join(f"{gallery.title}, {gallery.of} images" for gallery in report.galleries))
+    runs = report.runs
     device = sorted({run.record["device"] for run in runs})
     seeds = sorted({str(run.config["seed_everything"]) for run in runs})
     seconds = sum(run.record["seconds"] or 0 for run in runs)
+    count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
     return escape(
-        f"{len(runs)} runs, {duration(seconds)} in all on {' and '.join(device)} "
-        f"({runs[-1].record['machine']}), seed {', '.join(seeds)}, {runs[-1].started.replace('T', ' ')}"
+        f"{count}, {duration(seconds)} in all on {' and '.join(device)} ({runs[-1].record['machine']}), "
+        f"seed {', '.join(seeds)}, {runs[-1].started.replace('T', ' ')}"
     )
 
 
-def _table_section(table: Table, tested: Mapping[str, Run]) -> str:
-    header = "".join(f"<th>{name}</th>" for name in [table.rows, *table.header])
-    rows = "".join(_table_row(table, row, tested.get(row)) for row in table.means.index)
-    known = [(name, arrow) for name, arrow in table.columns.items() if name in MEANINGS]
+def _comparison(index: int, one: Comparison) -> str:
+    parts = parts_of(one)
+    note = "Mean over images, and the 95 % bootstrap interval of the mean; ↑ higher is better, ↓ lower."
+    text = f"<h3>{escape(one.table.title)}</h3><p class=note>{note} Press a heading to sort.</p>"
+    for number, (part, group) in enumerate(zip(parts, one.groups, strict=True)):
+        shown = _table(part, one)
+        if len(parts) > 1:
+            opened = (
+                " open" if number == 0 or any(row.endswith(PUBLISHED) for row in part.means.index) else ""
+            )
+            shown = f"<details{opened}><summary>{escape(group)}</summary>{shown}</details>"
+        text += shown
+    known = [(name, arrow) for name, arrow in one.table.columns.items() if name in MEANINGS]
     meanings = "".join(f"<dt>{name} {arrow}</dt><dd>{MEANINGS[name]}</dd>" for name, arrow in known)
-    spread = "its standard error" if table.rows == "model" else "half its 95 % bootstrap interval"
-    note = f"{table.title}. Mean over images, ± {spread}; ↑ higher is better, ↓ lower."
-    return _section("Scores", note, f"<table><tr>{header}</tr>{rows}</table><dl>{meanings}</dl>")
+    text += f"<dl>{meanings}</dl>" if meanings else ""
+    text += "".join(f"<p class=note>Published: {escape(source)}.</p>" for source in one.sources)
+    if len(one.differences):
+        text += Template(_part("differences.html")).substitute(index=index)
+    return text
 
 
-def _table_row(table: Table, row: str, run: Run | None) -> str:
-    """The row of a method, of a model with its run, or of a baseline, which has no run."""
+def _table(table: Table, one: Comparison) -> str:
+    header = f'<th scope="col"><button type="button">{table.rows}</button></th>' + "".join(
+        f'<th scope="col" data-better="{arrow}"><button type="button">{escape(name)} {arrow}</button></th>'
+        for name, arrow in table.columns.items()
+    )
+    body = "".join(_row(table, row, one) for row in table.means.index)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f'<table class="scores"><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _row(table: Table, row: str, one: Comparison) -> str:
     cells = ""
     for column in table.columns:
-        mean, spread, best = table.cell(row, column)
-        cells += f"<td{' class=best' if best else ''}>{mean}<small>{spread.replace('±', '± ')}</small></td>"
-    kind = " class=baseline" if table.rows == "model" and run is None else ""
-    note = str(run.folder) if run else BASELINES.get(row, "")
-    return f"<tr{kind}><td>{escape(row)}<small>{escape(note)}</small></td>{cells}</tr>"
-
-
-def _pictures_section(pictures: Mapping[str, bytes]) -> str:
-    figures = "".join(
-        f"<figure><figcaption>{escape(label)}</figcaption>{_image(png, f'test images, {label}')}</figure>"
-        for label, png in pictures.items()
+        mean, _, best = table.cell(row, column)
+        value = table.means.at[row, column]
+        small = _interval(one.low.at[row, column], one.high.at[row, column]) if column in one.low else ""
+        if (beyond := one.beyond_published(row, column)) is not None:
+            small = f"ours {beyond:+.3f}"
+        number = "" if pd.isna(value) else f"{value:.6f}"
+        cells += f'<td data-v="{number}"{" class=best" if best else ""}>{mean}<small>{small}</small></td>'
+    note = BASELINES.get(row, "") if table.rows == "model" and row not in one.runs else ""
+    kind = ' class="apart"' if row in table.apart else ""
+    return (
+        f'<tr{kind}><th scope="row" data-v="{escape(row)}">{_breakable(row)}<small>{escape(note)}</small></th>'
+        f"{cells}</tr>"
     )
-    note = "The first images of the test split. Maps run from their minimum (dark) to their maximum (bright)."
-    return _section("Pictures", note, f'<div class="pictures">{figures}</div>')
 
 
-def _origin_section(runs: Sequence[Run]) -> str:
+def _breakable(text: str) -> str:
+    """Text as HTML that may be broken after an underscore and the like, so that names fit on a phone.
+
+    Example:
+        >>> _breakable("a_b<c")
+        'a_<wbr>b&lt;c'
+    """
+    return re.sub("([_:,/=])", r"\1<wbr>", escape(text, quote=False))
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{low:z.3f}, {high:z.3f}]"
+
+
+def _explained(explained: Mapping[str, pd.DataFrame]) -> str:
+    text = ""
+    for name, table in explained.items():
+        head = "".join(f'<th scope="col">{column}</th>' for column in table.columns)
+        rows = "".join(
+            f'<tr><th scope="row">{escape(image)}</th><td>{escape(predicted)}</td><td>{escape(probability)}</td></tr>'
+            for image, predicted, probability in table.itertuples(index=False)
+        )
+        text += (
+            f'<h3>{escape(name)}</h3><div class="wide" tabindex="0" role="region" aria-label="{escape(name)}">'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+    return text
+
+
+def _matrix(gallery: Gallery, matrix: pd.DataFrame) -> str:
+    """A coloured table; a column is named by the number of its row, so that many fit."""
+    header = "".join(f'<th scope="col">{number}</th>' for number in range(1, len(matrix) + 1))
+    rows = ""
+    for number, (row, values) in enumerate(matrix.iterrows(), start=1):
+        cells = "".join(
+            f'<td style="{_tint(value)}" title="{escape(f"{row} and {other}")}">{_hundredths(value)}</td>'
+            for other, value in values.items()
+        )
+        rows += f'<tr><th scope="row">{number} {_breakable(str(row))}</th>{cells}</tr>'
+    count = f"{len(gallery.pictures)} of {gallery.of} images"
+    note = (
+        "Spearman's rank correlation between the maps of one image, at the size of the patch grid, averaged over "
+        f"{count}: 1, the same order of places; 0, none in common."
+    )
+    note += f" {PEOPLE}: the density of fixations." if PEOPLE in matrix else ""
+    return (
+        f'<h3>{escape(gallery.title)}</h3><p class="note">{note}</p>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="agreement, {escape(gallery.title)}">'
+        f'<table class="matrix"><thead><tr><th scope="col">map</th>{header}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _hundredths(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:z.2f}"
+
+
+def _tint(value: float) -> str:
+    """Blue for agreement, red for the opposite, and black or white text, whichever can be read better on it.
+
+    Example:
+        >>> _tint(0.0), _tint(1.0)
+        ('background:#f7f7f7;color:#000', 'background:#134b86;color:#fff')
+    """
+    if pd.isna(value):
+        return ""
+    end = (19, 75, 134) if value >= 0 else (150, 22, 40)
+    colour = [round(247 + (to - 247) * min(1.0, abs(float(value)))) for to in end]
+    # Relative luminance of WCAG 2.1, of colours above its threshold of 0.04.
+    light = sum(
+        part * ((one / 255 + 0.055) / 1.055) ** 2.4
+        for part, one in zip((0.2126, 0.7152, 0.0722), colour, strict=True)
+    )
+    ink = "#000" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "#fff"
+    return f"background:#{bytes(colour).hex()};color:{ink}"
+
+
+def _place(run: Run, root: Path) -> str:
+    return run.folder.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _origin(runs: Sequence[Run], root: Path) -> str:
     rows = "".join(
-        f"<tr><td>{escape(run.label)}</td><td>{escape(run.stage)}</td>"
-        f"<td>{duration(run.record['seconds'])}</td><td><code>{_command(run)}</code></td></tr>"
+        f'<tr><th scope="row">{_breakable(run.label)}<small>{_breakable(_place(run, root))}</small></th>'
+        f"<td>{escape(run.stage)}</td>"
+        f'<td class="time">{duration(run.record["seconds"])}</td>'
+        f"<td><code>{escape(run.record['command'])}</code></td></tr>"
         for run in runs
     )
     versions = ", ".join(f"{name} {number}" for name, number in runs[-1].record["versions"].items())
     configs = "".join(
-        f"<details><summary>whole configuration of {escape(run.label)}, {run.stage}</summary>"
-        f"<pre>{escape((run.folder / 'config.yaml').read_text(encoding='utf-8'))}</pre></details>"
+        f"<details><summary>whole configuration of {escape(run.label)}, {escape(run.stage)}</summary>"
+        f'<pre tabindex="0">{escape((run.folder / "config.yaml").read_text(encoding="utf-8"))}</pre></details>'
         for run in runs
     )
-    header = "<tr><th>run</th><th>stage</th><th>time</th><th>command</th></tr>"
-    body = f"<table class=facts>{header}{rows}</table>{configs}"
-    return _section("How these were made", f"Versions: {versions}.", body)
-
-
-def _section(heading: str, note: str, body: str) -> str:
-    return f"<section><h2>{heading}</h2><p class=note>{escape(note)}</p>{body}</section>"
-
-
-def _image(png: bytes, alternative: str) -> str:
-    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(alternative)}">'
-
-
-def _command(run: Run) -> str:
-    # A span per word, so that lines do not break within "--option".
-    return " ".join(f"<span>{escape(word)}</span>" for word in run.record["command"].split(" "))
+    header = "".join(f'<th scope="col">{name}</th>' for name in ("run", "stage", "time", "command"))
+    return (
+        f'<p class="note">Versions: {escape(versions)}.</p><table class="facts"><thead><tr>{header}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{configs}"
+    )
 
 
 def duration(seconds: float | None) -> str:

@@ -1,6 +1,6 @@
 """Maps as pictures: colours, overlays, and labelled rows of pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from salvit.errors import InvalidValueError
-from salvit.resize import resize_antialiased
 
 COLORMAP = "inferno"
 _MARGIN, _LABEL_HEIGHT = 6, 22
+_AT_A_TIME = 2**20  # pixels
 
 
 def heat(saliency: Tensor) -> Image.Image:
     """Colour a saliency map [H, W], from its minimum (dark) to its maximum (bright), as an RGB picture."""
-    return Image.fromarray((colormaps[COLORMAP](_unit(saliency))[..., :3] * 255 + 0.5).astype(np.uint8))
+    return _drawn(saliency, "RGB", _heat)
 
 
 def grey(saliency: Tensor) -> Image.Image:
     """An 8-bit grey picture of a map, min-max scaled, for people: scores come from the float map."""
-    return Image.fromarray((_unit(saliency) * 255 + 0.5).astype(np.uint8))
+    return _drawn(saliency, "L", _bytes)
 
 
 def photo(image: Tensor) -> Image.Image:
@@ -44,10 +44,15 @@ def overlay(image: Tensor, saliency: Tensor, strength: float = 0.75) -> Image.Im
     Returns:
         An RGB picture of W×H pixels.
     """
-    picture = photo(resize_antialiased(image[None], saliency.shape[-2:])[0])
-    base = picture.convert("L").point(lambda value: value * 0.8).convert("RGB")
-    mask = Image.fromarray((_unit(saliency) ** 0.7 * strength * 255 + 0.5).astype(np.uint8))
-    return Image.composite(heat(saliency), base, mask)
+    height, width = saliency.shape
+    small = photo(image).convert("L").point(lambda value: value * 0.8)
+    base = small.resize((width, height), Image.Resampling.BILINEAR)
+
+    def laid_over(values: NDArray[np.float32], top: int) -> Image.Image:
+        below = base.crop((0, top, width, top + len(values))).convert("RGB")
+        return Image.composite(_heat(values), below, _bytes(values**0.7 * strength))
+
+    return _drawn(saliency, "RGB", laid_over)
 
 
 def row(pictures: Sequence[Image.Image], height: int = 160) -> Image.Image:
@@ -115,8 +120,30 @@ def robust(saliency: Tensor, percentile: float = 99) -> Tensor:
     return saliency.clamp(max=limit) if 0 < limit < values.max() / 2 else saliency
 
 
-def _unit(saliency: Tensor) -> NDArray[np.float32]:
-    """Min-max scaled to [0, 1]; a constant map becomes 0."""
-    values = saliency.detach().float().cpu().numpy()
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+def _drawn(
+    saliency: Tensor, mode: str, draw: Callable[[NDArray[np.float32], int], Image.Image]
+) -> Image.Image:
+    """Draw a map [H, W] some rows at a time, as colours take many times the memory of the picture.
+
+    Args:
+        saliency: the map.
+        mode: of the picture.
+        draw: makes a part of it from values in [0, 1], min-max scaled (0 if the map is constant), and its first row.
+    """
+    height, width = saliency.shape
+    picture = Image.new(mode, (width, height))
+    low, high = (float(value) for value in saliency.detach().float().aminmax())
+    rows = max(1, _AT_A_TIME // width)
+    for top in range(0, height, rows):
+        values = saliency[top : top + rows].detach().float().cpu().numpy()
+        unit = (values - low) / ((high - low) or 1)
+        picture.paste(draw(unit.astype(np.float32), top), (0, top))
+    return picture
+
+
+def _bytes(values: NDArray[np.float32], top: int = 0) -> Image.Image:
+    return Image.fromarray((values * 255 + 0.5).astype(np.uint8))
+
+
+def _heat(values: NDArray[np.float32], top: int = 0) -> Image.Image:
+    return Image.fromarray((colormaps[COLORMAP](values)[..., :3] * 255 + 0.5).astype(np.uint8))

@@ -47,6 +47,27 @@ def sources(dataset: str) -> list[str]:
     return [f"{source} ({model})" for source, model in papers.itertuples(index=False)]
 
 
+def published_models(dataset: str, columns: Iterable[str]) -> pd.DataFrame:
+    """Published rows of saliency models on a dataset: a row each, such as dino/rollout or EML-NET, a column per score.
+
+    Where two tables have a score of a row, the first one counts.
+
+    Example:
+        >>> float(published_models("CAT2000", ["CC"]).loc["dino/salient_attention-32", "CC"])
+        0.76
+    """
+    known = pd.concat([published(table) for table in ("table1", "table2", "table3")])
+    known = known[(known["dataset"] == dataset) & known["score"].isin(list(columns))]
+    rows = known.drop_duplicates(["row", "score"]).pivot(index="row", columns="score", values="value")
+    return rows.reindex(known["row"].unique())
+
+
+def model_sources(dataset: str) -> list[str]:
+    """Where a dataset's published rows of saliency models come from."""
+    known = pd.concat([published(table) for table in ("table1", "table2", "table3")])
+    return list(known.loc[known["dataset"] == dataset, "source"].unique())
+
+
 def _explanations(dataset: str) -> pd.DataFrame:
     every = published("agcam")
     return every[every["dataset"] == dataset]

@@ -1,6 +1,7 @@
 """The runs under a folder, read from the files that the commands wrote: which test belongs to which fit."""
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,19 @@ import yaml
 from natsort import natsort_key
 
 from salvit.callbacks.provenance import file_hash
-from salvit.errors import MissingFileError
+from salvit.errors import InvalidTypeError, InvalidValueError, MissingFileError
 
 _IRRELEVANT = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
 """Beginnings of the options that do not change a model, so that they are in no label."""
+
+
+STAGES = ("fit", "validate", "test", "predict")
+_FIELDS = {
+    **dict.fromkeys(("command", "stage", "started", "machine", "device"), str),
+    "seconds": int | float | None,
+    "versions": dict,
+}
+"""Of `run.json`, that a report needs."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,11 @@ class Run:
         return str(self.record["stage"])
 
     @property
+    def explains(self) -> bool:
+        """Whether it scored methods that explain a model, not a model."""
+        return any("group" in table for table in self.about.get("tables", []))
+
+    @property
     def started(self) -> str:
         """When it started, in a form that sorts."""
         return str(self.record["started"])
@@ -53,20 +68,26 @@ def find_runs(root: Path) -> list[Run]:
     """Find the runs under a folder.
 
     A run is labelled by its model. Where several runs have the same model, the options of the fit that differ, or else
-    the folder, are added. A test has the label of the fit whose checkpoint it used.
+    the folder, are added. A test has the label of the fit whose checkpoint it used. A fit that was resumed is left out:
+    the log of the later one begins with its rows.
 
     Returns:
         The runs in natural order of their labels (k=8 before k=16), then in order of time.
 
+    A run whose files are damaged is left out, with a warning that names it.
+
     Raises:
         FileNotFoundError: There is no run.
     """
-    runs = sorted((read_run(path.parent) for path in root.rglob("run.json")), key=lambda run: run.started)
+    found = (_whole_run(path.parent) for path in sorted(root.rglob("run.json")))
+    runs = sorted(filter(None, found), key=lambda run: run.started)
     if not runs:
         raise MissingFileError(
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
             "into the folder of their first logger"
         )
+    resumed = {run.record.get("continues") for run in runs}
+    runs = [run for run in runs if str(run.folder.resolve()) not in resumed]
     fits = [run for run in runs if run.stage == "fit"]
     runs = [replace(run, fit=run if run.stage == "fit" else _fit_of(run, fits)) for run in runs]
     models = list({(run.fit or run).folder: run.fit or run for run in runs}.values())
@@ -79,6 +100,19 @@ def find_runs(root: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (natsort_key(run.label), run.started))
 
 
+def _whole_run(folder: Path) -> Run | None:
+    """The run of a folder; None, with a warning, if a file of it is missing, cut off or not as salvit wrote it."""
+    try:
+        run = read_run(folder)
+        _require_known(run)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        [reason, *_] = str(error).splitlines() or [""]
+        message = f"left out: {folder} is no whole run: {type(error).__name__}: {reason}"
+        warnings.warn(message, stacklevel=2)
+        return None
+    return run
+
+
 def read_run(folder: Path) -> Run:
     """Read the files of one run; its label is empty, and the fit of a test is not looked for."""
     scores = folder / "scores.json"
@@ -88,6 +122,20 @@ def read_run(folder: Path) -> Run:
         config=yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")),
         about=json.loads(scores.read_text(encoding="utf-8")) if scores.is_file() else {},
     )
+
+
+def _require_known(run: Run) -> None:
+    """Raise KeyError, TypeError or ValueError where a run lacks what a report needs."""
+    for name, kind in _FIELDS.items():
+        if not isinstance(value := run.record[name], kind):
+            raise InvalidTypeError(f"run.json: {name} is {value!r}")
+    if run.stage not in STAGES:
+        raise InvalidValueError(f"run.json: stage is {run.stage!r}")
+    if not isinstance(run.config["seed_everything"], int | None):
+        raise InvalidTypeError("config.yaml: seed_everything is no number")
+    for table in run.about.get("tables", []):
+        if not (run.folder / table.get("per_image", "scores.csv")).is_file():
+            raise MissingFileError(f"its scores are missing: {table.get('per_image', 'scores.csv')}")
 
 
 def _fit_of(run: Run, fits: Sequence[Run]) -> Run | None:

@@ -1,6 +1,6 @@
 """The record of results: rows of scores, tables made of them, and the files that both are kept in."""
 
-from salvit.results.files import encoded, write
+from salvit.results.files import encoded, read_csv, write
 from salvit.results.rows import collect, differences, gathered, means, per_image, summary
 from salvit.results.store import Store
 from salvit.results.table import Table, describe, facts, title
@@ -16,6 +16,7 @@ __all__ = [
     "gathered",
     "means",
     "per_image",
+    "read_csv",
     "summary",
     "title",
     "write",

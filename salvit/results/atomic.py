@@ -53,6 +53,48 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def append(path: str | Path, content: bytes) -> None:
+    """Add to the end of a file, which is made if need be with its folder: all, or nothing if the disk is full.
+
+    Raises:
+        OSError: It cannot be written; the message names `path`, and the file is as before.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     append(Path(folder) / "a.txt", b"one ")
+        ...     append(Path(folder) / "a.txt", b"two")
+        ...     (Path(folder) / "a.txt").read_text()
+        'one two'
+    """
+    path = Path(path)
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            end, rest = file.tell(), memoryview(content)
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(end)
+                raise
+
+
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """Name a file in the errors of a library that writes it.
+
+    Raises:
+        OSError: It cannot be written; the message names `path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or isinstance(error, CannotWriteError):
+            raise
+        raise _cannot_write(Path(path), error) from error
+
+
 def output_path(folder: str | Path, name: str, ending: str) -> Path:
     """Path of a result in a folder, from the name of an image; a "/" in the name makes a folder.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from salvit.results.atomic import append, atomic_write
+
 Record = dict[str, Any]
 
 
@@ -40,13 +42,15 @@ class Store:
         return records
 
     def add(self, records: Iterable[tuple[str, Record]], rank: int) -> None:
-        """Add the records of a batch, by image name, in plain values, to the file of this process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Add the records of a batch, by image name, in plain values, to the file of this process.
+
+        Raises:
+            OSError: It cannot be written; the message names it, and the records before are there.
+        """
         about = self.folder / "description.json"
         if not about.is_file():
-            about.write_text(self.description + "\n", encoding="utf-8")
-        path = self.folder / f"rank{rank}.jsonl"
+            with atomic_write(about) as file:
+                file.write(f"{self.description}\n".encode())
         # A line that was cut off has no end: the next one must not be joined to it.
         lines = "".join(f"\n{json.dumps({'name': name, **record})}" for name, record in records)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(lines)
+        append(self.folder / f"rank{rank}.jsonl", lines.encode())

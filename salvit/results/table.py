@@ -43,7 +43,7 @@ class Table:
     @property
     def header(self) -> list[str]:
         """The columns, with the direction that is better."""
-        return [f"{name} {arrow}" for name, arrow in self.columns.items()]
+        return [f"{name} {arrow}".rstrip() for name, arrow in self.columns.items()]
 
     def cell(self, row: str, column: str) -> tuple[str, str, bool]:
         """The mean and its spread, as text, and whether it is the best of its column.
@@ -69,8 +69,9 @@ class Table:
             |---|---|---|
             | ours | **0.500** | – |
         """
-        body = [[row, *self._texts(row, "**", "**", spread)] for row in self.means.index]
-        head, *rest = (f"| {' | '.join(line)} |" for line in [[self.rows, *self.header], *body])
+        body = [[as_text(row), *self._texts(row, "**", "**", spread)] for row in self.means.index]
+        header = [self.rows, *map(as_text, self.header)]
+        head, *rest = (f"| {' | '.join(line)} |" for line in [header, *body])
         return "\n".join([head, "|---" * (len(self.columns) + 1) + "|", *rest])
 
     def terminal(self, width: int, spread: bool = True) -> list[RichTable]:
@@ -94,10 +95,10 @@ class Table:
         return [self._part(part, texts, names, title=part is parts[0]) for part in parts]
 
     def _part(self, indices: list[int], texts: Mapping[str, list[str]], names: int, title: bool) -> RichTable:
-        table = RichTable(title=self.title if title else None, title_justify="left")
+        table = RichTable(title=escape(self.title) if title else None, title_justify="left")
         table.add_column(self.rows, max_width=max(names, len(self.rows)), overflow="fold")
         for index in indices:
-            table.add_column(self.header[index], justify="right", no_wrap=True)
+            table.add_column(escape(self.header[index]), justify="right", no_wrap=True)
         for row, cells in texts.items():
             table.add_row(
                 escape(row), *(cells[index] for index in indices), style="dim" if row in self.apart else None
@@ -111,6 +112,16 @@ class Table:
             text = f"{mean} {off}" if spread and off else mean
             texts.append(f"{opening}{text}{closing}" if best else text)
         return texts
+
+
+def as_text(name: str) -> str:
+    r"""A name that Markdown shows as it is.
+
+    Example:
+        >>> print(as_text("<b>|k=[0,1]"))
+        \<b>\|k=[0,1]
+    """
+    return re.sub(r"([\\|<*`])", r"\\\1", name)
 
 
 def facts(data: "SaliencyDataModule", split: "Split", counted: Iterable[bool]) -> dict[str, Any]:

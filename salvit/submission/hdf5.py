@@ -1,5 +1,6 @@
 """Log densities in an HDF5 file: one dataset per stimulus, named as its file."""
 
+import io
 import tempfile
 from collections.abc import Iterable
 from importlib import import_module
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salvit.errors import InvalidValueError, MissingExtraError
+from salvit.results.atomic import named
 
 REMEDY = "log densities need h5py: pip install 'salvit[export]', or leave them out with SubmissionWriter(hdf5=False)"
 
@@ -54,16 +56,49 @@ def write_hdf5(path: Path, densities: Iterable[tuple[str, NDArray[np.floating[An
     Raises:
         ModuleNotFoundError: h5py is not installed.
         ValueError: if a map is not positive and finite; the message names it.
+        OSError: it cannot be written; the message names it.
     """
     package = h5py()
     # Not atomic_write: HDF5 opens files itself, by name.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with named(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         part = Path(folder) / path.name
-        with package.File(part, "w") as file:
+        with _Tolerant(part, "w+b") as out, package.File(out, "w") as file:
             for name, density in densities:
                 try:
                     logs = log_density(density)
                 except ValueError as error:
                     raise InvalidValueError(f"{name}: {error}") from error
                 file.create_dataset(name, data=logs, compression="gzip", compression_opts=1, shuffle=True)
+                if out.error is not None:
+                    break
+        if out.error is not None:
+            raise out.error
         part.replace(path)
+
+
+class _Tolerant(io.FileIO):
+    """A file that keeps its first error instead of raising it: HDF5 ends the process where it cannot write.
+
+    Attributes:
+        error: what went wrong.
+    """
+
+    error: OSError | None = None
+
+    def truncate(self, size: int | None = None) -> int:
+        """Give the file a size."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return self.tell()
+
+    def write(self, content: Any) -> int:
+        """Write all of it."""
+        rest = memoryview(content)
+        try:
+            while self.error is None and rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(content)

@@ -28,6 +28,7 @@ from salvit.callbacks.defaults import FreedMemory
 from salvit.cli import usage
 from salvit.cli.command import run
 from salvit.cli.quiet import is_quiet
+from salvit.cli.sweep import commands, read_sweep
 from tests.datamodules.data.cat2000 import make_cat2000
 from tests.datamodules.data.cub import make_cub
 from tests.datamodules.data.imagenet import make_imagenet
@@ -41,9 +42,11 @@ from tests.datamodules.data.voc import make_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "tests/conf"
-SWEEP = ROOT / "experiments/sweeps/poster.yaml"  # of W&B, no configuration
+SWEEPS = ROOT / "experiments/sweeps"  # of W&B, no configurations
 TABLES = (ROOT / "experiments/tables").rglob("*.yaml")  # parts of rows, in tests/test_tables.py
-CONFIGS = sorted({*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {SWEEP, *TABLES})
+CONFIGS = sorted(
+    {*(ROOT / "experiments").rglob("*.yaml"), *CONF.glob("*.yaml")} - {*SWEEPS.glob("*.yaml"), *TABLES}
+)
 DATA = ("--data.image_size", "32", "--data.num_workers", "0")
 POPOUT = ("--data", "PopOutDataModule", "--data.batch_size", "2", *DATA)
 FEW = ("--data.train_size", "4", "--data.val_size", "3", "--data.test_size", "3")
@@ -259,24 +262,46 @@ def test_every_config(path, roots, vit_file, request):
     assert Path("backbone.safetensors").is_file() == (path.stem == "classification")
 
 
-def test_a_sweep_of_wandb(monkeypatch):
-    """Each command line that its agent builds fits the row and the seed it names."""
+def agents_line(sweep, **drawn):
+    """The command line that an agent of W&B builds for a row."""
+    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
+    args = {name.replace("__", "."): {"value": value} for name, value in drawn.items()}
+    macros = {**agent.create_sweep_command_args({"args": args}), "env": ["/usr/bin/env"]}
+    parts = agent.create_sweep_command(sweep["command"])
+    return [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
+
+
+def test_the_sweep_of_the_poster(monkeypatch):
+    """Each command line that W&B's agent builds fits the row and the seed it names."""
     monkeypatch.chdir(ROOT)
-    sweep = yaml.safe_load(SWEEP.read_text())
+    sweep = yaml.safe_load((SWEEPS / "poster.yaml").read_text())
     values = sweep["parameters"]["config"]["values"]
     rows = [path for path in (ROOT / "experiments/poster").glob("*.yaml") if path.stem != "base"]
     assert sorted(ROOT / value for value in values) == sorted(rows)
-    agent = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
-    drawn = {"config": {"value": values[-1]}, "seed_everything": {"value": 2}}
-    macros = {**agent.create_sweep_command_args({"args": drawn}), "env": ["/usr/bin/env"]}
-    parts = agent.create_sweep_command(sweep["command"])
-    line = [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
+    line = agents_line(sweep, config=values[-1], seed_everything=2)
     assert line[:3] == ["/usr/bin/env", "salvit", "fit"]
     assert line[-2:] == [f"--config={values[-1]}", "--seed_everything=2"]
     assert "--data=TinyImageNetDataModule" in line
     cli = call(*line[2:], *POPOUT, *FEW, *QUIET, "--trainer.fast_dev_run", "true")
     assert cli.config["fit"]["name"] == f"poster/{Path(values[-1]).stem}/seed2"
     assert cli.config["fit"]["wandb"] is True
+
+
+def test_the_sweep_of_k(monkeypatch):
+    """The rows of Table 3; W&B's agent and `salvit sweep` build the same command lines."""
+    monkeypatch.chdir(ROOT)
+    sweep = read_sweep(SWEEPS / "k.yaml")
+    values = sweep["parameters"]["model.extractor"]["values"]
+    assert values == [f"salient_attention:k={k}" for k in (16, 32, 64, 128, 256)]
+    config = sweep["parameters"]["config"]["value"]
+    lines = [agents_line(sweep, config=config, model__extractor=value)[2:] for value in values]
+    assert list(commands(sweep, []))[::2] == lines
+    options = (*FEW, *QUIET, *DATA, "--trainer.fast_dev_run", "true")
+    cli = call(*lines[0], *options)
+    assert cli.config["fit"]["name"] == "sweep-k/salient_attention,k=16"
+    assert cli.config["fit"]["wandb"] is True
+    assert cli.model.model_name == "salvit_tiny · salient_attention:k=16"
+    assert cli.model.cache is not None
 
 
 def test_a_detector_that_is_missing(capsys, tmp_path):

@@ -1,6 +1,7 @@
 """A run that was stopped goes on exactly; its end says so."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -97,6 +98,8 @@ def test_what_follows_a_checkpoint_is_logged_anew(fit):
     run([*fit, "--name", "a", "--ckpt_path", "last"])
     rows = log("a/version_1")
     assert [int(row["step"]) for row in rows if row["train/loss"]] == list(range(12))
+    record = json.loads(Path("runs/a/version_1/run.json").read_text())
+    assert record["continues"] == str(Path("runs/a/version_0").resolve())
     assert rows[:5] == [row | dict.fromkeys(rows[0].keys() - row.keys(), "") for row in log("a/version_0")]
 
 

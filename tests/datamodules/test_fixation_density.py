@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from datamodules.base import fixation_density, inside
 
-sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 40) | st.integers(90, 310))
 
 
 @settings(max_examples=50, deadline=None)

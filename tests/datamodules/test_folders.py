@@ -1,10 +1,12 @@
 """Image files of folders, also of those that cannot be read."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from datamodules.base import list_images
+from datamodules import ImageFolderDataModule
+from datamodules.base import CorruptFileError, DatasetNotFoundError, list_images, read_image, unique_names
 
 
 @pytest.fixture
@@ -41,6 +43,25 @@ def test_linked_folders_are_looked_into_once(folder, tmp_path_factory):
     assert [path.name for path in list_images(folder, recursive=True)] == [
         "i2.PNG", "i10.jpg", "far.jpg", "i1.jpg", "i4.jpg",
     ]  # fmt: skip
+
+
+def test_links_to_themselves_are_images_that_cannot_be_read_and_no_folders(folder):
+    for name in ("loop.jpg", "loop"):
+        (folder / name).symlink_to(name)
+    found = list_images(folder, recursive=True)
+    assert [path.name for path in found if "loop" in path.name] == ["loop.jpg"]
+    with pytest.raises(CorruptFileError, match=r"^.*loop\.jpg: cannot read the image .*symbolic links"):
+        read_image(folder / "loop.jpg")
+    assert list_images(folder / "loop") == []
+    with pytest.raises(DatasetNotFoundError, match="no such folder"):
+        ImageFolderDataModule(folder / "loop").setup("predict")
+
+
+def test_names_are_text_also_where_those_of_files_are_not():
+    paths = [Path(os.fsdecode(name)) for name in (b"Gr\xf6\xdfe.jpg", b"Gr\xf6\xdfe.png", b"a/\xe4.jpg")]
+    assert unique_names(paths) == ["Gr??e_jpg", "Gr??e_png", "a__?"]
+    with pytest.raises(ValueError, match="rename all but one"):
+        unique_names([Path(os.fsdecode(name)) for name in (b"\xf6.jpg", b"\xe4.jpg")])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

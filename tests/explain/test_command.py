@@ -47,7 +47,7 @@ def test_examples_of_the_help_parse(capsys):
 def test_several_methods(image, shapes, capsys):
     explain(image, "--method", *THREE[:2], "--method", *THREE[1:], *shapes)
     made = [f"maps/dog/{method}.{kind}" for method in sorted(THREE) for kind in ("npy", "png")]
-    assert files() == sorted([*made, "explain.csv", "explain.json", "grids/dog.png"])
+    assert files() == sorted([*made, "attention.json", "explain.csv", "explain.json", "grids/dog.png"])
     rows = index()
     assert [row["method"] for row in rows] == sorted(THREE)
     assert {row["predicted"] for row in rows} == {rows[0]["target"]}

@@ -1,6 +1,7 @@
 """Scores and predictions do not depend on how many processes the images are divided among, nor how evenly."""
 
 import csv
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -11,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from datamodules import SaliconDataModule
 from salvit.callbacks.classification_scores import ClassificationScores
+from salvit.callbacks.kept_maps import KeptMaps
 from salvit.callbacks.pictures import Pictures
 from salvit.callbacks.predictions import PredictionWriter
 from salvit.callbacks.scores import Scores
@@ -29,7 +31,7 @@ class Run:
         options = {"devices": processes, "strategy": fork} if processes > 1 else {}
         writer = PredictionWriter(str(folder / "maps"), kinds=["npy"])
         of_saliency = isinstance(module, SaliencyModule)
-        callbacks = [Scores(), Pictures(), writer] if of_saliency else [ClassificationScores()]
+        callbacks = [Scores(), Pictures(), KeptMaps(), writer] if of_saliency else [ClassificationScores()]
         logger = CSVLogger(folder, name="run", version="")
         self.trainer = make_trainer(logger=logger, callbacks=callbacks, **options)
         arguments = {"predict": {"return_predictions": False}, "fit": {}}.get(stage, {"verbose": False})
@@ -45,6 +47,10 @@ class Run:
     def rows(self):
         with (self.folder / "run/per_image.csv").open() as file:
             return sorted(tuple(row.items()) for row in csv.DictReader(file))
+
+    def kept(self):
+        files = [json.loads((self.folder / f"run/{name}.json").read_text()) for name in ("maps", "attention")]
+        return [[(one["name"], list(one["maps"])) for one in file["images"]] for file in files]
 
 
 @pytest.fixture
@@ -87,6 +93,8 @@ def check(one, several, stage, images):
     assert images <= 2 or not any(np.isnan(value) for value in scores.values())
     if stage == "test":
         assert several.rows() == one.rows()
+        assert several.kept() == one.kept()
+        assert [len(file) for file in one.kept()] == [images, min(images, 4)]
         models = {dict(row)["model"] for row in one.rows()}
         assert models >= {"center prior", "random"}
         assert len(one.rows()) == len(models) * images

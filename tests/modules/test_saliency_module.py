@@ -82,14 +82,28 @@ def test_training_lowers_the_loss(make_module, make_trainer, popout, extractor, 
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
 
 
-def test_cached_maps_change_nothing(make_module, make_trainer, popout):
-    weights = []
-    for cache_maps in (False, False, True):  # the first fit of a process draws other random numbers
-        module = make_module(cache_maps=cache_maps)
+@pytest.mark.parametrize("extractor", [RawAttention(per_head=True), SalientAttention(k=3)])
+def test_cached_maps_change_nothing(make_module, make_trainer, popout, monkeypatch, extractor):
+    weights, scores = [], []
+    # The first fit of a process draws other random numbers. Then without a cache, with an empty and with a full one.
+    for cache_maps in (False, False, True, True):
+        module = make_module(cache_maps=cache_maps, extractor=extractor)
+        if weights and len(weights) == 3:
+            monkeypatch.setattr(module.stored, "extract", None)  # nothing is left to be extracted
         torch.manual_seed(3)
         make_trainer(max_epochs=2).fit(module, popout)
+        scores += make_trainer().test(module, popout, verbose=False)
         weights.append(module.decoder.state_dict())
-    torch.testing.assert_close(*weights[1:])
+    for other, score in zip(weights[2:], scores[2:], strict=True):
+        assert all(torch.equal(other[name], tensor) for name, tensor in weights[1].items())
+        assert score == scores[1]
+
+
+def test_maps_are_cached_in_a_folder_of_ones_own(make_module, make_trainer, popout, tmp_path):
+    make_trainer(max_epochs=1).fit(make_module(cache_maps=str(tmp_path / "mine")), popout)
+    assert len(list((tmp_path / "mine").glob("*/*.safetensors"))) == len(popout.dataset("train")) + len(
+        popout.dataset("val")
+    )
 
 
 def test_another_run_of_a_module_takes_nothing_from_the_data_of_the_first(make_module, make_trainer, popout):

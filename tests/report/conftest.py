@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+
+from salvit.results.kept import attention_text, small_photo, to_text
 
 ABOUT = {"dataset": "PopOut", "release": None, "split": "test", "images": 2, "left_out": 0}
 COLUMNS = {"CC": "↑", "NSS": "↑", "SIM": "↑", "KLD": "↓", "sAUC": "↑", "AUC": "↑"}
@@ -68,8 +71,6 @@ def make_test(make_run) -> Callable[..., Path]:
         write_csv(folder / "per_image.csv", rows)
         table = {"profile": "exact", "columns": COLUMNS, "per_image": "per_image.csv"}
         (folder / "scores.json").write_text(json.dumps({**ABOUT, **(about or {}), "tables": [table]}))
-        (folder / "pictures").mkdir()
-        Image.new("RGB", (40, 30), "red").save(folder / "pictures/test.png")
         return folder
 
     return make
@@ -95,3 +96,82 @@ def checkpoint_of(fit: Path) -> dict:
     """What `run.json` says of a test of a fit's checkpoint."""
     path = fit / "checkpoints/last.ckpt"
     return {"checkpoint": str(path), "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+@pytest.fixture
+def make_explanations(make_run) -> Callable[..., Path]:
+    """Makes the log folder of an explanation run: per method, what it scores on each image in CC, iou and ABPC."""
+
+    def make(name: str, methods: dict[str, list[tuple[float, float, float]]], dataset="PopOut") -> Path:
+        folder = make_run(name, "version_0", "test", model="vit", started="2026-01-03T00:00:00")
+        groups = {"agreement with people": "CC", "localisation, boxes": "iou", "faithfulness": "ABPC"}
+        names = list(groups.values())
+        rows = [
+            {"method": method, "image": f"image{index}", **dict(zip(names, scores, strict=True))}
+            for method, several in methods.items()
+            for index, scores in enumerate(several)
+        ]
+        write_csv(folder / "per_image.csv", rows)
+        means = {
+            (method, score): sum(one[index] for one in several) / len(several)
+            for method, several in methods.items()
+            for index, score in enumerate(names)
+        }
+        scores = [
+            {
+                "method": m,
+                "score": s,
+                "mean": mean,
+                "low": mean - 0.1,
+                "high": mean + 0.1,
+                "images": len(methods[m]),
+            }
+            for (m, s), mean in means.items()
+        ]
+        write_csv(folder / "scores.csv", scores)
+        differences = [
+            {
+                "score": s,
+                "method": m,
+                "other": o,
+                "difference": mean - means[o, s],
+                "low": -1,
+                "high": 1,
+                "images": 2,
+            }
+            for (m, s), mean in means.items()
+            for o in methods
+            if o != m
+        ]
+        if differences:
+            write_csv(folder / "differences.csv", differences)
+        every = {"group": "all groups", "columns": dict.fromkeys(names, "↑")}
+        tables = [every, *({"group": group, "columns": {one: "↑"}} for group, one in groups.items())]
+        about = {**ABOUT, "dataset": dataset, "settings": ["vit at 32×32"], "tables": tables}
+        (folder / "scores.json").write_text(json.dumps(about))
+        return folder
+
+    return make
+
+
+def keep(folder: Path, maps: dict[str, dict[str, list[list[float]]]], attention: bool = False) -> None:
+    """Write what `KeptMaps` leaves in a run's folder: maps by image and method; attention with 2 blocks of 3 heads."""
+    first = next(iter(next(iter(maps.values())).values()))
+    grid = (len(first), len(first[0]))
+    photo = small_photo(Image.new("RGB", (40, 30), "red"), 40)
+    images = [
+        {
+            "name": name,
+            "photo": photo,
+            "maps": {method: to_text(torch.tensor(one)) for method, one in of_image.items()},
+        }
+        for name, of_image in maps.items()
+    ]
+    (folder / "maps.json").write_text(json.dumps({"of": len(maps), "grid": grid, "images": images}))
+    if attention:
+        tokens = 1 + grid[0] * grid[1]
+        rows = torch.rand(2, 3, tokens, tokens, generator=torch.Generator().manual_seed(0)) ** 4
+        text = attention_text(list(rows / rows.sum(-1, keepdim=True)), 1, grid, 1)
+        about = {"grid": grid, "prefix": 1, "class_token": True, "blocks": 2, "heads": 3, "side": 1}
+        one = {"name": next(iter(maps)), "photo": photo, "maps": {}, **text}
+        (folder / "attention.json").write_text(json.dumps({**about, "images": [one]}))

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -34,6 +35,16 @@ def test_a_test_belongs_to_the_fit_whose_checkpoint_it_used(tmp_path, make_fit, 
     assert [runs[f"version_{i}"].label for i in range(4)] == ["vit_a", "vit_b", "vit_b", "vit_a"]
     assert runs["version_2"].fit.folder == second
     assert runs["version_3"].fit.folder == first
+
+
+def test_a_fit_that_was_resumed_is_left_out(tmp_path, make_fit):
+    first = make_fit("a", started="2026-01-01T00:00:00")
+    make_fit("a", version="version_1", started="2026-01-01T01:00:00", continues=str(first))
+    make_fit("b", continues="elsewhere")
+    assert [run.folder.parent.name + run.folder.name for run in find_runs(tmp_path)] == [
+        "aversion_1",
+        "bversion_0",
+    ]
 
 
 def test_a_test_finds_its_fit_after_the_folder_was_moved(tmp_path, make_fit, make_test):
@@ -89,3 +100,41 @@ def test_a_folder_without_runs_is_an_error_that_says_what_was_expected(tmp_path)
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match=r"no run under .*run\.json.*salvit fit"):
             find_runs(folder)
+
+
+def cut(path):
+    path.write_text(path.read_text()[:-20])
+
+
+def replace(name, value):
+    def change(path):
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("run.json", cut),
+        ("run.json", lambda path: path.write_text("[]")),
+        ("run.json", lambda path: path.write_bytes(b"\xff")),
+        ("run.json", replace("stage", "<script>alert(1)</script>")),
+        ("run.json", replace("seconds", "<b>")),
+        ("run.json", replace("versions", None)),
+        ("config.yaml", lambda path: path.unlink()),
+        ("config.yaml", lambda path: path.write_text("a: [")),
+        ("scores.json", cut),
+        ("scores.json", lambda path: path.write_text("[1]")),
+        ("per_image.csv", lambda path: path.unlink()),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_out(tmp_path, make_test, file, damage):
+    make_test("good")
+    bad = make_test("bad")
+    damage(bad / file)
+    with pytest.warns(UserWarning, match=rf"^left out: {bad} is no whole run: ") as said:
+        runs = find_runs(tmp_path)
+    assert [run.record["name"] for run in runs] == ["good"]
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)

@@ -4,9 +4,12 @@ import stat
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from salvit.results.atomic import atomic_write, output_path
+from salvit.results import read_csv
+from salvit.results.atomic import append, atomic_write, output_path
+from salvit.results.files import write
 
 
 def test_a_file_in_new_folders_with_the_longest_name_appears_complete_and_readable(tmp_path):
@@ -84,3 +87,35 @@ def test_no_name_leads_out_of_the_folder(tmp_path):
     for name in ("../a", "a/../../b", "/etc/a"):
         with pytest.raises(ValueError, match="would be written outside"):
             output_path(tmp_path, name, ".png")
+
+
+def test_what_a_full_disk_does_not_take_leaves_the_end_of_a_file_as_it_was(tmp_path):
+    path = tmp_path / "new" / "a"
+    append(path, b"one")
+    with pytest.raises(OSError, match=f"^cannot write {path}: File too large"), files_no_longer_than(1000):
+        append(path, b"0" * 2000)
+    append(path, b" two")
+    assert path.read_bytes() == b"one two"
+
+
+NAMES = ["=1+1", "+a", "-a", "@a", "'=1", "''@", "'a", "-1.5", "+2", "-1e-05", "a=1", "", "<b>", 'a,"b']
+
+
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_no_name_is_a_formula_and_all_come_back(tmp_path, dtype):
+    table = pd.DataFrame({"image": pd.Series(NAMES, dtype=dtype), "score": -0.5, "constant": True})
+    write(tmp_path, {"a.csv": table})
+    found = read_csv(tmp_path / "a.csv")
+    assert found["image"].fillna("").tolist() == NAMES
+    assert found["score"].tolist() == [-0.5] * len(NAMES)
+    cells = pd.read_csv(tmp_path / "a.csv")["image"].fillna("").tolist()
+    assert [cell for cell in cells if cell.startswith(tuple("=+-@"))] == ["-1.5", "+2", "-1e-05"]
+
+
+def test_a_name_that_is_not_utf_8_or_has_control_characters_is_written(tmp_path):
+    name = os.fsdecode(b"Gr\xf6\xdfe")
+    write(tmp_path, {"control.csv": pd.DataFrame({"image": ["\r=1\n", "\tb"]})})
+    assert read_csv(tmp_path / "control.csv")["image"].tolist() == ["?=1?", "?b"]
+    write(tmp_path, {"a.csv": pd.DataFrame({"image": [name]}), "a.json": {"image": name}, "a.md": name})
+    for file in ("a.csv", "a.json", "a.md"):
+        assert "Gr??e" in (tmp_path / file).read_text(encoding="utf-8")

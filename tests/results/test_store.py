@@ -1,4 +1,7 @@
+import pytest
+
 from salvit.results.store import Store
+from tests.results.test_files import files_no_longer_than
 
 
 def test_records_of_all_processes_come_back(tmp_path):
@@ -25,3 +28,15 @@ def test_a_line_that_was_cut_off_is_no_record_and_hurts_no_other(tmp_path):
     path.write_text(path.read_text()[:-5])
     results.add([("c", {"x": 3})], rank=0)
     assert results.read() == {"a": {"x": 1}, "c": {"x": 3}}
+
+
+def test_a_full_disk_keeps_the_records_and_is_told_by_the_files_name(tmp_path):
+    results = Store(tmp_path, {})
+    results.add([("a", {"x": 1})], rank=0)
+    with pytest.raises(OSError, match=r"^cannot write .*rank0\.jsonl: "), files_no_longer_than(100):
+        results.add([("b", {"x": list(range(100))})], rank=0)
+    assert results.read() == {"a": {"x": 1}}
+    with pytest.raises(OSError, match=r"^cannot write .*description\.json: "), files_no_longer_than(1):
+        Store(tmp_path, {"other": 1}).add([("a", {})], rank=0)
+    results.add([("b", {"x": 2})], rank=0)
+    assert results.read() == {"a": {"x": 1}, "b": {"x": 2}}

@@ -36,6 +36,9 @@ def test_equal_scores_are_equally_good_zero_has_no_sign_and_brackets_are_no_mark
     table = Table("", {"CC": "↑"}, pd.DataFrame({"CC": {"a": -0.0001, "b[bold]": -0.0001}}))
     assert table.cell("a", "CC") == table.cell("b[bold]", "CC") == ("0.000", "", True)
     assert "b[bold]" in printed(table, 99)[0]
+    titled = Table("k=[/8]", {"[/CC]": "↑"}, pd.DataFrame({"[/CC]": {"a": 1.0}}))
+    assert "k=[/8]" in (text := printed(titled, 99)[0])
+    assert "[/CC] ↑" in text
 
 
 def printed(table, width):
@@ -63,3 +66,12 @@ def test_a_long_name_takes_no_room_from_the_numbers():
     assert "0.250" in text
     assert "…" not in text
     assert text.count("CC ↑") == text.count("MoRF ↓") == 1
+
+
+def test_names_are_text_in_markdown():
+    table = Table("", {"a|b": "↑"}, pd.DataFrame({"a|b": {'<b>*&"k=[/8]': 0.5}}))
+    assert table.markdown().splitlines() == [
+        r"| model | a\|b ↑ |",
+        "|---|---|",
+        r'| \<b>\*&"k=[/8] | **0.500** |',
+    ]

@@ -1,0 +1,77 @@
+"""Images of many pixels are decoded smaller, and predicted in little memory."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules import ImageFolderDataModule
+from datamodules.base import images, read_image, read_size, to_tensor
+from tests.datamodules.data.images import write_image
+
+LEAST = (20, 30)
+GIBIBYTE = 2**30
+
+
+@pytest.fixture
+def large_from(monkeypatch):
+    monkeypatch.setattr(images, "_LARGE", 10_000)
+
+
+@pytest.mark.parametrize("kind", ["RGB.jpg", "L.jpg", "CMYK.jpg", "RGB.png", "P.png", "RGBA.png", "1.png"])
+def test_a_large_image_is_smaller_than_its_file_and_looks_the_same(tmp_path, large_from, kind):
+    mode, ending = kind.split(".")
+    Image.open(write_image(tmp_path / "a.png", (311, 402))).convert(mode).save(tmp_path / f"b.{ending}")
+    path = tmp_path / f"b.{ending}"
+    whole, small = read_image(path), read_image(path, least=LEAST)
+    assert whole.size == (402, 311)
+    assert 60 <= min(small.size) < 150
+    difference = to_tensor(whole, LEAST) - to_tensor(small, LEAST)
+    assert difference.abs().mean() * 255 < (8 if mode == "1" else 2)
+
+
+def test_an_image_is_never_smaller_than_what_it_is_shrunk_to(tmp_path, large_from):
+    path = write_image(tmp_path / "panorama.png", (40, 2000))
+    assert read_image(path, least=LEAST).size == (2000, 40)
+    assert read_image(write_image(tmp_path / "small.png", (90, 100)), least=(2, 2)).size == (100, 90)
+
+
+def test_a_large_image_is_turned_and_keeps_its_native_size(tmp_path, large_from):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.open(write_image(tmp_path / "upright.png", (400, 300)))
+    upright.rotate(90, expand=True).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    (tmp_path / "upright.png").unlink()
+    assert read_size(tmp_path / "turned.jpg") == (400, 300)
+    sample = ImageFolderDataModule(tmp_path, image_size=32).dataset("predict")[0]
+    assert sample["size"] == (400, 300)
+    expected = to_tensor(upright.convert("RGB"), (32, 32))
+    assert np.abs((sample["image"] - expected).numpy()).mean() * 255 < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photograph.jpg", "photograph.png"])
+def test_96_megapixels_are_predicted_within_2_gibibytes(tmp_path, vit_file, name):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((12000, 8000)).save(folder / name)
+    del pixels
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    command = [
+        *(sys.executable, "-m", "salvit", "predict", "--config", "experiments/predict.yaml"),
+        *("--model", "SaliencyModule", "--model.vit", vit_file(), "--untrained", "true"),
+        *("--data.root", str(folder), "--data.num_workers", "0", "--data.image_size", "32"),
+        *("--runs", str(tmp_path / "runs"), "--trainer.accelerator", "cpu"),
+    ]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    assert np.load(tmp_path / "runs/predict/version_0/maps/photograph.npy", mmap_mode="r").shape == (
+        8000,
+        12000,
+    )
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    assert before * 1024 < most < 2 * GIBIBYTE
