@@ -1,5 +1,9 @@
+from datetime import timedelta
+
 import pandas as pd
 import pytest
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 
 from salvit.callbacks.explanation_scores import ExplanationScores
@@ -68,3 +72,21 @@ def test_the_limits_decide(run, tmp_path):
 def test_a_run_without_a_check_is_an_error(run):
     with pytest.raises(ValueError, match=r"SanityChecks needs ParameterRandomisation, .*sanity\.yaml"):
         run([CC()], SanityChecks())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``compute`` method:UserWarning")
+def test_processes_change_nothing(make_trainer, vit_file, tmp_path):
+    def written(processes):
+        fork = DDPStrategy(process_group_backend="gloo", start_method="fork", timeout=timedelta(seconds=60))
+        options = {"devices": processes, "strategy": fork} if processes > 1 else {}
+        scores = [ParameterRandomisation(), RandomLogit()]
+        module = ExplanationModule(vit_file(), extractors=["random", "agcam"], scores=scores)
+        folder = tmp_path / str(processes)
+        logger = CSVLogger(folder, name="run", version="")
+        trainer = make_trainer(callbacks=[ExplanationScores(), SanityChecks()], logger=logger, **options)
+        trainer.test(module, tiny_popout(test_size=3, batch_size=1), verbose=False)
+        return (folder / "run/sanity.md").read_text(), (folder / "run/sanity.csv").read_text()
+
+    one = written(1)
+    assert written(2) == one
