@@ -24,12 +24,21 @@ LIMITS = {
     "attention_gradient:block=mean": 2.2,
     "relevance_lrp": 4.5,
     "partial_lrp": 1.1,
+    "attn_lrp": 3.0,
+    "attn_lrp:of=pixels": 3.0,
 }
 """Ratios not to be exceeded, ViT-B/16 at 224."""
 OFTEN = 3
 """How many times as many rounds methods with a limit are measured: single ones vary by 10 % and more."""
-_LEFT_OUT = {"random", "center_prior", "rise", "scorecam"}  # none, or very many forward passes
-_WITH_OPTIONS = {"attention_gradient:block=mean", "relevance_lrp:precision=double"}
+_LEFT_OUT = {"random", "center_prior", "rise", "scorecam", "integrated_gradients", "smoothgrad", "xrai"}
+"""With their default options: no forward pass, or very many."""
+_WITH_OPTIONS = {
+    "attention_gradient:block=mean",
+    "attn_lrp:of=attention",
+    "integrated_gradients:steps=5",
+    "relevance_lrp:precision=double",
+    "smoothgrad:samples=5",
+}
 
 
 def names() -> list[str]:

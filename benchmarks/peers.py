@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import salvit
+from benchmarks.lxt_vit import patch_relevance
 from benchmarks.timing import ratios
-from salvit.extractors import METHODS
+from salvit.extractors import parse_method
 from salvit.vit import ViT, patch_grid
 
 
@@ -20,7 +22,7 @@ class Peer(NamedTuple):
 
     Attributes:
         package: its name on the index, and the class.
-        method: ours.
+        method: ours, with options.
         run: gives its maps, [B, h, w].
     """
 
@@ -37,7 +39,7 @@ def table(model: str, size: int, batch: int, rounds: int) -> str:
     target = torch.arange(batch)
     lines = ["| method | peer | peer's time ÷ ours | correlation |", "|---|---|---|---|"]
     for peer in peers(vit, images, target):
-        ours = partial(METHODS[peer.method](), vit, images, target)
+        ours = partial(parse_method(peer.method), vit, images, target)
         ratio = ratios(ours, {"peer": peer.run}, rounds, "cpu")["peer"]
         agreement = _correlation(ours().squeeze(1), peer.run())
         lines.append(f"| {peer.method} | {peer.package} | {ratio.median:.2f} | {agreement:.6f} |")
@@ -46,22 +48,48 @@ def table(model: str, size: int, batch: int, rounds: int) -> str:
 
 def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
     """What is compared with."""
-    from captum.attr import InputXGradient, Saliency
+    from captum.attr import InputXGradient, IntegratedGradients, Saliency
 
-    return [
-        Peer("grad-cam GradCAM", "token_gradcam", partial(_gradcam, _trainable(vit), images, target)),
+    trainable = _trainable(vit)
+    found = [
+        Peer(f"grad-cam {name}", method, partial(_gradcam, name, trainable, images, target))
+        for name, method in _CAMS.items()
+    ]
+    found += [
         Peer("captum Saliency", "input_gradient", partial(_captum, Saliency(vit), images, target, "max")),
         Peer(
             "captum InputXGradient",
             "input_x_gradient",
             partial(_captum, InputXGradient(vit), images, target, "sum"),
         ),
+        Peer(
+            "captum IntegratedGradients",
+            "integrated_gradients:steps=5",
+            partial(_captum, IntegratedGradients(vit), images, target, "sum", n_steps=5),
+        ),
         Peer("torchcam LeGrad", "legrad", partial(_legrad, _torchvision(vit), images, target)),
     ]
+    # Not in the extra `bench`: lxt asks for transformers and more, of which this part of it needs nothing.
+    if find_spec("lxt"):
+        found.append(Peer("lxt, its operations", "attn_lrp", partial(_attn_lrp, vit, images, target)))
+    return found
 
 
-def _gradcam(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
-    from pytorch_grad_cam import GradCAM
+_CAMS = {
+    "GradCAM": "token_gradcam",
+    "GradCAMPlusPlus": "gradcam_plus_plus",
+    "HiResCAM": "hirescam",
+    "LayerCAM": "layercam",
+}
+"""Classes of grad-cam, and our methods."""
+
+
+def _attn_lrp(vit: ViT, images: Tensor, target: Tensor) -> Tensor:
+    return patch_relevance(vit, images, target).unflatten(1, patch_grid(vit, images))
+
+
+def _gradcam(name: str, model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
+    import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     height, width = patch_grid(model, images)
@@ -69,13 +97,14 @@ def _gradcam(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
     def fold(tokens: Tensor) -> Tensor:
         return tokens[:, 1:].unflatten(1, (height, width)).movedim(-1, 1)
 
-    with GradCAM(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=fold) as cam:
+    kind = getattr(pytorch_grad_cam, name)
+    with kind(model=model, target_layers=[model.blocks[-1].norm1], reshape_transform=fold) as cam:
         maps = cam(input_tensor=images, targets=[ClassifierOutputTarget(int(c)) for c in target])
     return torch.from_numpy(maps)
 
 
-def _captum(attribution: Any, images: Tensor, target: Tensor, over_channels: str) -> Tensor:
-    maps = attribution.attribute(images.clone().requires_grad_(), target=target)
+def _captum(attribution: Any, images: Tensor, target: Tensor, over_channels: str, **options: Any) -> Tensor:
+    maps = attribution.attribute(images.clone().requires_grad_(), target=target, **options)
     maps = maps.detach()
     return maps.abs().amax(1) if over_channels == "max" else maps.sum(1)
 

@@ -17,9 +17,12 @@ SMALL = {"depth": 2, "embed_dim": 96, "num_heads": 4, "num_classes": 5}
 ARCHITECTURES = timm.list_models(module=list(TIMM_MODULES))
 OTHERS = sorted(set(timm.list_models()) - set(ARCHITECTURES))
 OPTIONS: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"steps": 3},
     "rise": {"masks": 4},
     "salient_attention": {"k": 3, "max_iter": 5},
     "scorecam": {"channels": 4},
+    "smoothgrad": {"samples": 3},
+    "xrai": {"steps": 2},
 }
 """Of methods that would take long with their defaults."""
 
@@ -95,5 +98,8 @@ def make(name: str, **options: Any) -> Extractor:
 
 
 def tolerance(name: str) -> float:
-    """Of float64 maps on another device; where a sum that LRP divides by nearly vanishes, even its rounding grows."""
-    return 1e-7 if name.endswith("lrp") else 1e-10
+    """Of float64 maps on another device or in another batch.
+
+    Where a sum that LRP or Grad-CAM++ divides by nearly vanishes, even its rounding grows; attention flow has integers.
+    """
+    return 1e-7 if name.endswith("lrp") or name in ("attention_flow", "gradcam_plus_plus") else 1e-10

@@ -22,9 +22,17 @@ from tests.registry import (
 )
 
 NEEDS_NO_MAP = {"center_prior", "random", "rise", "scorecam", "token_gradcam"}
-NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient"}
-NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp"}
-MAY_BE_ZERO = {"attn_gradcam", "token_gradcam", "scorecam"}  # where nothing speaks for a class
+NEEDS_NO_MAP |= {"input_gradient", "input_x_gradient", "integrated_gradients", "smoothgrad"}
+NEEDS_NO_MAP |= {"gradcam_plus_plus", "layercam", "xrai"}
+NEEDS_RULES = {"norm_rollout", "tokentm", "full_lrp", "hirescam"}
+MAY_BE_ZERO = {
+    "attn_gradcam",
+    "gradcam_plus_plus",
+    "hirescam",
+    "layercam",
+    "scorecam",
+    "token_gradcam",
+}  # where nothing speaks for a class
 REPRESENTATIVES = [family.architecture for family in FAMILIES]
 KNOWN = [name for name in REPRESENTATIVES if timm.is_model(name)]
 
@@ -40,7 +48,7 @@ def is_one_sentence(message: str) -> bool:
 def expected_to_work(name: str, vit) -> bool | None:
     """Whether a method has a meaning for a model; None where only the method knows (its rules for layers)."""
     if is_differential(vit):
-        return name in NEEDS_NO_MAP
+        return name in NEEDS_NO_MAP or (None if name == "hirescam" else False)
     return None if name in NEEDS_RULES else True
 
 

@@ -22,7 +22,7 @@ State = Literal["ok", "note", "WRONG"]
 LEAST_ROOM = 1.0
 """Gigabytes that a folder needs: a run of ViT-B/16 with pictures and maps of a dataset takes less."""
 _GB = 1e9
-_EXTRAS = ("emd", "export", "baselines")
+_EXTRAS = ("emd", "export", "baselines", "regions")
 _LOGIN_SECONDS = 30
 _LOGIN = """
 import wandb

@@ -26,7 +26,8 @@ _EPILOG = """methods:
   named by its module, my_file.MyExtractor. "all" takes every method that the model supports; a method that is typed
   with options takes the place of the one without. Methods that the model does not support are left out.
   Of a method that gives several maps the mean is shown. rise takes 4000 forward passes per image and class, scorecam
-  one for each feature of a token (768 in ViT-B): --method all --without rise scorecam.
+  one for each feature of a token (768 in ViT-B), xrai 100 forward and backward passes:
+  --method all --without rise scorecam xrai.
 
 written under --out, with the NAME of the image, and with a comma for the colon of METHOD:
   grids/NAME.png                   the image beside every overlay that the command asks for; a row for each class

@@ -8,9 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from salvit.extractors.attention import RawAttention, UnsupervisedMap
+from salvit.extractors.attention_flow import AttentionFlow
+from salvit.extractors.attn_lrp import AttnLRP
 from salvit.extractors.base import METHODS, Extractor, register_entry_points, register_method
 from salvit.extractors.baselines import CenterPrior, RandomMap
-from salvit.extractors.gradcam import AttentionGradCAM, TokenGradCAM
+from salvit.extractors.daam import DAAM
+from salvit.extractors.gradcam import AttentionGradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM, TokenGradCAM
 from salvit.extractors.gradient import (
     AGCAM,
     AttentionGradient,
@@ -19,26 +22,40 @@ from salvit.extractors.gradient import (
     InputXGradient,
     LeGrad,
 )
+from salvit.extractors.integrated_gradients import IntegratedGradients
+from salvit.extractors.lost import LOST
 from salvit.extractors.lrp.methods import FullLRP, PartialLRP, RelevanceLRP
 from salvit.extractors.masking import RISE, ScoreCAM
 from salvit.extractors.rollout import NormRollout, Rollout
 from salvit.extractors.salient import SalientAttention
+from salvit.extractors.smoothgrad import SmoothGrad
 from salvit.extractors.spelling import parse_method, spell
 from salvit.extractors.token_tm import TokenTM
+from salvit.extractors.tokencut import TokenCut
+from salvit.extractors.xrai import XRAI
 from salvit.vit import ViT
 
 __all__ = [
     "AGCAM",
+    "DAAM",
+    "LOST",
     "METHODS",
     "RISE",
+    "XRAI",
+    "AttentionFlow",
     "AttentionGradCAM",
     "AttentionGradient",
+    "AttnLRP",
     "CenterPrior",
     "Extractor",
     "FullLRP",
     "GenericAttention",
+    "GradCAMPlusPlus",
+    "HiResCAM",
     "InputGradient",
     "InputXGradient",
+    "IntegratedGradients",
+    "LayerCAM",
     "LeGrad",
     "NormRollout",
     "PartialLRP",
@@ -48,6 +65,8 @@ __all__ = [
     "Rollout",
     "SalientAttention",
     "ScoreCAM",
+    "SmoothGrad",
+    "TokenCut",
     "TokenGradCAM",
     "TokenTM",
     "UnsupervisedMap",

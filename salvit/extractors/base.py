@@ -58,7 +58,7 @@ class Extractor(HasOptions, ABC):
         names = {method: name for name, method in METHODS.items()}
         name = names.get(type(self), f"{type(self).__module__}.{type(self).__qualname__}")
         changed = [
-            f"{option}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+            f"{option}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'), default=repr)}"
             for option, value in self.changed_options().items()
         ]
         return f"{name}:{','.join(changed)}" if changed else name

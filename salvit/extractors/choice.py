@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from salvit.errors import InvalidIndexError
+from salvit.errors import InvalidIndexError, MissingExtraError
 from salvit.extractors import METHODS, Extractor, spell
 from salvit.vit import ViT, patch_grid
 
@@ -41,7 +41,7 @@ def supported_methods(
                 extractor.check_grid(vit, patch_grid(vit, size))
         except IndexError as error:
             raise InvalidIndexError(f"{name}: {error}") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, MissingExtraError) as error:
             refused[name] = str(error).replace(f"{name} ", "the method ", 1)
         else:
             supported[name] = extractor

@@ -1,4 +1,4 @@
-"""Grad-CAM on a ViT: with attention maps as its channels, or the tokens' features."""
+"""Grad-CAM on a ViT, with attention maps as its channels or the tokens' features, and its kin on the latter."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from salvit.errors import InvalidValueError
 from salvit.extractors.base import Extractor, patches_to_grid, register_method
 from salvit.extractors.gradient import AttentionTimesGradient
 from salvit.extractors.gradients import attention_gradients, differentiable, outside_graph, target_logits
 from salvit.extractors.rows import select_row
-from salvit.vit import ViT, attention_modules, num_prefix_tokens
+from salvit.vit import ViT, attention_modules, num_prefix_tokens, patch_grid
 
 
 @register_method("attn_gradcam")
@@ -83,7 +84,94 @@ class TokenGradCAM(Extractor):
             logits = vit(outside_graph(images))
             gradients = torch.autograd.grad(target_logits(logits, target), features)
         gradient, feature = (torch.cat(tuple(parts), dim=-1).detach() for parts in (gradients, features))
-        dtype = torch.promote_types(gradient.dtype, torch.float32)
-        weights = gradient[:, num_prefix_tokens(vit) :].to(dtype).mean(dim=1, keepdim=True)
-        row = (feature.to(dtype) * weights).sum(dim=-1).clamp(min=0)
-        return patches_to_grid(vit, images, row[:, None])
+        dtype, prefix = torch.promote_types(gradient.dtype, torch.float32), num_prefix_tokens(vit)
+        row = self._row(feature[:, prefix:].to(dtype), gradient[:, prefix:].to(dtype)).clamp(min=0)
+        return row.unflatten(-1, patch_grid(vit, images))[:, None]
+
+    def _row(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """The map [B, hw], before its negative part is cut, from features and gradients of the patches [B, hw, D]."""
+        return (features * gradients.mean(dim=1, keepdim=True)).sum(dim=-1)
+
+
+@register_method("gradcam_plus_plus")
+class GradCAMPlusPlus(TokenGradCAM):
+    """Grad-CAM++ on the features F [N, D] of the tokens that enter one block's attention: max(Σ_d w_d F_d, 0).
+
+    With g = ∂y/∂F, y the target logit: w_d = Σ_p α_pd max(g_pd, 0) over the patches p, α_pd = 1 / (2 + g_pd Σ_q F_qd),
+    which is the source's g² / (2g² + g³ Σ_q F_qd). The source has features that are not negative. Those of a ViT may
+    be, so a denominator may be near 0 and a map depend on little. F is that of `TokenGradCAM`.
+
+    Source: Chattopadhay et al., "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", WACV 2018,
+    equations 5 and 19, for the score exp(y), on the layer that the pytorch-grad-cam package names for ViTs.
+
+    Args:
+        block: block index, negative ones counting from the last.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> GradCAMPlusPlus()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def _row(self, features: Tensor, gradients: Tensor) -> Tensor:
+        shares = 1 / (2 + gradients * features.sum(dim=1, keepdim=True))
+        weights = (shares * gradients.clamp(min=0)).sum(dim=1, keepdim=True)
+        return (features * weights).sum(dim=-1)
+
+
+@register_method("hirescam")
+class HiResCAM(TokenGradCAM):
+    """HiResCAM on the features F [N, D] of the tokens that enter one block's attention: max(Σ_d F_d ⊙ ∂y/∂F_d, 0).
+
+    y is the target logit. The gradient is that of each patch, not its mean over the patches. F is that of
+    `TokenGradCAM`. A block in which attention and MLP are one module normalises F itself: then the sum is 0 whatever
+    the image, so such models are refused.
+
+    Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+    networks", 2020, section 3, with the negative part cut as in the pytorch-grad-cam package.
+
+    Args:
+        block: block index, negative ones counting from the last.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> HiResCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def check(self, vit: ViT) -> None:
+        """Raise, before anything is computed, the error of a call if the model does not support the method."""
+        super().check(vit)
+        if attention_modules(vit, self.block) == [vit.blocks[self.block]]:
+            raise InvalidValueError(
+                f"{self} needs tokens that are normalised before they enter the attention, and block {self.block} of "
+                f"this {type(vit).__name__} normalises them in the same module, so every sum is 0"
+            )
+
+    def _row(self, features: Tensor, gradients: Tensor) -> Tensor:
+        return (features * gradients).sum(dim=-1)
+
+
+@register_method("layercam")
+class LayerCAM(TokenGradCAM):
+    """LayerCAM on the features F [N, D] of tokens that enter one block's attention: max(Σ_d F_d ⊙ max(∂y/∂F_d, 0), 0).
+
+    y is the target logit. F is that of `TokenGradCAM`.
+
+    Source: Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", TIP 2021,
+    equations 5 to 7, on the layer that the pytorch-grad-cam package names for ViTs, `blocks[-1].norm1`.
+
+    Args:
+        block: block index, negative ones counting from the last.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> LayerCAM()(vit, torch.rand(4, 3, 32, 48), target=7).shape
+        torch.Size([4, 1, 2, 3])
+    """
+
+    def _row(self, features: Tensor, gradients: Tensor) -> Tensor:
+        return (features * gradients.clamp(min=0)).sum(dim=-1)

@@ -14,6 +14,7 @@ from salvit.extractors.gradients import (
     class_row_gradients,
     differentiable,
     outside_graph,
+    pixel_gradient,
     target_logits,
 )
 from salvit.extractors.recording import outputs_of, record
@@ -180,10 +181,7 @@ class InputGradient(Extractor):
     requires = frozenset()
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
-        with differentiable():
-            pixels = outside_graph(images).requires_grad_()
-            [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
-        return self._reduce(images, gradient)
+        return self._reduce(images, pixel_gradient(vit, images, target))
 
     def _reduce(self, images: Tensor, gradient: Tensor) -> Tensor:
         return gradient.abs().amax(dim=1, keepdim=True)

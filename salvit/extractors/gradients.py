@@ -46,6 +46,26 @@ def target_logits(logits: Tensor, target: Tensor | None) -> Tensor:
     return logits.gather(1, classes[:, None]).sum()
 
 
+def pixel_gradient(vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
+    """Return the gradients of the target logits with respect to the pixels, [B, 3, H, W].
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        images: [B, 3, H, W], normalised for the model.
+        target: int64 [B], or None for the predicted classes.
+
+    Example:
+        >>> from salvit.vit import load_vit
+        >>> vit = load_vit("vit_tiny_patch16_224", pretrained=False, img_size=32, depth=2)
+        >>> pixel_gradient(vit, torch.rand(2, 3, 32, 32), None).shape
+        torch.Size([2, 3, 32, 32])
+    """
+    with differentiable():
+        pixels = outside_graph(images).requires_grad_()
+        [gradient] = torch.autograd.grad(target_logits(vit(pixels), target), pixels)
+    return gradient
+
+
 class AttentionGradients(NamedTuple):
     """Attention of some blocks and the logit's gradient, each tensor [B, heads, N or 1, N], by block.
 

@@ -83,12 +83,14 @@ class Recording:
             float32, or float64 for a float64 model, also under autocast.
         scores: scaled scores before the softmax, with bias and mask; same shape and dtype. Empty unless asked for.
         values: [B, heads, N, head width], in the model's dtype. Empty unless asked for.
+        keys: as values, after any normalisation and rotation. Empty unless asked for.
     """
 
     def __init__(self, depth: int) -> None:
         self.attention = BlockMaps[Tensor](depth)
         self.scores = BlockMaps[Tensor](depth)
         self.values = BlockMaps[Tensor](depth)
+        self.keys = BlockMaps[Tensor](depth)
         self._graph = BlockMaps[list[Tensor]](depth)
 
     def gradients(self, output: Tensor, blocks: Iterable[int]) -> list[Tensor]:
@@ -119,6 +121,7 @@ def record(
     rows: Literal["all", "class"] = "all",
     scores: bool = False,
     values: bool = False,
+    keys: bool = False,
     reduce: Callable[[int, Tensor], Tensor] | None = None,
     gradients: bool = False,
     residual_only: bool = False,
@@ -135,6 +138,7 @@ def record(
         rows: "all" query rows, or only the "class" token's, in which case the block keeps the fused kernel.
         scores: also keep the scores before the softmax.
         values: also keep the values; only of models with fused attention.
+        keys: also keep the keys; only of models with fused attention.
         reduce: called with a block's index and its attention; its result is kept instead, to save memory.
         gradients: let the autograd graph begin at the first recorded map; needs `rows="all"` and grad mode.
         residual_only: let no gradient into an attention's input; only of models with fused attention.
@@ -174,7 +178,7 @@ def record(
     last = max(indices, default=None) if stop else None
     used = slice(0, 1) if rows == "class" else slice(None)
     mode = _AttentionMode(
-        recording, type(vit).__name__, used, scores, values, reduce, gradients, residual_only, last
+        recording, type(vit).__name__, used, scores, values, keys, reduce, gradients, residual_only, last
     )
     with ExitStack() as stack:
         for index in dict.fromkeys(indices):
@@ -213,6 +217,7 @@ class _AttentionMode(TorchFunctionMode):
     rows: slice
     keep_scores: bool
     keep_values: bool
+    keep_keys: bool
     reduce: Callable[[int, Tensor], Tensor] | None
     gradients: bool
     residual_only: bool
@@ -221,6 +226,7 @@ class _AttentionMode(TorchFunctionMode):
     maps: list[Tensor] = field(default_factory=list)
     scores: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -236,7 +242,7 @@ class _AttentionMode(TorchFunctionMode):
     def _enter(self, block: int, first: bool, cut_off: bool, module: nn.Module, args: tuple[Any, ...]) -> Any:
         self.block = block
         if first:
-            self.maps, self.scores, self.values = [], [], []
+            self.maps, self.scores, self.values, self.keys = [], [], [], []
         return tuple(arg.detach() if isinstance(arg, Tensor) else arg for arg in args) if cut_off else None
 
     def _leave(self, block: int, count: int, last: bool, module: nn.Module, args: Any, output: Any) -> None:
@@ -257,7 +263,9 @@ class _AttentionMode(TorchFunctionMode):
             self.recording.scores[block] = _side_by_side(self.scores)
         if self.values:
             self.recording.values[block] = _side_by_side(self.values)
-        self.scores, self.values = [], []
+        if self.keys:
+            self.recording.keys[block] = _side_by_side(self.keys)
+        self.scores, self.values, self.keys = [], [], []
         attention = _side_by_side(maps)
         if self.reduce:
             self.recording.attention[block] = self.reduce(block, attention)
@@ -288,6 +296,8 @@ class _AttentionMode(TorchFunctionMode):
             query, key, value = query.detach(), key.detach(), value.detach()
         if self.keep_values:
             self.values.append(value)
+        if self.keep_keys:
+            self.keys.append(key)
         if self.rows != slice(None):
             self._attend(query, key, *args, **kwargs)
             return _FUSED(query, key, value, *args, **kwargs)

@@ -172,6 +172,14 @@ def not_finite(batch: Tensor) -> list[int]:
     return indices
 
 
+def check_finite(activations: Tensor) -> None:
+    """Raise ValueError if what a model computed has NaN or infinity, which would vanish in what is made of it."""
+    if not_finite(activations):
+        raise InvalidValueError(
+            "the model gives NaN or infinity: weights are damaged, or activations overflow the model's dtype"
+        )
+
+
 def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tensor | None:
     """Return the target classes as int64 [B] on the images' device, or None for the predicted classes.
 

@@ -18,6 +18,7 @@ class Trace:
     attention: list[list[Tensor]] = field(default_factory=list)
     normed: list[Tensor] = field(default_factory=list)
     values: list[list[Tensor]] = field(default_factory=list)
+    mixed: list[list[Tensor]] = field(default_factory=list)
     inputs: list[Tensor] = field(default_factory=list)
     between: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
@@ -66,6 +67,7 @@ def _block(x, b, block, trace, hold_attention):
     trace.scores.append(scores)
     trace.attention.append(attention)
     trace.values.append(list(value.split(width, dim=1)))
+    trace.mixed.append(mixed)
     x = kept * x + torch.cat(mixed, 1) @ b["attn.proj.weight"].T + b["attn.proj.bias"]
     trace.between.append(x)
     y = _norm(x, b, "norm2") @ b["mlp.fc1.weight"].T + b["mlp.fc1.bias"]

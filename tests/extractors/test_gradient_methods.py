@@ -5,14 +5,19 @@ import pickle
 import pytest
 import torch
 
-from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, parse_method
+from salvit.extractors import METHODS, RISE, CenterPrior, RandomMap, TokenCut, parse_method
 from salvit.vit import weights_hash
 
-NAMES = [name for name in METHODS if name not in ("rise", "scorecam", "salient_attention")]
+SLOW = {"integrated_gradients", "rise", "salient_attention", "scorecam", "smoothgrad", "xrai"}
+NAMES = [name for name in METHODS if name not in SLOW]
 WITH_OPTIONS = [
     *(f"{name}:per_head=true" for name in ("rollout", "attn_gradcam", "generic_attention", "tokentm")),
     "attention_gradient:block=mean",
     "relevance_lrp:start_layer=0,per_head=true",
+    "attn_lrp:of=pixels",
+    "attn_lrp:of=attention",
+    "integrated_gradients:steps=3",
+    "smoothgrad:samples=3",
     "rise:masks=6,batch_size=4",
 ]
 EVERY = [parse_method(name) for name in (*NAMES, *WITH_OPTIONS)]
@@ -56,7 +61,8 @@ def test_float32_and_bfloat16_autocast(vit, images, extractor):
         mixed = extractor(vit, images.float(), 2)
     assert single.dtype == mixed.dtype == torch.float32
     assert correlation(single, exact) > 0.999999
-    assert correlation(mixed, single) > 0.999
+    # Of TokenCut an edge between two patches is there or not.
+    assert correlation(mixed, single) > (0.99 if isinstance(extractor, TokenCut) else 0.999)
 
 
 def correlation(one, other):

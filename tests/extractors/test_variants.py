@@ -7,8 +7,8 @@ import torch
 
 from salvit.extractors import METHODS, RawAttention
 from salvit.vit import build_vit, has_residual
+from tests.extractors import attn_lrp_reference, slow_vit
 from tests.extractors import lrp_reference as slow_lrp
-from tests.extractors import slow_vit
 from tests.extractors.conftest import build_vit as randomized
 from tests.registry import make, nothing_computed, why_not
 
@@ -46,6 +46,10 @@ class Traced:
             gradients = slow_vit.gradients(logit, self.trace)
             self.of_image = torch.autograd.grad(logit, self.image, retain_graph=True)[0]
             self.of_tokens = torch.autograd.grad(logit, self.trace.normed[-1], retain_graph=True)[0]
+            self.of_mixed = [
+                torch.stack([one[0] for one in torch.autograd.grad(logit, heads, retain_graph=True)])
+                for heads in self.trace.mixed
+            ]
         self.attention = [torch.stack(heads).detach() for heads in self.trace.attention]
         self.gradients = [torch.stack(heads) for heads in gradients]
         self.eye = torch.eye(len(self.trace.inputs[0]), dtype=torch.float64)
@@ -106,6 +110,30 @@ def token_gradcam(one):
     return row.expand(len(row), -1)
 
 
+def of_last_tokens(weigh):
+    """The map of the features F and gradients g of the tokens that enter the last block's attention."""
+
+    def formula(one):
+        row = weigh(one.trace.normed[-1].detach(), one.of_tokens).sum(1).clamp(min=0)
+        return row.expand(len(row), -1)
+
+    return formula
+
+
+def plus_plus(features, gradients):
+    shares = 1 / (2 + gradients[1:] * features[1:].sum(0))
+    return features * (shares * gradients[1:].relu()).sum(0)
+
+
+def daam(one):
+    row = 0
+    for index, attention in enumerate(one.attention):
+        values = torch.stack(one.trace.values[index]).detach()
+        of_mixed = one.of_mixed[index].relu()
+        row = row + torch.einsum("hn,hnd,hd->n", attention[:, 0], values, of_mixed).relu()
+    return row.expand(len(row), -1)
+
+
 def legrad(one):
     total = 0 * one.eye
     with torch.enable_grad():
@@ -144,25 +172,48 @@ FORMULAS = {
         generic_attention,
         attn_gradcam,
         token_gradcam,
+        daam,
         legrad,
         tokentm,
     )
+}
+FORMULAS |= {
+    "hirescam": of_last_tokens(lambda features, gradients: features * gradients),
+    "layercam": of_last_tokens(lambda features, gradients: features * gradients.relu()),
+    "gradcam_plus_plus": of_last_tokens(plus_plus),
 }
 PIXELS = {
     "input_gradient": lambda one: one.of_image.abs().amax(0),
     "input_x_gradient": lambda one: (one.image * one.of_image).sum(0).detach(),
 }
-LRP = {"relevance_lrp": {"start_layer": 0}, "partial_lrp": {}, "full_lrp": {}}
+LRP = {"relevance_lrp": {"start_layer": 0}, "partial_lrp": {}, "full_lrp": {}, "attn_lrp": {}}
 OF_ATTENTION = {
     "salient_attention",
     "unsupervised_map",
+    "attention_flow",
 }  # computed from attention alone, which is tested here
+OF_ALTERED = {
+    "integrated_gradients",
+    "smoothgrad",
+    "xrai",
+}  # means of the pixels' gradient, which is tested here
 OF_LOGITS = {"rise", "scorecam"}  # from logits of altered images; these are tested here
+OF_KEYS = {"lost", "tokencut"}
 OF_NOTHING = {"center_prior", "random"}
 
 
 def test_every_method_is_in_one_of_these_tests():
-    tested = {*FORMULAS, *PIXELS, *LRP, *OF_ATTENTION, *OF_LOGITS, *OF_NOTHING, "agcam"}
+    tested = {
+        *FORMULAS,
+        *PIXELS,
+        *LRP,
+        *OF_ATTENTION,
+        *OF_ALTERED,
+        *OF_LOGITS,
+        *OF_KEYS,
+        *OF_NOTHING,
+        "agcam",
+    }
     assert tested == set(METHODS)
 
 
@@ -213,6 +264,10 @@ class WithoutResidual(slow_lrp.Reference):
 
 
 def slow_map(name, vit, image):
+    if name == "attn_lrp":
+        slow = attn_lrp_reference.Slow(vit, image)
+        slow.explain(TARGET)
+        return slow.patches.reshape(1, 4, 6)
     if has_residual(vit.blocks[0]):
         return getattr(slow_lrp, name)(vit, image, TARGET, **LRP[name])
     if name != "relevance_lrp":
