@@ -86,8 +86,9 @@ batches.
 ## Peers
 
 Other packages that compute the same maps, with {model}, batch {peer_batch}, on the CPU. Above 1, salvit is
-faster. grad-cam needs a model whose parameters require gradients; torchcam's LeGrad needs torchvision's ViT, which gets
-the same weights.
+faster. grad-cam needs a model whose parameters require gradients, and adds 1e-6 to the denominators of Grad-CAM++, which
+counts where gradients are small; torchcam's LeGrad needs torchvision's ViT, which gets the same weights. lxt has no
+timm ViT: `benchmarks/lxt_vit.py` puts its operations together, where the package is installed.
 
 {peers}
 

@@ -99,7 +99,8 @@ class GradCAMPlusPlus(TokenGradCAM):
 
     With g = ∂y/∂F, y the target logit: w_d = Σ_p α_pd max(g_pd, 0) over the patches p, α_pd = 1 / (2 + g_pd Σ_q F_qd),
     which is the source's g² / (2g² + g³ Σ_q F_qd). The source has features that are not negative. Those of a ViT may
-    be, so a denominator may be near 0 and a map depend on little. F is that of `TokenGradCAM`.
+    be, so a denominator may be near 0 and a map depend on little. The pytorch-grad-cam package adds 1e-6 to the
+    denominator, so its maps differ where gradients are near 1e-3 or smaller. F is that of `TokenGradCAM`.
 
     Source: Chattopadhay et al., "Grad-CAM++: Improved Visual Explanations for Deep Convolutional Networks", WACV 2018,
     equations 5 and 19, for the score exp(y), on the layer that the pytorch-grad-cam package names for ViTs.

@@ -14,7 +14,7 @@ from salvit.vit import ViT
 class IntegratedGradients(Extractor):
     """Σ over channels of x ⊙ ∫₀¹ ∂y/∂x(αx) dα for each pixel x of the normalised image, [B, 1, H, W].
 
-    y is the target logit. The path begins at the image of zeros, which is the mean colour of the training images. The
+    y is the target logit. The path begins at zeros, the colour that the normalisation of the model subtracts. The
     integral is taken by Gauss–Legendre quadrature, so the sum of a map is y(x) − y(0) but for its error. Costs a
     forward and a backward pass for each step.
 
