@@ -71,6 +71,9 @@ def test_a_printed_command_is_understood(line, folder, monkeypatch, capsys):
         words = words[words.index(script) + 1 :]
     if program == "torchrun":
         words = words[words.index("salvit") + 1 :]
+    if words[0] == "sweep":
+        entry.main([*words, "--dry_run"])
+        words = shlex.split(capsys.readouterr().out.partition("\n")[0])[1:]
     understood(words, monkeypatch)
     if words[0] in ("fit", "validate", "test", "predict"):
         assert "seed_everything: " in capsys.readouterr().out

@@ -90,20 +90,20 @@ def test_a_method_is_fitted():
 def test_a_score_has_its_column():
     typed("my_score", [*DISPLAYS, *SHORT, "--model.extractors", "[raw_attention, random]"])
     table = pd.read_csv("runs/agcam/popout/version_0/scores.csv").set_index(["method", "score"])
-    rows = {(method, score) for method in ("raw_attention", "random") for score in ("SMM", "pointing")}
+    rows = {(method, score) for method in ("raw_attention", "random") for score in ("SMM", "peak_distance")}
     assert set(table.index) == rows
-    assert table.loc[("raw_attention", "pointing"), "images"] == 4
+    assert table.loc[("raw_attention", "peak_distance"), "images"] == 4
 
 
 def test_values_of_the_score():
     heatmap = torch.zeros(3, 2, 3)
-    heatmap[:, 1, 2] = 1  # shown in rows 2 and 3, columns 4 and 5; the middle is [3, 5]
+    heatmap[:, 1, 2] = 1  # its middle is at 3/4 of the height and 5/6 of the width
     mask = torch.zeros(4, 6)
-    mask[3, 5] = 1
-    metric = __import__("my_score").PointingGame()
-    metric.update(heatmap, [mask, 1 - mask, None])
-    assert metric.per_image().nan_to_num(-1).tolist() == [1, 0, -1]
-    assert metric.compute() == 0.5
+    mask[3, 4:] = 1  # at 7/8 and 5/6
+    metric = __import__("my_score").PeakDistance()
+    metric.update(heatmap, [mask, torch.zeros(4, 6), None])
+    assert metric.per_image()[0].item() == pytest.approx(1 / 8 / 2**0.5)
+    assert metric.per_image().isnan().tolist() == [False, True, True]
 
 
 def test_samples_of_the_dataset(fixations):

@@ -5,11 +5,23 @@ A profile chooses the metrics of a saliency table and their definitions; see `sa
 
 from salvit.metrics.auc import AUC, AUCBorji, AUCJudd, SampledShuffledAUC, ShuffledAUC
 from salvit.metrics.base import Case, ImageMetric, SaliencyMetric, at_native_size, looked_at
-from salvit.metrics.faithfulness import ABPC, DeletionInsertion, MaxSensitivity, SaCo
+from salvit.metrics.complexity import Complexity
+from salvit.metrics.consistency import Consistency
+from salvit.metrics.faithfulness import ABPC, DeletionInsertion, Infidelity, MaxSensitivity, SaCo
 from salvit.metrics.functional.fixations import OtherImages
-from salvit.metrics.localization import SMM, BoxLocalization, BoxSweep, EnergyPointing, PopOut
+from salvit.metrics.localization import (
+    SMM,
+    BoxLocalization,
+    BoxSweep,
+    EnergyPointing,
+    MassAccuracy,
+    PointingGame,
+    PopOut,
+    RankAccuracy,
+)
 from salvit.metrics.profiles import PROFILES, Profile, saliency_metrics, update_metrics
 from salvit.metrics.saliency import CC, EMD, KLD, NSS, SIM, InformationGain
+from salvit.metrics.sanity import ParameterRandomisation, RandomLogit, SmoothParameterRandomisation
 
 __all__ = [
     "ABPC",
@@ -26,18 +38,27 @@ __all__ = [
     "BoxLocalization",
     "BoxSweep",
     "Case",
+    "Complexity",
+    "Consistency",
     "DeletionInsertion",
     "EnergyPointing",
     "ImageMetric",
+    "Infidelity",
     "InformationGain",
+    "MassAccuracy",
     "MaxSensitivity",
     "OtherImages",
+    "ParameterRandomisation",
+    "PointingGame",
     "PopOut",
     "Profile",
+    "RandomLogit",
+    "RankAccuracy",
     "SaCo",
     "SaliencyMetric",
     "SampledShuffledAUC",
     "ShuffledAUC",
+    "SmoothParameterRandomisation",
     "at_native_size",
     "default_scores",
     "looked_at",

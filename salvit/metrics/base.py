@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from salvit.metrics.functional.heatmaps import upsampled
+from salvit.metrics.functional.removal import Removals
 from salvit.options import HasOptions
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Case:
         images: [B, 3, H, W], normalised for it.
         target: int64 [B], the classes explained; None for a model without a classifier.
         heatmaps: float [B, h, w], the mean over a method's K maps.
-        explain: from such images to such heatmaps, for the same classes.
+        explain: from such images to such heatmaps, for the same classes or those of `target=`.
         batch: of the datamodule.
     """
 
@@ -35,7 +37,7 @@ class Case:
     images: Tensor
     target: Tensor | None
     heatmaps: Tensor
-    explain: Callable[[Tensor], Tensor]
+    explain: Callable[..., Tensor]
     batch: Mapping[str, Any]
 
     @property
@@ -48,6 +50,11 @@ class Case:
         """Model, images, heatmaps and classes."""
         assert self.target is not None  # asked for by `needs_class`
         return self.vit, self.images, self.heatmaps, self.target
+
+    @cached_property
+    def removals(self) -> Removals:
+        """What removing pixels in the order of the heatmaps does; shared by the scores that ask for it."""
+        return Removals(*self.explained)
 
 
 class ImageMetric(HasOptions, Metric):
@@ -130,6 +137,10 @@ class ImageMetric(HasOptions, Metric):
 
     def prepared(self, data: "SaliencyDataModule", split: Literal["val", "test"]) -> "ImageMetric":
         """The metric with what it needs to know about a whole split; by default nothing."""
+        return self
+
+    def for_model(self, vit: "ViT") -> "ImageMetric":
+        """The metric for the maps of a model; by default itself."""
         return self
 
     def fingerprint(self) -> str:

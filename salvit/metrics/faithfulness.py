@@ -8,7 +8,13 @@ from torch import Tensor
 from salvit.errors import InvalidValueError
 from salvit.metrics import functional
 from salvit.metrics.base import Case, ImageMetric, mean
-from salvit.metrics.functional.faithfulness import FRACTIONS
+from salvit.metrics.functional.faithfulness import (
+    FRACTIONS,
+    deletion_insertion_of,
+    group_effects_of,
+    perturbation_curves_of,
+)
+from salvit.metrics.functional.infidelity import square_effects_of
 from salvit.metrics.functional.removal import BATCH_SIZE, Fill
 
 
@@ -59,7 +65,7 @@ class ABPC(CurvePair):
 
     Args:
         steps: F, the number of fractions.
-        fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur" or "noise".
+        fill: what removed pixels become: "zero" (in the normalised image), "mean", "blur", "noise" or "linear" (ROAD).
         reference: whether equal pixels are taken as in the authors' script.
         batch_size: perturbed images per forward pass.
 
@@ -88,9 +94,7 @@ class ABPC(CurvePair):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        curves = functional.perturbation_curves(
-            *case.explained, fill=self.fill, reference=self.reference, batch_size=self.batch_size
-        )
+        curves = perturbation_curves_of(case.removals, FRACTIONS, self.fill, self.reference, self.batch_size)
         self.update(*curves)
 
     def image_scores(self, rows: Tensor) -> dict[str, Tensor]:
@@ -106,7 +110,7 @@ class DeletionInsertion(CurvePair):
 
     Lower is better for deletion, higher for insertion. `update` takes both curves [B, F] of
     `functional.deletion_insertion`, at evenly spaced fractions from 0 to 1. Images whose heatmap is not finite are
-    skipped. `score` costs 22 forward passes per image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its
+    skipped. `score` costs 21 forward passes per image. Source: Petsiuk, Das and Saenko, "RISE", BMVC 2018, and its
     public evaluator.
 
     Args:
@@ -139,11 +143,8 @@ class DeletionInsertion(CurvePair):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        curves = functional.deletion_insertion(
-            *case.explained,
-            deleted=self.deleted,
-            inserted_into=self.inserted_into,
-            batch_size=self.batch_size,
+        curves = deletion_insertion_of(
+            case.removals, FRACTIONS, self.deleted, self.inserted_into, self.batch_size
         )
         self.update(*curves)
 
@@ -188,7 +189,57 @@ class SaCo(ImageMetric):
 
     def score(self, case: Case) -> None:
         """Score the heatmaps of a batch."""
-        self.update(*functional.group_effects(*case.explained, groups=self.groups, fill=self.fill))
+        self.update(*group_effects_of(case.removals, self.groups, self.fill))
+
+
+class Infidelity(ImageMetric):
+    """Infidelity: the mean over images of `functional.infidelity`.
+
+    `update` takes sums and drops [B, K] of `functional.square_effects`. Images whose heatmap is not finite are skipped.
+    Values are small, since they are squared: 0.01 is a difference of 0.1 in probability.
+
+    Args:
+        squares: K; `score` costs K + 1 forward passes per image.
+        fill: what removed pixels become.
+        scaled: whether heatmaps are scaled so that their scale does not count.
+        seed: of the squares.
+        batch_size: perturbed images per forward pass.
+
+    Example:
+        >>> metric = Infidelity(scaled=False)
+        >>> metric.update(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.5, 0.0]]))
+        >>> metric.compute()
+        tensor(0.0200)
+    """
+
+    group = "faithfulness"
+    columns = {"infidelity": "↓"}
+    needs_class = True
+    plot_lower_bound = 0.0
+
+    def __init__(
+        self,
+        squares: int = 50,
+        fill: Fill = "zero",
+        scaled: bool = True,
+        seed: int = 0,
+        batch_size: int = BATCH_SIZE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.squares = squares
+        self.fill: Fill = fill
+        self.scaled = scaled
+        self.seed = seed
+        self.batch_size = batch_size
+
+    def update(self, sums: Tensor, drops: Tensor) -> None:
+        """Score a batch."""
+        self.record(functional.infidelity(sums, drops, self.scaled))
+
+    def score(self, case: Case) -> None:
+        """Score the heatmaps of a batch."""
+        self.update(*square_effects_of(case.removals, self.squares, self.fill, self.batch_size, self.seed))
 
 
 class MaxSensitivity(ImageMetric):

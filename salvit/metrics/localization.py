@@ -169,6 +169,61 @@ class SMM(_Localization):
         self.threshold = threshold
 
 
+class MassAccuracy(_Localization):
+    """Relevance mass accuracy: the mean over images of `functional.energy_pointing`, by exact masks.
+
+    Share of the positive relevance that lies on the object. `update` takes the arguments of `EnergyPointing` and skips
+    the same images. Source: Arras, Osman and Samek, "CLEVR-XAI", Information Fusion 2022.
+
+    Example:
+        >>> metric = MassAccuracy()
+        >>> metric.update(torch.tensor([[[1.0, 3.0]]]), [torch.tensor([[False, True]])])
+        >>> metric.compute()
+        tensor(0.7500)
+    """
+
+    group = "localisation, exact masks"
+    columns = {"mass": "↑"}
+    function = staticmethod(functional.energy_pointing)
+    keys = ("mask",)
+
+
+class RankAccuracy(_Localization):
+    """Relevance rank accuracy: the mean over images of `functional.rank_accuracy`.
+
+    `update` takes the arguments of `EnergyPointing` and skips the same images.
+
+    Example:
+        >>> metric = RankAccuracy()
+        >>> metric.update(torch.tensor([[[3.0, 2.0, 1.0]]]), [torch.tensor([[1, 0, 1]])])
+        >>> metric.compute()
+        tensor(0.5000)
+    """
+
+    group = "localisation, exact masks"
+    columns = {"rank": "↑"}
+    function = staticmethod(functional.rank_accuracy)
+    keys = ("mask",)
+
+
+class PointingGame(_Localization):
+    """Pointing game: the mean over images of `functional.pointing_game`.
+
+    `update` takes the arguments of `EnergyPointing` and skips the same images.
+
+    Example:
+        >>> metric = PointingGame()
+        >>> metric.update(torch.tensor([[[3.0, 2.0, 1.0]]]), [torch.tensor([[1, 0, 1]])])
+        >>> metric.compute()
+        tensor(1.)
+    """
+
+    group = "localisation, exact masks"
+    columns = {"pointing": "↑"}
+    function = staticmethod(functional.pointing_game)
+    keys = ("mask",)
+
+
 class PopOut(ImageMetric):
     """How a map treats the odd item of displays: the means over images of the columns of `functional.popout`.
 

@@ -101,7 +101,8 @@ class ExplanationModule(LightningModule):
         data: SaliencyDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
         self.active_scores = self.scores_for(data)
         self._scorers = {
-            repr(one): deepcopy(one.prepared(data, "test")).to(self.device) for one in self.active_scores
+            repr(one): deepcopy(one.prepared(data, "test").for_model(self.vit)).to(self.device)
+            for one in self.active_scores
         }
         self.metrics = {name: [deepcopy(one) for one in self._scorers.values()] for name in self.methods}
         self.images, self.counted, self.about = [], [], {name: [] for name in self.methods}

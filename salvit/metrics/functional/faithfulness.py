@@ -10,11 +10,12 @@ from salvit.errors import InvalidValueError
 from salvit.metrics.functional.heatmaps import constant_heatmaps
 from salvit.metrics.functional.removal import (
     BATCH_SIZE,
+    LEAST,
+    MOST,
     Fill,
+    Removals,
     Span,
-    check_perturbation,
-    filled,
-    ranks,
+    remover,
     scored_rows,
     target_probabilities,
 )
@@ -22,8 +23,6 @@ from salvit.vit import ViT
 
 FRACTIONS = tuple(step / 10 for step in range(11))
 """0, 0.1 … 1: the AG-CAM paper's."""
-_LEAST, _MOST = 0, 1
-"""The two orders: least and most relevant pixel first."""
 
 
 def perturbation_curves(
@@ -53,7 +52,7 @@ def perturbation_curves(
         heatmaps: [B, h, w]; brought to the size of the images (bilinear). Only their order matters.
         target: a class index, or int64 [B].
         fractions: F shares of pixels to remove, in [0, 1].
-        fill: what removed pixels become; "zero" is 0 in the normalised image.
+        fill: what removed pixels become; "zero" is 0 in the normalised image, "linear" the imputation of ROAD.
         reference: Whether to take equal pixels in the order of `torch.topk`, for each fraction anew, as the authors'
             script does: the order then depends on the device, and a removed pixel may be back at the next fraction.
         batch_size: perturbed images per forward pass, which bounds the memory.
@@ -74,20 +73,26 @@ def perturbation_curves(
         >>> lerf.shape, bool((lerf[:, [0, -1]] == morf[:, [0, -1]]).all())
         (torch.Size([2, 11]), True)
     """
-    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
-    counts = removed_counts(fractions, maps.shape[1])
-    lerf, morf = ([_step(order, k, maps.shape[1]) for k in counts] for order in (_LEAST, _MOST))
+    removals = Removals(vit, images, heatmaps, target, seed)
+    return perturbation_curves_of(removals, fractions, fill, reference, batch_size)
+
+
+def perturbation_curves_of(
+    removals: Removals, fractions: Sequence[float], fill: Fill, reference: bool, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """As `perturbation_curves`, with the forward passes that other scores have made."""
+    pixels = removals.pixels
+    counts = removed_counts(fractions, pixels)
+    lerf, morf = ([_step(order, k, pixels) for k in counts] for order in (LEAST, MOST))
     steps = list(dict.fromkeys([*lerf, *morf]))
     if reference:
-        orders, spans = _topk_orders(maps, steps), [Span(index, 0, 1) for index in range(len(steps))]
+        found = _as_the_script(removals, fill, steps, batch_size)
     else:
-        orders, spans = torch.stack([ranks(maps, False), ranks(maps, True)], 1), steps
-    fills = filled(images, fill, seed)
-    found = target_probabilities(vit, images, fills, orders, spans, classes, batch_size)
+        found = removals.probabilities(fill, steps, batch_size)
     least, most = (found[:, [steps.index(step) for step in curve]] for curve in (lerf, morf))
     # Equal removals score equal: the last digits depend on the layout of the batch.
-    most = torch.where(constant_heatmaps(maps)[:, None], least, most)
-    return scored_rows(least, scored), scored_rows(most, scored)
+    most = torch.where(constant_heatmaps(removals.maps)[:, None], least, most)
+    return scored_rows(least, removals.scored), scored_rows(most, removals.scored)
 
 
 def removed_counts(fractions: Sequence[float], pixels: int) -> list[int]:
@@ -107,7 +112,16 @@ def removed_counts(fractions: Sequence[float], pixels: int) -> list[int]:
 
 def _step(order: int, count: int, pixels: int) -> Span:
     """Removal of the first pixels of an order; of none or all of them, the same for both orders."""
-    return Span(_LEAST if count in (0, pixels) else order, 0, count)
+    return Span(LEAST if count in (0, pixels) else order, 0, count)
+
+
+def _as_the_script(removals: Removals, fill: Fill, steps: Sequence[Span], batch_size: int) -> Tensor:
+    """Probabilities [n, S] after removals that take equal pixels in the order of `torch.topk`."""
+    alter = remover(removals.images, fill, removals.seed)
+    orders, spans = _topk_orders(removals.maps, steps), [Span(index, 0, 1) for index in range(len(steps))]
+    return target_probabilities(
+        removals.vit, removals.images, alter, orders, spans, removals.classes, batch_size
+    )
 
 
 def _topk_orders(maps: Tensor, steps: Sequence[Span]) -> Tensor:
@@ -116,7 +130,7 @@ def _topk_orders(maps: Tensor, steps: Sequence[Span]) -> Tensor:
     for index, step in enumerate(steps):
         # One image at a time, as the script does: which of equal pixels are selected depends on it.
         for row, selected in zip(maps, orders[:, index], strict=True):
-            selected[row.topk(step.high, largest=step.order == _MOST).indices] = 0
+            selected[row.topk(step.high, largest=step.order == MOST).indices] = 0
     return orders
 
 
@@ -143,8 +157,8 @@ def deletion_insertion(
         images: [B, 3, H, W], normalised for the model.
         heatmaps: [B, h, w]; only their order matters, equal pixels are taken in reading order.
         target: a class index, or int64 [B].
-        fractions: F shares of pixels, in [0, 1]; each costs two forward passes per image.
-        deleted: what deleted pixels become; see `filled`.
+        fractions: F shares of pixels, in [0, 1]; they cost 2 F − 1 forward passes per image.
+        deleted: what deleted pixels become; see `salvit.metrics.functional.removal.remover`.
         inserted_into: what pixels are before they are inserted.
         batch_size: perturbed images per forward pass, which bounds the memory.
         seed: of the noise fill.
@@ -163,18 +177,20 @@ def deletion_insertion(
         >>> bool(torch.isclose(deletion[:, 0], insertion[:, -1]).all())  # the image as it is
         True
     """
-    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
-    order = ranks(maps, descending=True)[:, None]
-    counts = removed_counts(fractions, maps.shape[1])
+    removals = Removals(vit, images, heatmaps, target, seed)
+    return deletion_insertion_of(removals, fractions, deleted, inserted_into, batch_size)
 
-    def curve(fill: Fill, spans: list[Span]) -> Tensor:
-        fills = filled(images, fill, seed)
-        found = target_probabilities(vit, images, fills, order, spans, classes, batch_size)
-        return scored_rows(found, scored)
 
-    deletion = curve(deleted, [Span(0, 0, count) for count in counts])
+def deletion_insertion_of(
+    removals: Removals, fractions: Sequence[float], deleted: Fill, inserted_into: Fill, batch_size: int
+) -> tuple[Tensor, Tensor]:
+    """As `deletion_insertion`, with the forward passes that other scores have made."""
+    counts = removed_counts(fractions, removals.pixels)
+    deletion = removals.probabilities(deleted, [Span(MOST, 0, count) for count in counts], batch_size)
     # What has not been inserted yet is what is removed.
-    return deletion, curve(inserted_into, [Span(0, count, maps.shape[1]) for count in counts])
+    spans = [Span(MOST, count, removals.pixels) for count in counts]
+    insertion = removals.probabilities(inserted_into, spans, batch_size)
+    return scored_rows(deletion, removals.scored), scored_rows(insertion, removals.scored)
 
 
 def group_effects(
@@ -217,16 +233,21 @@ def group_effects(
         >>> salience.shape, drops.shape
         (torch.Size([2, 10]), torch.Size([2, 10]))
     """
-    images, maps, classes, scored = check_perturbation(vit, images, heatmaps, target)
-    pixels = maps.shape[1]
+    return group_effects_of(Removals(vit, images, heatmaps, target, seed), groups, fill, batch_size)
+
+
+def group_effects_of(
+    removals: Removals, groups: int, fill: Fill, batch_size: int = BATCH_SIZE
+) -> tuple[Tensor, Tensor]:
+    """As `group_effects`, with the forward passes that other scores have made."""
+    pixels = removals.pixels
     if not 2 <= groups <= pixels:
         raise InvalidValueError(f"groups is {groups}; expected 2 … {pixels}, the number of pixels")
     bounds = list(pairwise(group * pixels // groups for group in range(groups + 1)))
-    spans = [Span(0, 0, 0), *(Span(0, low, high) for low, high in bounds)]
-    order, fills = ranks(maps, descending=True)[:, None], filled(images, fill, seed)
-    found = target_probabilities(vit, images, fills, order, spans, classes, batch_size).cpu().double()
-    salience = _group_sums(maps.cpu().double(), bounds)
-    return scored_rows(salience, scored.cpu()), scored_rows(found[:, :1] - found[:, 1:], scored.cpu())
+    spans = [Span(MOST, 0, 0), *(Span(MOST, low, high) for low, high in bounds)]
+    found = removals.probabilities(fill, spans, batch_size).cpu().double()
+    salience, scored = _group_sums(removals.maps.cpu().double(), bounds), removals.scored.cpu()
+    return scored_rows(salience, scored), scored_rows(found[:, :1] - found[:, 1:], scored)
 
 
 def _group_sums(maps: Tensor, bounds: list[tuple[int, int]]) -> Tensor:

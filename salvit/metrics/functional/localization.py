@@ -184,11 +184,11 @@ def energy_pointing(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Tensor:
         tensor([0.7500], dtype=torch.float64)
     """
     maps = check_heatmaps(heatmaps).cpu().double()
-    scores = torch.tensor([_share(*pair) for pair in _with_masks(maps, masks)], dtype=torch.float64)
+    scores = torch.tensor([_share(*pair) for pair in with_masks(maps, masks)], dtype=torch.float64)
     return torch.where(finite_heatmaps(maps), scores, torch.nan)
 
 
-def _with_masks(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Tensor | None]]:
+def with_masks(heatmaps: Tensor, masks: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Each heatmap with its mask; None for an image without one, or whose mask is empty."""
     check_count(masks, heatmaps, "masks")
     for image, (heatmap, mask) in enumerate(zip(heatmaps, masks, strict=True)):
@@ -232,7 +232,7 @@ def smm(heatmaps: Tensor, masks: Sequence[Tensor | None], threshold: float = 0.5
         tensor([0.5000], dtype=torch.float64)
     """
     _check_threshold(threshold)
-    pairs = _with_masks(check_heatmaps(heatmaps), masks)
+    pairs = with_masks(check_heatmaps(heatmaps), masks)
     return torch.tensor([_overlap(*pair, threshold) for pair in pairs], dtype=torch.float64)
 
 

@@ -1,8 +1,9 @@
 """The probability of the target as pixels are removed in the order of a heatmap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import product
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -11,10 +12,15 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from salvit.errors import InvalidValueError
 from salvit.extractors.requirements import check_images, check_target
 from salvit.metrics.functional.heatmaps import check_heatmaps, finite_heatmaps, upsampled
+from salvit.metrics.functional.imputation import impute
 from salvit.vit import ViT, require_frozen_vit
 
 BATCH_SIZE = 64
-Fill = Literal["zero", "mean", "blur", "noise"]
+Fill = Literal["zero", "mean", "blur", "noise", "linear"]
+Alter = Callable[[Tensor, Tensor], Tensor]
+"""From indices [C] of images and which of their pixels to remove, bool [C, 1, H, W], to images [C, 3, H, W]."""
+LEAST, MOST = 0, 1
+"""The two orders of a heatmap: least and most relevant pixel first."""
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
 
 
@@ -80,7 +86,7 @@ def _comparable(heatmaps: Tensor) -> Tensor:
 def target_probabilities(
     vit: ViT,
     images: Tensor,
-    fills: Tensor,
+    alter: Alter,
     orders: Tensor,
     spans: Sequence[Span],
     classes: Tensor,
@@ -91,7 +97,7 @@ def target_probabilities(
     Args:
         vit: a plain timm ViT in eval mode.
         images: [B, 3, H, W], normalised for the model.
-        fills: what removed pixels become, from `filled`.
+        alter: removes pixels, from `remover`.
         orders: int [B, D, H·W], ranks of the pixels in D orders.
         spans: the S removals.
         classes: int64 [B].
@@ -106,20 +112,77 @@ def target_probabilities(
         return images.new_empty(0, len(spans))
     pairs = torch.tensor([(image, *span) for image, span in product(range(len(images)), spans)])
     chunks = pairs.to(images.device).split(batch_size)
-    found = [_probabilities(vit, images, fills, orders, chunk, classes) for chunk in chunks]
+    found = [_probabilities(vit, alter, orders, chunk, classes, images.shape[2:]) for chunk in chunks]
     return torch.cat(found).view(len(images), len(spans))
 
 
 def _probabilities(
-    vit: ViT, images: Tensor, fills: Tensor, orders: Tensor, pairs: Tensor, classes: Tensor
+    vit: ViT, alter: Alter, orders: Tensor, pairs: Tensor, classes: Tensor, size: Sequence[int]
 ) -> Tensor:
     """Probabilities [C] for the pairs [C, 4] of image, order, low and high."""
     image, order, low, high = pairs.unbind(1)
     rank = orders[image, order]
-    removed = ((rank >= low[:, None].int()) & (rank < high[:, None].int())).view(-1, 1, *images.shape[2:])
-    logits = vit(torch.where(removed, fills[image], images[image]))
+    removed = ((rank >= low[:, None].int()) & (rank < high[:, None].int())).view(-1, 1, *size)
+    logits = vit(alter(image, removed))
     probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
     return probabilities.gather(1, classes[image][:, None])[:, 0]
+
+
+class Removals:
+    """The probability of the target after removals in the orders of a heatmap; each is computed once.
+
+    Scores that share one instance share its forward passes.
+
+    Args:
+        vit: a plain timm ViT in eval mode.
+        images: [B, 3, H, W], normalised for the model.
+        heatmaps: [B, h, w]; brought to the size of the images (bilinear).
+        target: a class index, or int64 [B].
+        seed: of the noise in fills.
+
+    Attributes:
+        images, maps, classes, scored: of `check_perturbation`.
+        pixels: H · W.
+
+    Raises:
+        TypeError, ValueError: As `check_perturbation`.
+    """
+
+    def __init__(
+        self, vit: ViT, images: Tensor, heatmaps: Tensor, target: int | Tensor, seed: int = 0
+    ) -> None:
+        self.vit = vit
+        self.images, self.maps, self.classes, self.scored = check_perturbation(vit, images, heatmaps, target)
+        self.pixels = self.maps.shape[1]
+        self.seed = seed
+        self._known: dict[tuple[Any, ...], Tensor] = {}
+
+    @cached_property
+    def orders(self) -> Tensor:
+        """Ranks of the pixels, least and most relevant first: int32 [n, 2, H·W]."""
+        return torch.stack([ranks(self.maps, descending=False), ranks(self.maps, descending=True)], 1)
+
+    def probabilities(self, fill: Fill, spans: Sequence[Span], batch_size: int = BATCH_SIZE) -> Tensor:
+        """Probabilities [n, S] after S removals, in the orders LEAST and MOST.
+
+        Raises:
+            ValueError: There is no such fill, or the batch size is below 1.
+        """
+        keys = [self._key(fill, span) for span in spans]
+        missing = {key: span for key, span in zip(keys, spans, strict=True) if key not in self._known}
+        if missing:
+            alter, steps = remover(self.images, fill, self.seed), list(missing.values())
+            found = target_probabilities(
+                self.vit, self.images, alter, self.orders, steps, self.classes, batch_size
+            )
+            self._known.update(zip(missing, found.unbind(1), strict=True))
+        return torch.stack([self._known[key] for key in keys], 1)
+
+    def _key(self, fill: Fill, span: Span) -> tuple[Any, ...]:
+        """Equal for removals that leave the same image."""
+        if span.low >= span.high:
+            return ()
+        return (fill, "all") if (span.low, span.high) == (0, self.pixels) else (fill, *span)
 
 
 def scored_rows(scores: Tensor, scored: Tensor) -> Tensor:
@@ -127,6 +190,29 @@ def scored_rows(scores: Tensor, scored: Tensor) -> Tensor:
     rows = scores.new_full((len(scored), *scores.shape[1:]), torch.nan)
     rows[scored] = scores
     return rows
+
+
+def remover(images: Tensor, fill: Fill, seed: int = 0) -> Alter:
+    """How pixels of images are removed.
+
+    Args:
+        images: [B, 3, H, W], normalised for the model.
+        fill: one of `filled`, or "linear": the weighted mean of the neighbours and a little noise, as ROAD has it
+            (`salvit.metrics.functional.imputation.impute`).
+        seed: of the noise.
+
+    Raises:
+        ValueError: As `filled`.
+
+    Example:
+        >>> alter = remover(torch.tensor([[[[1.0, 3.0]]]]), "mean")
+        >>> alter(torch.tensor([0]), torch.tensor([[[[False, True]]]]))
+        tensor([[[[1., 2.]]]])
+    """
+    if fill == "linear":
+        return lambda image, removed: impute(images[image], removed, seed=seed)
+    fills = filled(images, fill, seed)
+    return lambda image, removed: torch.where(removed, fills[image], images[image])
 
 
 def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
