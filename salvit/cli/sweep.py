@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from salvit.__main__ import main as salvit
+from salvit.cli.experiments import PREFIX, find_experiment
 from salvit.cli.interrupt import importing
 from salvit.cli.quiet import is_quiet
 from salvit.errors import InvalidValueError, MissingFileError, SalvitError
@@ -20,6 +21,7 @@ _HELP = """usage: salvit sweep FILE [--PARAMETER VALUE]... [options]
 
 sweep: fit and test every row of a sweep. FILE is a sweep definition of W&B with method: grid, and a row is a
 combination of its parameters' values. What an agent of W&B would run is run here, row by row, and then tested.
+salvit:sweeps/k.yaml comes with salvit: the numbers of salient locations of Table 3.
 
 options:
   --PARAMETER VALUE     of a parameter of FILE, such as --config or --model.extractor: takes the place of its values;
@@ -32,9 +34,9 @@ Rows share what they can: the packages are imported once, and with cache_maps: t
 extracted for no other row. A row has a process of its own, so its scores are those that it has alone.
 
 examples:
-  salvit sweep experiments/sweeps/k.yaml
-  salvit sweep experiments/sweeps/k.yaml --config experiments/osie.yaml --data.root PATH --wandb false
-  salvit sweep experiments/sweeps/k.yaml --model.extractor salient_attention:k=8
+  salvit sweep salvit:sweeps/k.yaml
+  salvit sweep salvit:sweeps/k.yaml --config salvit:osie.yaml --data.root PATH --wandb false
+  salvit sweep salvit:sweeps/k.yaml --model.extractor salient_attention:k=8
 """
 
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(0 if arguments else 2)
     options = list(arguments[1:])
     try:
-        lines = list(commands(read_sweep(Path(arguments[0])), options))
+        lines = list(commands(read_sweep(arguments[0]), options))
     except SalvitError as error:
         print(f"salvit: error: {error}\n(`salvit sweep --help` lists the options.)", file=sys.stderr)
         raise SystemExit(2) from error
@@ -67,15 +69,23 @@ def main(arguments: Sequence[str]) -> None:
         _run(line)
 
 
-def read_sweep(path: Path) -> dict[str, Any]:
+def read_sweep(name: str) -> dict[str, Any]:
     """Read a sweep definition.
+
+    Args:
+        name: path of a file, or "salvit:sweeps/k.yaml", one that comes with salvit.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no grid of parameters over `salvit fit`.
+
+    Example:
+        >>> read_sweep("salvit:sweeps/k.yaml")["method"]
+        'grid'
     """
+    path = find_experiment(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(name)
     if not path.is_file():
-        raise MissingFileError(f"no file {path}: experiments/sweeps has sweep definitions")
+        raise MissingFileError(f"no file {path}; {PREFIX}sweeps/k.yaml comes with salvit")
     try:
         sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
         grid = sweep["method"] == "grid" and all(map(_values, sweep["parameters"].values()))

@@ -271,13 +271,12 @@ def agents_line(sweep, **drawn):
     return [word for part in parts for word in (macros[part[2:-1]] if part.startswith("${") else [part])]
 
 
-def test_the_sweep_of_the_poster(monkeypatch):
+def test_the_sweep_of_the_poster():
     """Each command line that W&B's agent builds fits the row and the seed it names."""
-    monkeypatch.chdir(ROOT)
     sweep = yaml.safe_load((SWEEPS / "poster.yaml").read_text())
     values = sweep["parameters"]["config"]["values"]
     rows = [path for path in (ROOT / "experiments/poster").glob("*.yaml") if path.stem != "base"]
-    assert sorted(ROOT / value for value in values) == sorted(rows)
+    assert sorted(values) == sorted(f"salvit:poster/{path.name}" for path in rows)
     line = agents_line(sweep, config=values[-1], seed_everything=2)
     assert line[:3] == ["/usr/bin/env", "salvit", "fit"]
     assert line[-2:] == [f"--config={values[-1]}", "--seed_everything=2"]
@@ -287,10 +286,9 @@ def test_the_sweep_of_the_poster(monkeypatch):
     assert cli.config["fit"]["wandb"] is True
 
 
-def test_the_sweep_of_k(monkeypatch):
+def test_the_sweep_of_k():
     """The rows of Table 3; W&B's agent and `salvit sweep` build the same command lines."""
-    monkeypatch.chdir(ROOT)
-    sweep = read_sweep(SWEEPS / "k.yaml")
+    sweep = read_sweep("salvit:sweeps/k.yaml")
     values = sweep["parameters"]["model.extractor"]["values"]
     assert values == [f"salient_attention:k={k}" for k in (16, 32, 64, 128, 256)]
     config = sweep["parameters"]["config"]["value"]

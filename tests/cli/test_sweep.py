@@ -27,11 +27,10 @@ TINY = [
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
 
 
 def lines(capsys, *options):
-    main(["sweep", str(SWEEP), *options, "--dry_run"])
+    main(["sweep", "salvit:sweeps/k.yaml", *options, "--dry_run"])
     return capsys.readouterr().out.splitlines()
 
 
@@ -39,7 +38,7 @@ def test_every_row_is_fitted_and_tested(capsys):
     rows = lines(capsys, "--data.root", "my data")
     assert len(rows) == 10
     common = (
-        "--config=experiments/demo.yaml --model.extractor=salient_attention:k=16 --config=experiments/k.yaml"
+        "--config=salvit:demo.yaml --model.extractor=salient_attention:k=16 --config=salvit:k.yaml"
     )
     assert rows[0] == f"salvit fit {common} --data.root 'my data'"
     assert rows[1] == f"salvit test {common} --data.root 'my data' --ckpt_path last"
@@ -47,9 +46,9 @@ def test_every_row_is_fitted_and_tested(capsys):
 
 def test_a_typed_parameter_takes_the_place_of_its_values(capsys):
     extractors = [f"--model.extractor=salient_attention:k={k}" for k in (4, 8)]
-    rows = lines(capsys, "--config", "experiments/osie.yaml", *extractors)
+    rows = lines(capsys, "--config", "salvit:osie.yaml", *extractors)
     assert len(rows) == 4
-    assert all("experiments/osie.yaml" in row and "experiments/demo.yaml" not in row for row in rows)
+    assert all("salvit:osie.yaml" in row and "salvit:demo.yaml" not in row for row in rows)
     assert [extractors[0] in row for row in rows] == [True, True, False, False]
 
 
