@@ -28,7 +28,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: what was typed after the program's name; `sys.argv` by default.
 
     Raises:
-        SystemExit: with status 2 if the command line is wrong, 1 after an error later, 130 after Ctrl-C.
+        SystemExit: with status 2 if the command line is wrong, 1 after an error later, 130 after Ctrl-C,
+            143 after SIGTERM.
 
     Example:
         >>> main(["--version"])

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, maskrcnn_resnet50_fpn_v2
 
 from datamodules.base import SaliencyDataModule, StimulusDataset
-from salvit.callbacks.provenance import file_hash
 from salvit.errors import InvalidValueError, MissingFileError
 from salvit.modules.explanation import IRRELEVANT
 from salvit.results.atomic import output_path
-from salvit.results.files import write
+from salvit.results.files import file_hash, write
 from salvit.vit.checkpoints import why_unreadable
 
 CATEGORIES: list[str] = MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.meta["categories"]

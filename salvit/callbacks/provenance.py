@@ -1,6 +1,5 @@
 """The record of a run beside its results: command, versions, machine and time."""
 
-import hashlib
 import shlex
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from salvit.results.files import write
+from salvit.results.files import file_hash, write
 from salvit.results.machine import device_name, machine, versions
 
 
@@ -82,9 +81,3 @@ class Provenance(Callback):
         if not trainer.is_global_zero or not trainer.loggers or folder is None:
             return
         write(folder, {"run.json": self.record})
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file: 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,9 +18,9 @@ from datamodules.base import (
     to_tensor,
     unique_names,
 )
-from salvit.callbacks.provenance import file_hash
 from salvit.errors import MissingFileError
 from salvit.extractors.spelling import file_name
+from salvit.results.files import file_hash
 
 LONGEST_SIDE = 1024
 """Of an overlay, in pixels; a larger image is shown smaller."""

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from datamodules.base import CorruptFileError, Stimulus, printable
 from salvit import __version__
-from salvit.callbacks.provenance import file_hash
 from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.quiet import is_quiet, quieten
 from salvit.errors import InvalidValueError, UnavailableError
@@ -31,7 +30,7 @@ from salvit.extractors import Extractor
 from salvit.extractors.choice import left_out, supported_methods
 from salvit.modules.explanation import Batch, ExplanationModule
 from salvit.modules.naming import backbone_name
-from salvit.results.files import write
+from salvit.results.files import file_hash, write
 from salvit.results.machine import device_name, machine, versions
 from salvit.results.source import code_of, package_hash
 from salvit.vit import ViT, describe_vit, in_channels, input_size, load_vit, patch_grid

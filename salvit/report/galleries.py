@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from salvit.callbacks.provenance import file_hash
 from salvit.report.runs import Run
 from salvit.resize import resize_antialiased
 from salvit.results import describe, read_csv
+from salvit.results.files import file_hash
 from salvit.results.kept import IMAGES, MAPS, PEOPLE, from_text, small_photo
 
 Map = NDArray[np.float32]

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from natsort import natsort_key
 
-from salvit.callbacks.provenance import file_hash
 from salvit.errors import InvalidTypeError, InvalidValueError, MissingFileError
+from salvit.results.files import file_hash
 
 _IRRELEVANT = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
 """Beginnings of the options that do not change a model, so that they are in no label."""

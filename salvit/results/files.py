@@ -1,5 +1,6 @@
 """The files of results: each is complete or absent."""
 
+import hashlib
 import io
 import json
 import re
@@ -81,3 +82,9 @@ def _as_text(cell: Any) -> Any:
 def _as_written(cell: Any) -> Any:
     """Take that apostrophe away."""
     return cell[1:] if isinstance(cell, str) and _QUOTED.match(cell) else cell
+
+
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file: 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -37,9 +37,7 @@ def lines(capsys, *options):
 def test_every_row_is_fitted_and_tested(capsys):
     rows = lines(capsys, "--data.root", "my data")
     assert len(rows) == 10
-    common = (
-        "--config=salvit:demo.yaml --model.extractor=salient_attention:k=16 --config=salvit:k.yaml"
-    )
+    common = "--config=salvit:demo.yaml --model.extractor=salient_attention:k=16 --config=salvit:k.yaml"
     assert rows[0] == f"salvit fit {common} --data.root 'my data'"
     assert rows[1] == f"salvit test {common} --data.root 'my data' --ckpt_path last"
 
