@@ -17,7 +17,7 @@ from salvit.extractors import Extractor
 from salvit.results.atomic import atomic_write
 from salvit.results.source import code_of, package_hash
 from salvit.vit import ViT
-from salvit.vit.identity import describe_vit
+from salvit.vit.identity import describe_vit, raw_bytes
 
 
 class StoredMaps:
@@ -75,7 +75,7 @@ class StoredMaps:
     def __call__(self, images: Tensor) -> Tensor:
         """Maps [B, K, h, w] of images [B, 3, H, W] in [0, 1], on their device."""
         folder = self._folder_for(images)
-        names = [hashlib.sha256(_bytes(image)).hexdigest() for image in images.cpu()]
+        names = [hashlib.sha256(raw_bytes(image)).hexdigest() for image in images.cpu()]
         maps = [_read(folder, name) for name in names]
         missing = [row for row, found in enumerate(maps) if found is None]
         if missing:
@@ -148,9 +148,5 @@ def _read(folder: Path, name: str) -> Tensor | None:
 def _checksum(folder: Path, name: str, maps: Tensor) -> list[int]:
     """SHA-256, 32 bytes, of maps and of what they belong to: a file may have been copied to another name."""
     digest = hashlib.sha256(f"{folder.name} {name} {maps.dtype} {list(maps.shape)}\n".encode())
-    digest.update(_bytes(maps))
+    digest.update(raw_bytes(maps))
     return list(digest.digest())
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.contiguous().flatten().view(torch.uint8).numpy().data

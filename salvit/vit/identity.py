@@ -19,7 +19,7 @@ def weights_hash(vit: ViT) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(vit.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(_bytes(tensor))
+        digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -52,7 +52,7 @@ def _settings_hash(vit: ViT) -> str:
     for name, buffer in sorted(vit.named_buffers()):
         if name not in saved:
             digest.update(f"{name} {buffer.dtype} {list(buffer.shape)}\n".encode())
-            digest.update(_bytes(buffer))
+            digest.update(raw_bytes(buffer))
     for name, module in vit.named_modules():
         for key, value in sorted(vars(module).items()):
             if not key.startswith("_") and key not in _WITHOUT_EFFECT and _is_plain(value):
@@ -66,5 +66,6 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _bytes(tensor: torch.Tensor) -> memoryview:
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
+    """The values of a tensor on any device, to be hashed."""
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
