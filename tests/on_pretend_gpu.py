@@ -119,7 +119,7 @@ def test_a_decoder_is_fitted_and_scored_as_on_the_cpu(tmp_path, cache_maps):
     assert there.keys() == here.keys()
     assert there == pytest.approx(here, abs=1e-4)
     for one, other in zip(maps, expected, strict=True):
-        torch.testing.assert_close([image.cpu() for image in one], other, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close([image.cpu() for image in one], list(other), rtol=1e-4, atol=1e-6)
 
 
 def test_a_vit_is_trained_as_on_the_cpu(tmp_path):
