@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salvit.errors import InvalidValueError, MissingExtraError
-from salvit.extractors.base import Extractor, register_method
-from salvit.extractors.integrated_gradients import path_gradient
+from salvit.errors import MissingExtraError
+from salvit.extractors.base import register_method
+from salvit.extractors.integrated_gradients import IntegratedGradients, path_gradient
 from salvit.vit import ViT
 
 _SCALES = (50, 100, 150, 250, 500, 1200)
@@ -19,7 +19,7 @@ _NEW = 50  # pixels that a region must add
 
 
 @register_method("xrai")
-class XRAI(Extractor):
+class XRAI(IntegratedGradients):
     """Mean attribution of the region that a pixel came with, regions taken in the order of that mean: [B, 1, H, W].
 
     The attribution of a pixel x is the largest over the channels of (x − b) ⊙ ∫₀¹ ∂y/∂x(b + α(x − b)) dα, the mean over
@@ -42,14 +42,6 @@ class XRAI(Extractor):
         torch.Size([2, 1, 32, 48])
     """
 
-    class_specific = True
-    requires = frozenset()
-
-    def __init__(self, steps: int = 50) -> None:
-        if steps < 1:
-            raise InvalidValueError(f"steps must be at least 1; got {steps}")
-        self.steps = steps
-
     def check(self, vit: ViT) -> None:
         """Raise, before anything is computed, if scikit-image is missing or the model does not support the method."""
         if find_spec("skimage") is None:
@@ -61,7 +53,7 @@ class XRAI(Extractor):
 
     def forward_passes(self, vit: ViT) -> int:
         """Return two for each step."""
-        return 2 * self.steps
+        return 2 * super().forward_passes(vit)
 
     def _maps(self, vit: ViT, images: Tensor, target: Tensor | None) -> Tensor:
         classes = vit(images).argmax(dim=-1) if target is None else target

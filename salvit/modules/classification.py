@@ -8,6 +8,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from salvit.errors import InvalidValueError
@@ -90,6 +91,10 @@ class ClassificationModule(TrainedModule):
             dense_head=dense_weight > 0,
         )
         self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
+        self.epoch_loss = MeanMetric()
+        self.epoch_loss.persistent(
+            True
+        )  # in checkpoints: a fit that is resumed within an epoch goes on with its mean
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
@@ -103,6 +108,10 @@ class ClassificationModule(TrainedModule):
         logits: Tensor = self.vit(normalize(self.vit, images))
         return logits
 
+    def on_train_epoch_start(self) -> None:
+        """Begin a new mean of the loss."""
+        self.epoch_loss.reset()
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Let dropout, if the ViT has any, follow from seed and step, so that a resumed run goes on exactly."""
         torch.manual_seed(int(os.environ.get("PL_GLOBAL_SEED", 0)) + self.global_step)
@@ -114,9 +123,8 @@ class ClassificationModule(TrainedModule):
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         accuracy = (logits.argmax(1) == batch["label"]).float().mean()
         self.log_dict({"train/loss": loss, "train/accuracy": accuracy}, prog_bar=True, sync_dist=True)
-        self.log(
-            "train/epoch_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(logits)
-        )
+        self.epoch_loss.update(loss.detach(), len(logits))
+        self.log("train/epoch_loss", self.epoch_loss, on_epoch=True, on_step=False)
         if self.dense_head is None:
             return loss
         dense = self._dense_loss(self.dense_head(tokens[:, self.vit.num_prefix_tokens :]), batch)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,29 +18,14 @@ from salvit.cli.command import run
 from salvit.errors import InvalidValueError
 from salvit.modules.checkpoint import read_checkpoint
 
-FIT = (
-    *("fit", "--model", "SaliencyModule", "--model.warmup_epochs", "1", "--wandb", "false"),
-    *(
-        "--data",
-        "PopOutDataModule",
-        "--data.batch_size",
-        "4",
-        "--data.image_size",
-        "32",
-        "--data.num_workers",
-        "0",
-    ),
-    *(
-        "--data.train_size",
-        "14",
-        "--data.val_size",
-        "2",
-        "--trainer.max_epochs",
-        "3",
-        "--trainer.log_every_n_steps",
-    ),
-    *("1", "--trainer.num_sanity_val_steps", "0", "--trainer.accelerator", "cpu", "--trainer.devices", "1"),
-)
+FIT = shlex.split("""
+    fit --data PopOutDataModule --data.batch_size 4 --data.image_size 32 --data.num_workers 0 --data.train_size 14
+    --data.val_size 2 --trainer.max_epochs 3 --trainer.log_every_n_steps 1 --trainer.num_sanity_val_steps 0
+    --trainer.accelerator cpu --trainer.devices 1 --wandb false
+""")
+WARMUP = ("--model.warmup_epochs", "1")
+DROPOUT = "{img_size: 32, patch_size: 8, embed_dim: 8, depth: 1, num_heads: 2, drop_rate: 0.5}"
+CLASSIFIER = ["--model", "ClassificationModule", "--model.num_classes", "10", "--model.vit", DROPOUT, *WARMUP]
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter is intended")
 
@@ -53,7 +39,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fit(vit_file):
-    return [*FIT, "--model.vit", str(vit_file())]
+    return [*FIT, "--model", "SaliencyModule", "--model.vit", str(vit_file()), *WARMUP]
 
 
 def weights(folder):
@@ -70,8 +56,9 @@ def assert_same_end(one, other):
     assert log(other) == log(one)
 
 
-@pytest.mark.parametrize("step", [1, 4, 6])
-def test_a_resumed_fit_ends_as_if_it_had_not_stopped(fit, step):
+@pytest.mark.parametrize(("step", "model"), [(1, []), (4, []), (6, []), (6, CLASSIFIER)])
+def test_a_resumed_fit_ends_as_if_it_had_not_stopped(fit, step, model):
+    fit = [*FIT, *model] if model else fit
     Path("every.yaml").write_text(
         yaml.safe_dump(
             {
@@ -89,7 +76,9 @@ def test_a_resumed_fit_ends_as_if_it_had_not_stopped(fit, step):
     run([*fit, "--name", "whole", "--config", "every.yaml"])
     path = f"runs/whole/version_0/checkpoints/step={step}.ckpt"
     run([*fit, "--name", "resumed", "--ckpt_path", path])
-    assert len(log("whole/version_0")) == 12 + 3
+    assert len(log("whole/version_0")) == 12 + (
+        6 if model else 3
+    )  # a classifier also logs the loss of each epoch
     assert_same_end("whole/version_0", "resumed/version_0")
 
 
