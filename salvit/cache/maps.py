@@ -29,9 +29,10 @@ class StoredMaps:
     mirroring; so another size, crop or image has another file. Maps are kept in full precision: a run that finds them
     equals, bit for bit, the run that made them.
 
-    Several processes may fill a folder at once: a file takes its name once it is complete, and all would write the
-    same. Each file has a checksum; a damaged one, or one of another image, is extracted anew. If a file cannot be
-    written, there is one warning, and maps are kept no longer.
+    Several processes may fill a folder at once: a file takes its name once it is complete, and all would write the same
+    but for the last bits, as a model rounds differently in another batch. Each file has a checksum; a damaged one, or
+    one of another image, is extracted anew. If a file cannot be written, there is one warning, and maps are kept no
+    longer.
 
     Args:
         vit: the frozen model.

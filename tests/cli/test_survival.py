@@ -56,9 +56,11 @@ def assert_same_end(one, other):
     assert log(other) == log(one)
 
 
-@pytest.mark.parametrize(("step", "model"), [(1, []), (4, []), (6, []), (6, CLASSIFIER)])
-def test_a_resumed_fit_ends_as_if_it_had_not_stopped(fit, step, model):
-    fit = [*FIT, *model] if model else fit
+@pytest.mark.parametrize(
+    ("step", "workers", "model"), [(1, 0, []), (4, 1, []), (6, 1, []), (6, 0, CLASSIFIER)]
+)
+def test_a_resumed_fit_ends_as_if_it_had_not_stopped(fit, step, workers, model):
+    fit = [*([*FIT, *model] if model else fit), "--data.num_workers", str(workers)]
     Path("every.yaml").write_text(
         yaml.safe_dump(
             {

@@ -86,6 +86,12 @@ def test_only_training_samples_are_mirrored_with_all_they_have(root):
     assert samples[0]["mirrored"] is False
     flipped = samples[3]
     assert flipped["mirrored"] is True
+    loader = data.train_dataloader()
+    taken = set()
+    for epoch in range(10):
+        loader.sampler.set_epoch(epoch)
+        taken |= {mirror for batch in loader for mirror in batch["mirrored"]}
+    assert taken == {True, False}
     assert not any("mirrored" in batch for batch in data.val_dataloader())
     for key in ("image", "density"):
         assert torch.equal(flipped[key], plain[key].flip(-1))
