@@ -92,9 +92,8 @@ class ClassificationModule(TrainedModule):
         )
         self.dense_head = nn.Linear(self.vit.embed_dim, num_classes + 2) if dense_weight else None
         self.epoch_loss = MeanMetric()
-        self.epoch_loss.persistent(
-            True
-        )  # in checkpoints: a fit that is resumed within an epoch goes on with its mean
+        # In checkpoints, so that a fit that is resumed within an epoch goes on with its mean.
+        self.epoch_loss.persistent(True)
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
 

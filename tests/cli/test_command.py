@@ -522,6 +522,7 @@ def test_a_checkpoint_and_a_folder_are_all_that_predict_needs(checkpoint, tmp_pa
     write_image(tmp_path / "images/a.jpg", (20, 30), 0)
     cli = call("predict", "--ckpt_path", checkpoint, "--data.root", tmp_path / "images", *QUIET)
     assert cli.datamodule.image_size == (32, 32)
+    assert not cli.trainer.predict_loop.predictions  # they would fill the memory
     expected = salvit.load_saliency(checkpoint)(Image.open(tmp_path / "images/a.jpg"))
     np.testing.assert_allclose(np.load("runs/predict/version_0/maps/a.npy"), expected, rtol=1e-5)
 

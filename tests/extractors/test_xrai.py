@@ -64,6 +64,14 @@ def test_attribution_is_that_of_two_paths(vit, images):
 
 
 @needs_regions
+def test_asks_as_often_as_it_says(vit, images):
+    counted = []
+    vit.register_forward_pre_hook(lambda module, args: counted.append(len(args[0])))
+    XRAI(steps=3)(vit, images[:1], 0)
+    assert sum(counted) == XRAI(steps=3).forward_passes(vit) == 6
+
+
+@needs_regions
 def test_an_object_is_a_region():
     picture = 0.02 * np.random.default_rng(0).normal(size=(64, 96, 3))
     inside = np.zeros((64, 96), bool)

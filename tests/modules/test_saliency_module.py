@@ -11,7 +11,7 @@ from salvit.extractors import RawAttention, SalientAttention
 from salvit.metrics import functional
 from salvit.modules import SaliencyModule
 from salvit.modules.losses import SaliencyLoss
-from salvit.modules.saliency import density_like
+from salvit.modules.saliency import NativeMaps, density_like
 from salvit.vit import weights_hash
 from tests.datamodules.data.salicon import make_salicon
 from tests.tiny import quiet_trainer, tiny_popout
@@ -165,6 +165,15 @@ def test_predictions_are_at_native_size(make_module, make_trainer, salicon):
     small = module(salicon.dataset("predict")[4]["image"][None])
     expected = F.interpolate(small[None], (48, 64), mode="bilinear")
     torch.testing.assert_close(predictions[4], expected[0, 0])
+
+
+def test_native_maps_are_resized_one_by_one():
+    pred, sizes = torch.rand(2, 4, 4), [(4, 6), (8, 8)]
+    maps = NativeMaps(pred, sizes)
+    for index, (size, saliency) in enumerate(zip(sizes, maps, strict=True)):
+        expected = F.interpolate(pred[index][None, None], size, mode="bilinear")[0, 0]
+        torch.testing.assert_close(saliency, expected)
+        assert torch.equal(maps[index], saliency)
 
 
 @pytest.fixture(scope="module")

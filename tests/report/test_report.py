@@ -219,9 +219,10 @@ def test_a_single_run_can_be_reported_in_its_own_folder(tmp_path, make_test):
 
 def test_what_explain_wrote_is_reported_alone_and_beside_runs(tmp_path, vit_file, make_test, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "cat.png", (40, 30))
-    explain("cat.png", "--model", vit_file(), "--method", "rollout", "agcam")
+    write_image(tmp_path / "<i>cat.png", (40, 30))
+    explain("<i>cat.png", "--model", vit_file(), "--method", "rollout", "agcam")
     page = opened(report(tmp_path / "runs"))
+    assert "<i>" not in (tmp_path / "runs/report/index.html").read_text()
     assert page.headings() == ["explained", "agreement", "gallery", "attention"]
     [image] = page.data["explorers"][0]["images"]
     assert [(map_["name"], map_["of"]) for map_ in image["maps"]] == [
