@@ -138,7 +138,7 @@ def sections(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
         "peers": lambda: peers.table(model, size, few, rounds),
         "other_make": lambda: extractors.other_make(size, few, rounds, options.device),
         "batch32": lambda: extractors.large_batch(model, size, options.device),
-        "explanation": lambda: explanation.table(small, size, options.batch, rounds, options.device),
+        "explanation": lambda: explanation.table(small, model, size, options.batch, rounds, options.device),
         "decomposition": lambda: decomposition.table(rounds),
         "precision": lambda: precision.table(salvit.load_vit("salvit_tiny"), precision.displays(128)),
         "precision_random": lambda: _random_precision(small, size),

@@ -68,7 +68,9 @@ def test_correlation_of_maps():
 
 
 def test_perturbation_and_boxes():
-    assert "20 bare forward passes" in explanation.table(MODEL, size=32, batch=1, rounds=1, device="cpu")
+    assert "20 bare forward passes" in explanation.table(
+        MODEL, MODEL, size=32, batch=1, rounds=1, device="cpu"
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Curves of a report as numbers: of training, of perturbation, and over the number that a sweep varies."""
+"""Curves of a report as numbers: of training, perturbation and random weights, and over what a sweep varies."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -77,6 +77,24 @@ def perturbation_charts(runs: Iterable[Run]) -> list[Chart]:
             charts.append(
                 Chart(f"Perturbation, {run.label}", f"{title}: probability", "share of pixels removed", lines)
             )
+    return charts
+
+
+def randomisation_charts(runs: Iterable[Run]) -> list[Chart]:
+    """A chart per test of random weights of each run that has made one; the trained model is 0 parts."""
+    charts = []
+    for run in runs:
+        if run.stage != "test" or not (path := run.folder / "sanity.csv").is_file():
+            continue
+        for score, curves in pd.read_csv(path).groupby("score", sort=False):
+            correlations = curves.groupby("method", sort=False)["correlation"]
+            lines = [
+                Line(str(method), list(map(float, range(len(values) + 1))), [1.0, *values], [], [])
+                for method, values in correlations
+            ]
+            title = f"{score} ↓: correlation with the trained map"
+            axis = f"parts with random weights, {curves['part'].iloc[0]} first"
+            charts.append(Chart(f"Random weights, {run.label}", title, axis, lines))
     return charts
 
 

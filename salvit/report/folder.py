@@ -14,7 +14,7 @@ from salvit.explain.data import RECORD
 from salvit.explain.writer import TABLE
 from salvit.report.agreement import mean_agreement, rank_correlations
 from salvit.report.attention import sources
-from salvit.report.charts import perturbation_charts, sweep_charts, training_charts
+from salvit.report.charts import perturbation_charts, randomisation_charts, sweep_charts, training_charts
 from salvit.report.export import long_differences, long_scores, markdown, tex
 from salvit.report.galleries import read_explained, read_galleries
 from salvit.report.page import Report, page
@@ -67,7 +67,12 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
             for found, gallery in zip(correlations, galleries, strict=True)
         ]
         columns = {name: arrow for one in tables for name, arrow in one.table.columns.items()}
-        charts = [*sweep_charts(tables), *perturbation_charts(runs), *training_charts(runs, columns)]
+        charts = [
+            *sweep_charts(tables),
+            *perturbation_charts(runs),
+            *randomisation_charts(runs),
+            *training_charts(runs, columns),
+        ]
         report = Report(
             title or folder.resolve().name,
             folder,

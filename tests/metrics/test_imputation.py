@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
+from torch.nn import functional as F
 
-from salvit.metrics.functional import perturbation_curves
+from salvit.metrics.functional import imputation, perturbation_curves
 from salvit.metrics.functional.imputation import impute
 from tests.metrics.test_faithfulness import TARGETS, images_and_heatmaps, probability, tiny_vit
 
@@ -35,6 +38,21 @@ def slow_imputation(image, removed):
     return np.linalg.solve(matrix, right).T.reshape(image.shape)
 
 
+def sparse_imputation(image, removed):
+    """The same equations by a direct solver for sparse matrices."""
+    height, width = removed.shape
+    weights = sparse.lil_array((height * width, height * width))
+    for y, x in np.argwhere(removed):
+        for dy, dx in np.ndindex(3, 3):
+            i, j = y + dy - 1, x + dx - 1
+            if (dy, dx) != (1, 1) and 0 <= i < height and 0 <= j < width:
+                weights[y * width + x, i * width + j] = 1 / 6 if 1 in (dy, dx) else 1 / 12
+    sums = np.where(removed.ravel(), weights.sum(axis=1), 1)
+    right = np.where(removed.ravel(), 0, image.reshape(3, -1))
+    solved = spsolve((sparse.diags_array(sums) - weights).tocsc(), right.T)
+    return solved.T.reshape(image.shape)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_agrees_with_a_dense_solver(share):
     images, removed = images_and_masks(share)
@@ -42,6 +60,21 @@ def test_agrees_with_a_dense_solver(share):
     for image, mask, result in zip(images, removed, found, strict=True):
         np.testing.assert_allclose(result, slow_imputation(image.numpy(), mask[0].numpy()), atol=2e-4)
         assert result[:, ~mask[0]].equal(image[:, ~mask[0]])
+
+
+@pytest.mark.parametrize("holes", ["one", "blobs", "pixels"])
+def test_few_steps_are_enough_for_holes_of_any_size(holes, monkeypatch):
+    monkeypatch.setattr(imputation, "_MOST_STEPS", 25)
+    size = (51, 90)  # odd on the finer and on the coarser grids
+    generator = torch.Generator().manual_seed(0)
+    grain = {"one": (2, 2), "blobs": (6, 9), "pixels": size}[holes]
+    values = F.interpolate(torch.rand(1, 1, *grain, generator=generator), size, mode="bilinear")
+    removed = values < values.flatten().quantile(0.97)
+    images = torch.randn(1, 3, *size, dtype=torch.float64, generator=generator)
+    found = impute(images, removed, noise=0.0)
+    np.testing.assert_allclose(
+        found[0], sparse_imputation(images[0].numpy(), removed[0, 0].numpy()), atol=1e-3
+    )
 
 
 def test_agrees_with_quantus():

@@ -1,6 +1,6 @@
 import pytest
 
-from salvit.report.charts import perturbation_charts, sweep_charts, training_charts
+from salvit.report.charts import perturbation_charts, randomisation_charts, sweep_charts, training_charts
 from salvit.report.runs import find_runs
 from salvit.report.tables import read_tables
 from tests.report.conftest import checkpoint_of, write_csv
@@ -25,6 +25,24 @@ def test_perturbation_has_both_orders(tmp_path, make_explanations):
     first, second = perturbation_charts(find_runs(tmp_path))
     assert (first.lines[0].name, first.lines[0].x, first.lines[0].y) == ("agcam", [0, 0.5, 1], [1, 0.9, 0])
     assert second.lines[0].y == [1, 0.1, 0]
+
+
+def test_random_weights_begin_with_the_trained_model(tmp_path, make_explanations):
+    folder = make_explanations("a", {"agcam": [(0.5, 0.2, 0.1)]})
+    rows = [
+        {"method": method, "score": score, "part": part, "correlation": value}
+        for method, values in (("raw", (0.9, 0.2)), ("agcam", (0.5, -0.1)))
+        for score in ("MPRT", "sMPRT")
+        for part, value in zip(("head", "patch_embed"), values, strict=True)
+    ]
+    write_csv(folder / "sanity.csv", rows)
+    plain, smooth = randomisation_charts(find_runs(tmp_path))
+    assert [(line.name, line.x, line.y) for line in plain.lines] == [
+        ("raw", [0, 1, 2], [1, 0.9, 0.2]),
+        ("agcam", [0, 1, 2], [1, 0.5, -0.1]),
+    ]
+    assert plain.axis == "parts with random weights, head first"
+    assert smooth.title == "sMPRT ↓: correlation with the trained map"
 
 
 @pytest.mark.parametrize("count", [2, 3])

@@ -2,13 +2,17 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 NOISE = 0.01
 """Standard deviation of the noise that is added to imputed pixels: ROAD's."""
 _RESIDUAL = 1e-5
 """Where the solver stops: imputed pixels are then off by a tenth of the noise or less."""
-_MOST_STEPS = 5000
+_MOST_STEPS = 1000
+_COARSEST = 4
+"""Side of the smallest grid in pixels, at least."""
+_DAMPING = 0.8
+"""Of a Jacobi step, a usual value for grids of two dimensions."""
 
 
 def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0) -> Tensor:
@@ -17,7 +21,8 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
     .. math:: \sum_{j \in N(i)} w_{ij} (x_i - x_j) = 0
 
     for every removed pixel i, where N(i) are its up to eight neighbours in the image, and w is 1/6 for one beside it
-    and 1/12 for a diagonal one; then Gaussian noise is added. Solved by conjugate gradients.
+    and 1/12 for a diagonal one; then Gaussian noise is added. Solved by conjugate
+    gradients that a multigrid cycle preconditions: about 15 steps for holes of any size.
     Source: Rong, Leemann, Borisov, Kasneci and Kasneci, "A Consistent and Efficient Evaluation Strategy for
     Attribution Methods" (ROAD), ICML 2022, and its public code.
 
@@ -46,27 +51,64 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
 
 
 def _solved(images: Tensor, removed: Tensor) -> Tensor:
-    """Images without noise, by conjugate gradients that are preconditioned with the diagonal."""
+    """Images without noise, by preconditioned conjugate gradients."""
     nothing_left = removed.all(dim=(2, 3), keepdim=True)
     unknown = (removed & ~nothing_left).to(images.dtype)
-    weights = _neighbours(torch.ones_like(images[:1, :1]))  # of all neighbours of a pixel; less at the border
+    grids = [_Grid(unknown)]
+    while min(grids[-1].unknown.shape[2:]) >= 2 * _COARSEST:
+        grids.append(grids[-1].coarser())
     # From the mean of what is left; of the whole image where nothing is, and there is nothing to solve.
     start = _sum(images * (1 - unknown)) / _sum(1 - unknown)
     solution = torch.where(removed, start, images)
-    residual = unknown * (_neighbours(solution) - weights * solution)
-    scaled = residual / weights
-    direction, length = scaled, _sum(residual * scaled)
+    residual = -grids[0].apply(solution)
+    correction = _cycle(grids, residual)
+    direction, length = correction, _sum(residual * correction)
     for _ in range(_MOST_STEPS):
         if residual.abs().amax() < _RESIDUAL:
             break
-        image = unknown * (weights * direction - _neighbours(direction))
+        image = grids[0].apply(direction)
         # An image that is solved already has a length of 0, and stays as it is.
         step = _ratio(length, _sum(direction * image))
         solution, residual = solution + step * direction, residual - step * image
-        scaled = residual / weights
-        before, length = length, _sum(residual * scaled)
-        direction = scaled + _ratio(length, before) * direction
+        correction = _cycle(grids, residual)
+        before, length = length, _sum(residual * correction)
+        direction = correction + _ratio(length, before) * direction
     return solution
+
+
+class _Grid:
+    """The equations on one grid: the image's own, or a coarser one of half the size.
+
+    Attributes:
+        unknown: [B, 1, h, w], 1 where a pixel is removed, else 0.
+        weights: [1, 1, h, w], of all neighbours of a pixel; less at the border.
+        jacobi: [B, 1, h, w], what a Jacobi step multiplies the residual by.
+    """
+
+    def __init__(self, unknown: Tensor) -> None:
+        self.unknown = unknown
+        self.weights = _neighbours(torch.ones_like(unknown[:1]))
+        self.jacobi = _DAMPING * unknown / self.weights
+
+    def apply(self, values: Tensor) -> Tensor:
+        """The left side of the equations of the unknown pixels; 0 elsewhere."""
+        return self.unknown * (self.weights * values - _neighbours(values))
+
+    def coarser(self) -> "_Grid":
+        """The next grid, on which a pixel is unknown if all of its four are."""
+        return _Grid(1 - max_pool2d(1 - self.unknown, 2, ceil_mode=True))
+
+
+def _cycle(grids: list[_Grid], residual: Tensor) -> Tensor:
+    """An approximate solution for a residual, by a V-cycle: the coarser grids see what is smooth on the finer one."""
+    grid, *coarser = grids
+    found = grid.jacobi * residual
+    if coarser:
+        height, width = residual.shape[2:]
+        rest = avg_pool2d(residual - grid.apply(found), 2, ceil_mode=True, divisor_override=1)
+        correction = interpolate(_cycle(coarser, coarser[0].unknown * rest), scale_factor=2.0, mode="nearest")
+        found = found + grid.unknown * correction[..., :height, :width]
+    return found + grid.jacobi * (residual - grid.apply(found))
 
 
 def _neighbours(values: Tensor) -> Tensor:
