@@ -36,6 +36,13 @@ class AttentionPanel(Callback):
         self.every = every
         self.method = parse_method(method)
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a method that the model does not support before training starts."""
+        assert isinstance(pl_module, ClassificationModule)
+        was_training = pl_module.vit.training
+        self.method.check(pl_module.vit.eval())
+        pl_module.vit.train(was_training)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the panel."""
         assert isinstance(pl_module, ClassificationModule)

@@ -73,7 +73,7 @@ def _version(package: str) -> str | None:
 
 def check_devices() -> Iterator[Check]:
     """Which processors and GPUs can torch use?"""
-    yield Check("ok", "CPU", f"{machine()}, {torch.get_num_threads()} threads of torch")
+    yield Check("ok", "CPU", f"{machine()}, threads of torch: {torch.get_num_threads()}")
     for index in range(torch.cuda.device_count()):
         name = torch.cuda.get_device_name(index)
         free, total = torch.cuda.mem_get_info(index)

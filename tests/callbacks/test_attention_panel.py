@@ -5,6 +5,7 @@ from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
 from salvit.callbacks.attention_panel import AttentionPanel
+from salvit.extractors import AttentionGradient
 from salvit.modules import ClassificationModule
 from tests.tiny import tiny_popout
 
@@ -57,6 +58,14 @@ def test_panels_reach_wandb(make_trainer, tmp_path, monkeypatch):
     assert picture.width > picture.height
 
 
+def test_a_method_that_the_model_does_not_support_is_refused_before_training(make_trainer):
+    module = ClassificationModule(10, vit={**SMALL, "residual": False})
+    trainer = make_trainer(callbacks=[AttentionPanel(method="agcam")], limit_val_batches=0)
+    with pytest.raises(ValueError, match="agcam"):
+        trainer.fit(module, tiny_popout())
+    assert trainer.global_step == 0
+
+
 def test_training_is_as_without_it(make_trainer):
     plain, drawn = (fit(make_trainer, panel, max_epochs=3) for panel in (None, AttentionPanel(every=1)))
     assert drawn.vit.training
@@ -71,9 +80,13 @@ def test_each_class_of_a_sorted_split_has_an_image(make_trainer, monkeypatch):
     monkeypatch.setattr(
         dataset, "__getitem__", lambda self, index: asked.append(index) or original(self, index)
     )
-    panel, explained = AttentionPanel(count=3), []
-    panel.method = lambda vit, inputs, target: explained.extend(target.tolist()) or torch.rand(3, 1, 4, 4)
-    fit(make_trainer, panel, max_epochs=1)
+    explained = []
+    monkeypatch.setattr(
+        AttentionGradient,
+        "_maps",
+        lambda self, vit, images, target: explained.extend(target.tolist()) or torch.rand(len(images), 1, 4, 4),
+    )
+    fit(make_trainer, AttentionPanel(count=3), max_epochs=1)
     assert asked == [0, 2, 4]
     samples = [original(tiny_popout(val_size=7).dataset("val"), index) for index in asked]
     assert explained == [sample["label"] for sample in samples]
