@@ -84,7 +84,9 @@ def test_each_class_of_a_sorted_split_has_an_image(make_trainer, monkeypatch):
     monkeypatch.setattr(
         AttentionGradient,
         "_maps",
-        lambda self, vit, images, target: explained.extend(target.tolist()) or torch.rand(len(images), 1, 4, 4),
+        lambda self, vit, images, target: (
+            explained.extend(target.tolist()) or torch.rand(len(images), 1, 4, 4)
+        ),
     )
     fit(make_trainer, AttentionPanel(count=3), max_epochs=1)
     assert asked == [0, 2, 4]
