@@ -14,7 +14,7 @@ from salvit.vit import ViT, num_heads
 
 @register_method("raw_attention")
 class RawAttention(Extractor):
-    """Attention probabilities of one block, or of several side by side.
+    """Attention to each patch in the row that the classifier reads, of one block or of several.
 
     A map is the mean attention of the tokens that the classifier reads to each patch: the class token's, A[0, p], or
     the mean over the patches, (1/hw) Σ_q A[q, p]. What goes to prefix tokens is dropped, so a map sums to at most 1.
@@ -59,7 +59,7 @@ def _to_patches(vit: ViT, images: Tensor, blocks: list[int], rows: Rows) -> list
 
 @register_method("unsupervised_map")
 class UnsupervisedMap(Extractor):
-    """The strongest attention of the row that the classifier reads as discrete fixations, smoothed into a density.
+    """The patches that the classifier's row attends to most, taken as fixations and smoothed into a density.
 
     Of the heads' mean attention to the patches the strongest patches are kept that together hold at least `mass` of it;
     each becomes one fixation, and a Gaussian makes them a density that sums to 1. Meant for a self-supervised model.

@@ -19,7 +19,7 @@ _ONE = 2**29  # scipy's capacities are integers; with those of the way back they
 
 @register_method("attention_flow")
 class AttentionFlow(Extractor):
-    """Maximum flow from what the classifier reads to each patch of the input, through the attention of all blocks.
+    """Maximum flow from the tokens that the classifier reads to each input patch, through the attention of all blocks.
 
     The graph has a node for each token before each block and after the last. The edge from token i after block l to
     token j before it has the capacity Â_l[i, j], Â_l = (A_l + I) / 2 with A_l the mean over heads (A_l itself for a

@@ -25,7 +25,7 @@ _PRODUCTS = {torch.mul, torch.Tensor.mul, torch.Tensor.__mul__, torch.Tensor.mul
 
 @register_method("attn_lrp")
 class AttnLRP(Extractor):
-    """Relevance R = z ⊙ ∂y/∂z of pixels, patches or attention z, of either sign, y the target logit.
+    """Relevance R = z ⊙ ∂y/∂z, positive or negative, of pixels, patches or attention z; y is the target logit.
 
     The gradient is that of LRP's rules. Linear layers and additions: the ε-rule with ε = 0, which is their gradient. A
     product of two activations: half the gradient to either. Softmax: the deep Taylor rule, which is its gradient. An

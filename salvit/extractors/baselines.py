@@ -16,7 +16,7 @@ _NARROWEST = 1e-9
 
 @register_method("random")
 class RandomMap(Extractor):
-    """Uniform noise in [0, 1) on the patch grid, a function of the seed and the image only.
+    """Uniform noise in [0, 1) on the patch grid; it depends on the seed and the image only.
 
     Args:
         seed: of the noise.

@@ -24,7 +24,7 @@ from salvit.vit import ViT, block_indices, has_residual, num_heads
 
 @register_method("agcam")
 class AGCAM(Extractor):
-    """Σ over blocks and heads of sigmoid(scores) ⊙ max(∂y/∂A, 0), of the row that the classifier reads.
+    """Σ over blocks and heads of sigmoid(scores) ⊙ max(∂y/∂A, 0), in the row that the classifier reads.
 
     Scores are those before the softmax, scaled and with any bias; y is the target logit. Its gradient flows through the
     residual stream and the MLPs only, never into an attention's input; a model without residual connections is refused.
@@ -133,7 +133,7 @@ class AttentionGradient(AttentionTimesGradient):
 
 @register_method("generic_attention")
 class GenericAttention(AttentionTimesGradient):
-    """Attention times gradient, composed over the blocks as relevance accumulates along the residual stream.
+    """Attention times gradient, accumulated over the blocks along the residual stream.
 
     R = I; from the first block to the last R ← R + mean_heads(max(∂y/∂A ⊙ A, 0)) · R, y the target logit. The map is
     the row of R − I that the classifier reads; only that row is carried, from the last block down. A block without
@@ -206,12 +206,11 @@ class InputXGradient(InputGradient):
 
 @register_method("legrad")
 class LeGrad(Extractor):
-    """Σ_l mean over heads and query rows of max(∂s_l/∂A_l, 0).
+    """Σ_l mean over heads and query rows of max(∂s_l/∂A_l, 0), s_l the target logit read from block l's output.
 
-    s_l is the target logit of the classifier applied to block l's output: head(norm(mean over all tokens)). Every
-    block's input is held fixed, so one backward pass of Σ_l s_l gives all gradients. Needs no class token. Unlike the
-    source, maps are summed over the blocks and not normalised, and attention pooling is applied to the mean token
-    alone.
+    The logit s_l is head(norm(mean over all tokens of block l's output)). Every block's input is held fixed, so one
+    backward pass of Σ_l s_l gives all gradients. Needs no class token. Unlike the source, maps are summed over the
+    blocks and not normalised, and attention pooling is applied to the mean token alone.
 
     Source: Bousselham et al., "LeGrad: An Explainability Method for Vision Transformers via Feature Formation
     Sensitivity", ICCV 2025, section 3; the tokens' mean as in its code.

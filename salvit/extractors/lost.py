@@ -11,7 +11,7 @@ from salvit.vit import ViT, patch_grid
 
 @register_method("lost")
 class LOST(Extractor):
-    """Σ over a set of seeds s of k_p · k_s, of the keys k of the patches p: above 0 on the object.
+    """Σ over the seed patches s of k_p · k_s, where k_p is the key of patch p: positive on the object.
 
     Two patches are alike if k_p · k_q > 0. The first seed is the patch that is like fewest others; the seeds are those
     of the `patches` patches with fewest that are like it. Of patches that are like equally many the upper left one

@@ -92,7 +92,7 @@ _ROUNDING = 64  # in units of the last digit: features that differ by less are t
 
 @register_method("scorecam")
 class ScoreCAM(Extractor):
-    """Features F_d of the patches that enter one block's attention, weighted by the class's logit y of masked images.
+    """Features F_d of the patches that enter one block's attention, weighted by the target logit y of masked images.
 
     The map is max(Σ_d α_d F_d, 0), α = softmax_d y(x ⊙ M_d). The mask M_d is F_d enlarged bilinearly to the image x
     and stretched to [0, 1] (0 where F_d is constant up to rounding). Hidden pixels are 0 in the normalised image. F is

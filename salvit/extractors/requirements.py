@@ -92,7 +92,7 @@ def _additions(vit: ViT, what: str) -> None:
         else:
             continue
         raise InvalidValueError(
-            f"{what} needs blocks whose attention adds to a token what it takes from each other one; "
+            f"{what} needs blocks whose attention output is a weighted sum over the tokens; "
             f"block {index} of this {type(vit).__name__} has {problem}"
         )
 

@@ -81,7 +81,7 @@ def _with_skipped(block: nn.Module, attended: Tensor, skipped: Tensor) -> Tensor
 
 @register_method("norm_rollout")
 class NormRollout(Extractor):
-    """Rollout with the length of what token j adds to token i in place of the attention of i to j.
+    """Rollout in which the length of the vector that token j adds to token i replaces the attention of i to j.
 
     A pre-norm block's attention and skip connection make token i the sum, up to a bias, of u_ij = Σ_h A^h_ij W_O^h
     v^h_j + δ_ij x_i, with v^h_j the value of token j in head h, W_O^h the head's part of the output projection

@@ -21,7 +21,7 @@ Order = Literal["weight", "position", "value"]
 
 @register_method("salient_attention")
 class SalientAttention(Extractor):
-    """Maps of the k heaviest modes of a CP decomposition of one block's patch-to-patch attention.
+    """Maps of the k modes with the largest weights in a CP decomposition of one block's patch-to-patch attention.
 
     The attention without its prefix tokens is a tensor 𝒜 [heads, hw, h, w], in which 𝒜[n, q] is how head n
     attends from patch q to all patches; 𝒜 ≈ Σ_r λ_r a¹_r ⊗ a²_r ⊗ a³_r ⊗ a⁴_r (equation 1 of the source) is

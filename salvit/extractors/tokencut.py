@@ -14,7 +14,7 @@ _EQUAL = 1e-4  # patches with the same edges have the same entry but for roundin
 
 @register_method("tokencut")
 class TokenCut(Extractor):
-    """Second eigenvector of the normalised cut of the graph whose nodes are the patches, above 0 on the object's side.
+    """Second eigenvector of the normalised cut of the graph of patches, positive on the object's side.
 
     The edge of two patches weighs W = 1 where the cosine of their keys is at least `threshold`, else 1e-5. With
     the degrees D = diag(Σ_q W_pq), v is the eigenvector of (D − W) v = λ D v with the second smallest λ. The object is

@@ -20,7 +20,7 @@ _NEW = 50  # pixels that a region must add
 
 @register_method("xrai")
 class XRAI(IntegratedGradients):
-    """Mean attribution of the region that a pixel came with, regions taken in the order of that mean: [B, 1, H, W].
+    """Mean attribution of the region that first covers a pixel, regions taken best first: [B, 1, H, W].
 
     The attribution of a pixel x is the largest over the channels of (x − b) ⊙ ∫₀¹ ∂y/∂x(b + α(x − b)) dα, the mean over
     two images b of one value, the image's smallest and its largest; y is the target logit. Regions are those of

@@ -101,7 +101,7 @@ def _families() -> str:
         [_letter(index), family.what, family.members, f"`{family.architecture}`"]
         for index, family in enumerate(FAMILIES)
     ]
-    return _table(["", "family", "such as", "model asked"], rows)
+    return _table(["", "family", "such as", "model checked"], rows)
 
 
 def _support() -> str:

@@ -105,7 +105,7 @@ class RelevanceLRP(_LRP):
 
 @register_method("partial_lrp")
 class PartialLRP(_LRP):
-    """Relevance of the last block's attention: the row that the classifier reads of the mean over heads of (R_A)⁺.
+    """Positive relevance of the last block's attention, mean over the heads, in the row that the classifier reads.
 
     Relevance starts as 1 at the target logit and is shared by the rules of `salvit.extractors.lrp.rules.ORIGINAL`.
     Maps are non-negative. Autocast and TF32 have no effect.
@@ -140,7 +140,7 @@ class PartialLRP(_LRP):
 
 @register_method("full_lrp")
 class FullLRP(_LRP):
-    """Relevance of every pixel, [B, 1, H, W], of either sign.
+    """Relevance of every pixel, positive or negative, [B, 1, H, W].
 
     Relevance starts as 1 at the target logit and is shared, through all blocks, by the rules of
     `salvit.extractors.lrp.rules.ORIGINAL`; at the patch embedding by the z^B rule (`pixels_relevance`), then summed
