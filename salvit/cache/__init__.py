@@ -1,1 +1,1 @@
-"""What runs share on disk: maps of frozen models, so that each is extracted once."""
+"""The cache on disk that runs share: maps of frozen models, so that each is extracted once."""

@@ -1,18 +1,18 @@
-"""The command `salvit cache`: what maps are kept on disk, and how they are removed."""
+"""The command `salvit cache`: list and remove the maps that are kept on disk."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
 
 from salvit.cache.place import Cached, cache_folder, cached, remove
+from salvit.cli.plain_parser import PlainParser
 
-_DESCRIPTION = """Maps of frozen models, which runs with cache_maps: true keep on disk for later runs. They lie in the
-folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
+_DESCRIPTION = """List or remove the maps of frozen models that runs with cache_maps: true keep for later runs. They are in
+the folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
 
-  salvit cache list     the maps of each model and method: how many images, and how large
-  salvit cache prune    remove those that another version of salvit's code made, which are never read again"""
+  salvit cache list     the maps of each model and method: number of images, and size
+  salvit cache prune    remove the maps made by another version of salvit's code, which are never read again"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,14 +37,6 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(1) from error
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse without the page of usage above every error."""
-
-    def error(self, message: str) -> Never:
-        print(f"salvit: error: {message}\n(`salvit cache --help` lists the options.)", file=sys.stderr)
-        raise SystemExit(2)
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read a command line.
 
@@ -52,11 +44,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         >>> parse(["prune", "--all"])
         Namespace(action='prune', all=True, folder=None)
     """
-    parser = _Parser("salvit cache", description=_DESCRIPTION, allow_abbrev=False)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = PlainParser("salvit cache", _DESCRIPTION, "")
     parser.add_argument("action", choices=["list", "prune"])
     parser.add_argument("--all", action="store_true", help="prune: remove all maps")
-    about = "where the maps are; default: maps in SALVIT_CACHE"
+    about = "folder of the maps; default: maps in SALVIT_CACHE"
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help=about)
     options = parser.parse_args(arguments)
     if options.all and options.action != "prune":

@@ -21,7 +21,7 @@ from salvit.vit.identity import describe_vit, raw_bytes
 
 
 class StoredMaps:
-    """Maps of images, extracted where no run has kept them yet, and kept for all later ones.
+    """Maps of images: read from disk if a run has kept them, else extracted and kept for later runs.
 
     The maps of a model by a method have a folder, named after a hash of the model's weights and configuration, the
     method with its options and code, salvit's code, torch's version, the kind of device and the precision. A map has a
@@ -29,16 +29,16 @@ class StoredMaps:
     mirroring; so another size, crop or image has another file. Maps are kept in full precision: a run that finds them
     equals, bit for bit, the run that made them.
 
-    Several processes may fill a folder at once: a file takes its name once it is complete, and all would write the same
-    but for the last bits, as a model rounds differently in another batch. Each file has a checksum; a damaged one, or
-    one of another image, is extracted anew. If a file cannot be written, there is one warning, and maps are kept no
-    longer.
+    Several processes may fill a folder at once: a file gets its name only when it is complete, and all processes write
+    the same up to the last bits, as a model rounds differently in another batch. Each file has a checksum; the map
+    of a damaged file, or of a file of another image, is extracted again. If a file cannot be written, there is one
+    warning, and this run keeps no further maps.
 
     Args:
         vit: the frozen model.
         extractor: the method.
         extract: images [B, 3, H, W] in [0, 1] → maps [B, K, h, w].
-        folder: of all maps.
+        folder: the folder of all maps.
         title: model and method in words, for `salvit cache list`.
 
     Example:
@@ -89,8 +89,8 @@ class StoredMaps:
         """What maps depend on beside the image, in plain values.
 
         Args:
-            device: its kind, such as "cpu".
-            precision: dtype of autocast, or "" where it is off.
+            device: type of the device, such as "cpu".
+            precision: dtype of autocast, or "" if autocast is off.
             matmul: torch's precision of float32 products where it has an effect, else "".
         """
         return {

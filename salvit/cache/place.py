@@ -44,7 +44,7 @@ class Cached(NamedTuple):
 
 
 def cached(folder: Path) -> Iterator[Cached]:
-    """What a folder of maps has, by title; nothing if there is no such folder."""
+    """The entries of a folder of maps, sorted by title; none if there is no such folder."""
     found = [path for path in folder.glob("*") if _FOLDER.fullmatch(path.name) and path.is_dir()]
     yield from sorted(map(_read, found), key=lambda one: one.title)
 

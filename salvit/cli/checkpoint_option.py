@@ -23,7 +23,7 @@ _CALLBACKS: dict[tuple[str, type[TrainedModule]], list[str]] = {
     ("predict", SaliencyModule): ["salvit.callbacks.predictions.PredictionWriter"],
     ("test", ClassificationModule): ["salvit.callbacks.classification_scores.ClassificationScores"],
 }
-"""By command and module, where no config names any."""
+"""Callbacks by command and module, if no config names any."""
 
 
 def with_description(arguments: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `salvit doctor` asks of the machine: versions, devices, W&B, weights and room on disk."""
+"""What `salvit doctor` checks about the machine: versions, devices, W&B, weights and free disk space."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ except Exception as error:
 
 
 class Check(NamedTuple):
-    """One line of the report: how it stands with a subject."""
+    """One line of the report: the state of one subject."""
 
     state: State
     subject: str
@@ -131,11 +131,11 @@ def check_weights() -> Iterator[Check]:
 
 
 def check_room(subject: str, folder: Path) -> Check:
-    """Is there room in a folder, and may salvit write there?
+    """Is there free space in a folder, and can salvit write there?
 
     Args:
         subject: what the folder is for.
-        folder: it, or where it would be made.
+        folder: the folder, which need not exist yet.
     """
     place = folder.absolute()
     while not place.exists():

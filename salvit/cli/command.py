@@ -65,13 +65,19 @@ class SalvitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add salvit's options to Lightning's."""
         add = parser.add_argument
-        add("--name", type=str | None, help="of the experiment, may hold /; default: the config file's name")
+        about = "name of the experiment, may contain /; default: the config file's name"
+        add("--name", type=str | None, help=about)
         add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
         add("--wandb", type=bool | str, default=True, help="W&B: true, false, or the name of a project")
-        add("--untrained", type=bool, default=False, help="score or predict with random weights, unfitted")
+        add(
+            "--untrained",
+            type=bool,
+            default=False,
+            help="score or predict with random weights instead of a checkpoint",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line, and look at the checkpoint before anything is built."""
+        """Parse the command line, and read the checkpoint before anything is built."""
         with one_clear_error(status=2):
             try:
                 self.config = parser.parse_args(with_description(with_experiments(self.arguments)))
@@ -86,7 +92,7 @@ class SalvitCLI(LightningCLI):
             if self.requeued is not None and (saved := self.requeued / "requeued.ckpt").is_file():
                 self.checkpoint = saved
             self.content = {} if self.checkpoint is None else read_checkpoint(self.checkpoint)
-            options["ckpt_path"] = None  # until Lightning has looked there for hyperparameters
+            options["ckpt_path"] = None  # Lightning would read hyperparameters from it next
 
     def before_instantiate_classes(self) -> None:
         """Hand the checkpoint to Lightning, which loads nothing but tensors."""
@@ -95,7 +101,7 @@ class SalvitCLI(LightningCLI):
         options["weights_only"] = True
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer; an error here is a typing error."""
+        """Build model, data and trainer; an error here is one of the command line, with status 2."""
         with one_clear_error(status=2):
             super().instantiate_classes()
             if isinstance(self.datamodule, SaliencyDataModule):
@@ -118,7 +124,7 @@ class SalvitCLI(LightningCLI):
             self.model.scores_for(data)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer; an error of Lightning about its options is a typing error."""
+        """Make the trainer; an error of Lightning about its options is one of the command line."""
         options = self._options()
         continues = self.content.get("run") if self.subcommand == "fit" else None
         record = Provenance(self.arguments, options["name"], self.checkpoint, options["untrained"], continues)

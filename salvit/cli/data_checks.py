@@ -1,4 +1,4 @@
-"""What `salvit doctor` asks of the datasets on disk."""
+"""What `salvit doctor` checks about the datasets on disk."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "Salicon": ({}, {"release": "2015"}),
     "VOC2012": ({"classes": "all"},),
 }
-"""Options with which a dataset is looked at, where the defaults do not take all of it; one of several has to fit."""
+"""Options with which a dataset is checked, if the defaults do not read all of it; one of several must work."""
 _PUBLISHED: dict[str, dict[Split, int]] = {
     "OSIE": {"train": 500, "val": 200},
     "CAT2000": {"train": 1600, "val": 400},

@@ -1,4 +1,4 @@
-"""The command `salvit doctor`: is all there that salvit needs, and does it fit together?
+"""The command `salvit doctor`: is everything there that salvit needs, in versions that work together?
 
 Nothing heavy is imported here, so that `--help` stays instant.
 """
@@ -21,8 +21,8 @@ _DESCRIPTION = """Check versions, devices, W&B, datasets, weights and room on di
 A line begins with "ok", with "note" for what you may want to know, or with "WRONG" for what will fail: a version that
 is too old, a dataset that you have named but that is not complete, a disk without room."""
 
-_EPILOG = """Datasets are found by their environment variables, SALVIT_OSIE_ROOT and the like, or by --root. A dataset
-that is not named is no mistake. Of every split all file names are checked and the first image is read.
+_EPILOG = """Datasets are found by their environment variables, such as SALVIT_OSIE_ROOT, or by --root. Other datasets are
+not checked. In every split all file names are checked and the first image is read.
 
 Exit status: 0; 1 if a line begins with "WRONG"; 2 if the command line is wrong; 130 after Ctrl-C.
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     about = "where a dataset is; may be repeated. NAME as in --data NAMEDataModule, such as OSIE or Salicon"
     parser.add_argument("--root", type=_root, action="append", default=[], metavar="NAME=FOLDER", help=about)
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="of all runs; default: runs"
+        "--runs", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of all runs; default: runs"
     )
     options = parser.parse_args(arguments)
     with interruptible():
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _checks(roots: Mapping[str, str], runs: Path) -> Iterator["Check"]:
-    """Each is made when it is asked for, so that its line is printed at once."""
+    """Checks one after the other, so that each line is printed as soon as it is known."""
     from salvit.cli import checks, data_checks
 
     yield from checks.check_versions()

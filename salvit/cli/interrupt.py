@@ -1,4 +1,4 @@
-"""Exit status: 2 for what was typed wrong, 1 for what failed later, 130 after Ctrl-C, 143 after SIGTERM."""
+"""Exit status: 2 for a wrong command line, 1 for a later error, 130 after Ctrl-C, 143 after SIGTERM."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def interruptible(done: Callable[[], str] = str) -> Iterator[None]:
     """Exit with one line, and status 130 after Ctrl-C, 143 after SIGTERM.
 
     Args:
-        done: what to add to the line.
+        done: returns what is added to the line.
     """
     try:
         with _on_sigterm(terminate):
@@ -58,13 +58,13 @@ def interruptible(done: Callable[[], str] = str) -> Iterator[None]:
 
 
 class _Said(SystemExit):
-    """An end of which the user has been told."""
+    """An exit whose line has been printed already."""
 
 
 def terminate(signal_number: int, frame: FrameType | None) -> None:
     """Handle SIGTERM: raise `Terminated` where the program is; end at once if it does not end soon.
 
-    A process that waits for another one, which has ended, would not end.
+    A process that waits for another one would hang if that one has ended.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     timer = threading.Timer(_PATIENCE, os._exit, [TERMINATED])

@@ -1,4 +1,4 @@
-"""The records of a run: its folder, and W&B, whose errors never end the run."""
+"""Where a run is recorded: its folder, and W&B, whose errors never stop the run."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from salvit.callbacks.run_labels import RunLabels
 from salvit.cli.interrupt import exit_status
 
 _LONGEST_NAME, _LONGEST_TAG = 128, 64
-"""Characters that W&B takes."""
+"""Most characters that W&B accepts."""
 
 
 def claim_version(folder: Path) -> int:

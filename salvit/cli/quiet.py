@@ -1,4 +1,4 @@
-"""Messages of a run beside its results: they go to stderr, and `-q` turns them off."""
+"""Messages of a run: they go to stderr, results to stdout, and `-q` turns the messages off."""
 
 import logging
 import warnings

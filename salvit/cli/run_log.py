@@ -1,4 +1,4 @@
-"""The log of a run, Lightning's CSVLogger, in files that a full disk leaves whole."""
+"""The log of a run, Lightning's CSVLogger, whose files stay intact when the disk is full."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ class RunLog(CSVLogger):
     Every row is written at once, so that what a checkpoint has seen is in the log.
 
     Args:
-        save_dir: of all runs.
-        name: of the experiment.
-        version: of the run.
+        save_dir: folder of all runs.
+        name: name of the experiment.
+        version: number N of the run's folder, `version_N`.
     """
 
     def __init__(self, save_dir: str | Path, name: str, version: int) -> None:
@@ -29,7 +29,7 @@ class RunLog(CSVLogger):
 
 
 class _Writer(ExperimentWriter):
-    """Lightning's writer cuts the file off where the disk is full, and names no file."""
+    """Writes complete rows only; Lightning's own writer truncates the file when the disk is full, without naming it."""
 
     def log_hparams(self, params: dict[str, Any]) -> None:
         """Write the hyperparameters; OSError, which names the file, if that is not possible."""

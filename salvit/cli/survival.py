@@ -1,4 +1,4 @@
-"""What a run needs to be resumed exactly: whole checkpoints, its log so far, and clean ends."""
+"""What makes a run resume exactly: complete checkpoints, the earlier log, and a clean end after a signal."""
 
 import csv
 import os
@@ -36,7 +36,9 @@ class WholeCheckpoints(TorchCheckpointIO):
         with atomic_write(path) as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # of the end of a zip file that a full disk has cut off
+            except (
+                RuntimeError
+            ) as error:  # torch hides the OSError of a full disk behind one about its zip file
                 raise error.__context__ or error from None
 
 
@@ -45,9 +47,9 @@ def continue_log(logger: CSVLogger, checkpoint: Path, content: dict[str, Any]) -
     """Begin the log of a resumed fit with the rows that the earlier run logged before the checkpoint.
 
     Args:
-        logger: of the resumed fit, with an empty log.
-        checkpoint: that is resumed; the earlier run's log is two folders above, or where the checkpoint says.
-        content: of the checkpoint.
+        logger: the logger of the resumed fit, with an empty log.
+        checkpoint: the file that is resumed; the earlier log is two folders above it, or in the folder that it names.
+        content: content of the checkpoint.
     """
     folders = [checkpoint.resolve().parents[1], Path(content.get("run") or "nowhere")]
     files = [folder / "metrics.csv" for folder in folders]
@@ -73,7 +75,7 @@ class CleanEnd(Callback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle the signal in the place of Lightning's handler, which is there by now."""
+        """Replace Lightning's handler of the signal, which is installed by now."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
 
@@ -101,7 +103,7 @@ class Requeue(Callback):
         self.saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle the signal in the place of Lightning's handler, which is there by now."""
+        """Replace Lightning's handler of the signal, which is installed by now."""
         signal.signal(signal.SIGUSR1, self._request)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:

@@ -29,8 +29,8 @@ options:
   -q, --quiet    of every command: print results, warnings and errors only
   --version      the version
 
-Results go to stdout, progress and messages to stderr. Exit status: 0; 2 for what was typed wrong; 1 for what failed
-later; 130 after Ctrl-C; 143 after SIGTERM.
+Results go to stdout, progress and messages to stderr. Exit status: 0; 2 if the command line is wrong; 1 after a later
+error; 130 after Ctrl-C; 143 after SIGTERM.
 
 examples:
   salvit fit --config salvit:demo.yaml
@@ -53,15 +53,16 @@ options:
                         ClassFolderDataModule; to predict also MIT300DataModule, P3O3DataModule,
                         ImageFolderDataModule; or module.Class of yours
   --data.OPTION VALUE   an option of the data; `salvit {name} --data.help CLASS` lists them
-  --ckpt_path FILE      the checkpoint to {checkpoint}
-  --name NAME           of the experiment, may hold /; default: the config's name, or the config file's without .yaml
+  --ckpt_path FILE      the checkpoint to {checkpoint}; last or best: that of the newest fit of this name
+  --untrained true      validate, test, predict: take random weights instead of a checkpoint
+  --name NAME           name of the experiment, may contain /; default: that in the config, or the file's without .yaml
   --runs FOLDER         every run writes to a new folder, FOLDER/NAME/version_N; default: runs
   --wandb VALUE         Weights & Biases: true, false, or the name of a project; default: true (project salvit)
   --seed_everything N   seed of all random numbers; default: 0
   --trainer.OPTION VALUE
                         an option of Lightning's Trainer, such as max_epochs, accelerator, devices, precision, logger
                         (loggers in the place of W&B; false: none) and callbacks
-  --print_config        print the configuration that results from all of this, and exit
+  --print_config        print the resulting configuration, and exit
   -q, --quiet           print results, warnings and errors only
   -h, --help            this page
   --help_all            every option, those of Lightning's Trainer included

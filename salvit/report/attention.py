@@ -12,17 +12,17 @@ from salvit.report.runs import Run
 from salvit.results.kept import ATTENTION, MAPS, PEOPLE, from_text
 
 ATTENTION_TEXT = 12_000_000
-"""Letters of attention in a page, at most; what is over that is left out, and the page says so."""
+"""Most characters of attention in a page; further runs are left out, and the page names them."""
 
 
 class Source(NamedTuple):
-    """A folder that may have attention.
+    """A folder with kept attention.
 
     Attributes:
         folder: of the run.
         label: of the run.
-        title: the model, and what it saw.
-        maps: by name of an image, by name of a map.
+        title: the model and its dataset.
+        maps: of each image, by the image's name and the map's.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Source(NamedTuple):
     maps: Mapping[str, Mapping[str, Map]]
 
 
-def sources(runs: Iterable[Run], explained: Mapping[Path, Gallery]) -> list[Source]:
+def attention_sources(runs: Iterable[Run], explained: Mapping[Path, Gallery]) -> list[Source]:
     """The test runs and the folders of `salvit explain` that have attention."""
     found = [
         Source(
@@ -48,7 +48,7 @@ def sources(runs: Iterable[Run], explained: Mapping[Path, Gallery]) -> list[Sour
 
 
 def explorers(several: Sequence[Source]) -> tuple[list[dict[str, Any]], str]:
-    """What the page needs, that of one model on the same images once; and the labels of what was too much."""
+    """The explorers of a page, one for each model and set of images, and the labels of runs that were too large."""
     found: dict[str, dict[str, Any]] = {}
     left_out = []
     room = ATTENTION_TEXT

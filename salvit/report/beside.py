@@ -1,4 +1,4 @@
-"""What fitted models predict beside where people looked: `python -m salvit.report.beside NAME=CHECKPOINT …`.
+"""Predictions of fitted models beside people's fixations: `python -m salvit.report.beside NAME=CHECKPOINT …`.
 
     python -m salvit.report.beside "raw attention=a.ckpt" "salient attention=b.ckpt" --root OSIE --out beside.jpg
 
@@ -61,8 +61,8 @@ def fitted_data(checkpoint: Path, root: Path | None) -> FilesDataModule:
     """The datamodule that a model was fitted on.
 
     Args:
-        checkpoint: of the fit.
-        root: of the dataset, if it has moved.
+        checkpoint: the file of the fit.
+        root: folder of the dataset, if it has moved.
 
     Raises:
         ValueError: if the checkpoint names no dataset on disk.
@@ -85,8 +85,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser("python -m salvit.report.beside", allow_abbrev=False)
     parser.add_argument("models", nargs="+", metavar="NAME=CHECKPOINT", help="fitted models and their titles")
-    parser.add_argument("--root", type=Path, help="of the dataset; by default that of the first fit")
-    parser.add_argument("--images", type=int, default=4, help="how many; default: 4")
+    parser.add_argument("--root", type=Path, help="folder of the dataset; default: that of the first fit")
+    parser.add_argument("--images", type=int, default=4, help="number of images; default: 4")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a JPEG file")
     options = parser.parse_args(args)
     named = [model.partition("=")[::2] for model in options.models]

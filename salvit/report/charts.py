@@ -81,7 +81,7 @@ def perturbation_charts(runs: Iterable[Run]) -> list[Chart]:
 
 
 def randomisation_charts(runs: Iterable[Run]) -> list[Chart]:
-    """A chart per test of random weights of each run that has made one; the trained model is 0 parts."""
+    """A chart per score of parameter randomisation and run; 0 parts with random weights is the trained model."""
     charts = []
     for run in runs:
         if run.stage != "test" or not (path := run.folder / "sanity.csv").is_file():

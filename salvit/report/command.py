@@ -6,16 +6,16 @@ from pathlib import Path
 from salvit.cli.interrupt import importing, interruptible
 from salvit.cli.plain_parser import PlainParser
 
-_DESCRIPTION = """Put all runs under a folder together, also explanation runs, sweeps, and what `salvit explain` wrote:
-tables with intervals, differences and published scores, curves, how much maps agree, a gallery of maps, and the
-attention of the models."""
+_DESCRIPTION = """Make one page of all runs under a folder, including explanation runs, sweeps and the output of `salvit
+explain`: tables with intervals, differences and published scores, curves, how much maps agree, a gallery of maps, and
+the attention of the models."""
 
-_EPILOG = """written under --out, as far as there is any of it:
+_EPILOG = """files under --out; a file without content is not written:
   index.html        the page: one file, which needs no network
-  scores.csv        a row per table, row and score: mean, ends of the 95 % bootstrap interval, images, and of published
-                    rows our score minus the published one
-  differences.csv   every two rows of a table, with the interval of the difference
-  agreement.csv     rank correlation of every two maps, image by image
+  scores.csv        a line per table, row and score: mean, ends of the 95 % bootstrap interval, number of images, and
+                    for published rows our score minus the published one
+  differences.csv   the difference of every two rows of a table, with its interval
+  agreement.csv     the rank correlation of every two maps, image by image
   scores.md         the tables in Markdown
   scores.tex        the tables in LaTeX, with booktabs
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where the report goes; default: FOLDER/report"
     )
-    parser.add_argument("--title", help="of the page; default: the folder's name")
+    parser.add_argument("--title", help="title of the page; default: the folder's name")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)
     out = options.out or options.folder / "report"

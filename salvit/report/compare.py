@@ -24,7 +24,7 @@ KEYS = ["dataset", "row", "score"]
 LOWER_IS_BETTER = ("KLD", "MoRF")
 
 
-def beside(ours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+def with_published(ours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Our scores beside the published ones.
 
     Args:
@@ -38,7 +38,7 @@ def beside(ours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     Example:
         >>> ours = pd.DataFrame({"dataset": "OSIE", "row": "a", "score": "CC", "value": [0.25, 0.75]})
         >>> known = pd.DataFrame({"dataset": "OSIE", "row": ["a"], "score": "CC", "value": 0.75})
-        >>> beside(ours, known)[["mean", "seeds", "published", "difference"]].values.tolist()
+        >>> with_published(ours, known)[["mean", "seeds", "published", "difference"]].values.tolist()
         [[0.5, 2.0, 0.75, -0.25]]
     """
     theirs = known.set_index(KEYS)["value"].rename("published")
@@ -49,11 +49,11 @@ def beside(ours: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def wide_table(title: str, scores: pd.DataFrame, columns: Sequence[str]) -> Table:
-    """Scores from `beside` of one dataset as a table: below our row the published one and the difference.
+    """Scores from `with_published` of one dataset as a table: below our row the published one and the difference.
 
     Args:
         title: of the table.
-        scores: from `beside`.
+        scores: from `with_published`.
         columns: the scores to show.
     """
     wide = scores.pivot(index="row", columns="score")
@@ -68,13 +68,13 @@ def wide_table(title: str, scores: pd.DataFrame, columns: Sequence[str]) -> Tabl
 
 
 def comparison(table: str, folder: Path) -> pd.DataFrame:
-    """Read our rows of a table under a folder, and put them beside the published ones; see `beside`.
+    """Read our rows of a table under a folder, and put them beside the published ones; see `with_published`.
 
     A folder may hold rows of several tables: only those with a method of this table are taken, and, where a dataset
     of the table was tested, only its datasets.
 
     Returns:
-        As `beside`, and `scored`, what was scored, in words; our datasets come first.
+        As `with_published`, and `scored`, what was scored, in words; our datasets come first.
 
     Raises:
         FileNotFoundError, ValueError: see `read_scores`.
@@ -90,7 +90,7 @@ def comparison(table: str, folder: Path) -> pd.DataFrame:
         ours = ours[tested]
     ours = ours[ours["score"].isin(known["score"])]
     scored = ours.groupby("dataset")["scored"].first()
-    both = beside(ours, known)
+    both = with_published(ours, known)
     both["scored"] = both["dataset"].map(scored)
     return both.sort_values("scored", key=pd.isna, kind="stable", ignore_index=True)
 

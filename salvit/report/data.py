@@ -1,4 +1,4 @@
-"""The data of a page, which its script shows: tables, maps and attention as JSON."""
+"""The data that the script of a page shows: tables, maps and attention as JSON."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from salvit.report.tables import PUBLISHED, Comparison
 
 
 def script_json(data: Any) -> str:
-    r"""Data as JSON that ends no script element; NaN and infinity become null.
+    r"""Data as JSON that is safe inside a script element; NaN and infinity become null.
 
     Example:
         >>> script_json({"</script>": [1.0, float("nan")]})
@@ -81,7 +81,7 @@ def gallery_data(gallery: Gallery) -> dict[str, Any]:
 
 
 def shaded(saliency: Map) -> dict[str, Any]:
-    """A map in 8 bits, from its minimum to its maximum; of a signed one the positive part, as in overlays."""
+    """A map in 8 bits, from its minimum to its maximum; of a signed map only the positive part, as in overlays."""
     values = np.nan_to_num(saliency)
     if values.min() < 0 < values.max():
         values = values.clip(min=0)

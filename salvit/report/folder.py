@@ -13,7 +13,7 @@ from salvit.errors import MissingFileError
 from salvit.explain.data import RECORD
 from salvit.explain.writer import TABLE
 from salvit.report.agreement import mean_agreement, rank_correlations
-from salvit.report.attention import sources
+from salvit.report.attention import attention_sources
 from salvit.report.charts import perturbation_charts, randomisation_charts, sweep_charts, training_charts
 from salvit.report.export import long_differences, long_scores, markdown, tex
 from salvit.report.galleries import read_explained, read_galleries
@@ -23,7 +23,7 @@ from salvit.report.tables import Comparison, read_tables
 
 PAGE = "index.html"
 FILES = (PAGE, "scores.csv", "differences.csv", "agreement.csv", "scores.md", "scores.tex")
-"""What a report writes, as far as there is any of it."""
+"""The files of a report; one without content is not written."""
 
 
 def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comparison]:
@@ -31,8 +31,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
 
     Args:
         folder: where the runs are.
-        out: where `index.html`, the page, goes, and its numbers: `scores.csv`, `differences.csv`, `agreement.csv`,
-            `scores.md` and `scores.tex`, as far as there are any. Earlier files of a report are overwritten.
+        out: folder of the page, `index.html`, and its numbers, see `FILES`. Files of an earlier report are overwritten.
         title: of the page; the name of the folder by default.
 
     Raises:
@@ -81,7 +80,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
             charts,
             galleries,
             agreement,
-            sources(runs, of_folder),
+            attention_sources(runs, of_folder),
             {one.name: said for one in explained if len(said := _predicted(one))},
         )
         titles = [gallery.title for gallery in galleries]

@@ -15,11 +15,11 @@ from salvit.report.runs import Run
 from salvit.resize import resize_antialiased
 from salvit.results import describe, read_csv
 from salvit.results.files import file_hash
-from salvit.results.kept import IMAGES, MAPS, PEOPLE, from_text, small_photo
+from salvit.results.kept import MAPS, PEOPLE, from_text, small_photo
 
 Map = NDArray[np.float32]
 _EXPLAINED, _SIDE = 40, 24
-"""Images of `salvit explain` in a gallery, at most, and cells along the longest side of their maps."""
+"""Most images of `salvit explain` in a gallery, and cells along the longest side of their maps."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def read_explained(folder: Path) -> Gallery:
     pictures: dict[str, Picture] = {}
     for row in table.to_dict("records"):
         if row["name"] not in pictures:
-            if len(pictures) == min(IMAGES, _EXPLAINED):
+            if len(pictures) == _EXPLAINED:
                 continue
             pictures[row["name"]] = Picture(row["name"], _photo(row))
         several = table.loc[

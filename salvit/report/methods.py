@@ -43,7 +43,7 @@ def methods_page() -> str:
 
 
 def short_reason(extractor: Extractor, error: Exception) -> str:
-    """Why an extractor refuses a model: the error of its `check` without the names of the two.
+    """Why an extractor refuses a model: the error of its `check`, without the names of extractor and model.
 
     Example:
         >>> from salvit.extractors import LeGrad

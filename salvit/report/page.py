@@ -52,15 +52,15 @@ class Report:
     """What a page shows.
 
     Attributes:
-        title: of the page.
-        root: the folder.
-        runs: below it.
-        tables: of their scores.
-        charts: of their curves.
-        galleries: of their maps.
-        agreement: the matrix of each gallery, in their order.
-        attention: where attention may be.
-        explained: by name of a folder of `salvit explain`, what the model says: `name`, `predicted`, `probability`.
+        title: title of the page.
+        root: folder of the runs.
+        runs: all runs under it.
+        tables: their scores.
+        charts: their curves.
+        galleries: their maps.
+        agreement: the matrix of rank correlations of each gallery, in the order of the galleries.
+        attention: folders with kept attention.
+        explained: for each folder of `salvit explain` the model's predictions: `name`, `predicted`, `probability`.
     """
 
     title: str

@@ -23,7 +23,7 @@ def heat(saliency: Tensor) -> Image.Image:
 
 
 def grey(saliency: Tensor) -> Image.Image:
-    """An 8-bit grey picture of a map, min-max scaled, for people: scores come from the float map."""
+    """An 8-bit grey picture of a map [H, W], min-max scaled. It is for viewing: scores come from the float map."""
     return _drawn(saliency, "L", _bytes)
 
 
@@ -56,7 +56,7 @@ def overlay(image: Tensor, saliency: Tensor, strength: float = 0.75) -> Image.Im
 
 
 def row(pictures: Sequence[Image.Image], height: int = 160) -> Image.Image:
-    """Pictures side by side at one height."""
+    """Pictures side by side, each scaled to a height in pixels."""
     scaled = [
         picture.convert("RGB").resize(
             (max(1, picture.width * height // picture.height), height), Image.Resampling.BICUBIC

@@ -17,7 +17,7 @@ from salvit.callbacks.classification_scores import SCORES
 from salvit.cli.failure import one_clear_error
 from salvit.cli.interrupt import interruptible
 from salvit.errors import InvalidValueError, MissingFileError
-from salvit.report.compare import beside, wide_table
+from salvit.report.compare import wide_table, with_published
 from salvit.report.published import published
 from salvit.report.runs import Run, read_run
 
@@ -64,18 +64,18 @@ def constant_rows(runs: pd.DataFrame) -> str:
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over the seeds beside the poster's numbers; see `salvit.report.compare.beside`.
+    """Mean and standard deviation over the seeds, beside the poster's numbers.
 
     Args:
         runs: `row`, `seed` and a column for each score.
 
     Returns:
-        As there, without the dataset: the rows that were run, in the poster's order.
+        As `salvit.report.compare.with_published`, without the dataset: the rows that were run, in the poster's order.
     """
     known = published("poster")
     known = known[known["row"].isin(runs["row"])]
     long = runs.melt(["row"], list(SCORES), "score", "value").astype({"value": float})
-    return beside(long.assign(dataset="TinyImageNet"), known).drop(columns="dataset")
+    return with_published(long.assign(dataset="TinyImageNet"), known).drop(columns="dataset")
 
 
 def figure(title: str, scores: pd.DataFrame) -> Figure | None:

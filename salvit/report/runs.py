@@ -16,8 +16,7 @@ from salvit.errors import InvalidTypeError, InvalidValueError, MissingFileError
 from salvit.results.files import file_hash
 
 _IRRELEVANT = ("trainer.logger", "trainer.callbacks", "ckpt_path", "verbose", "data.init_args.num_workers")
-"""Beginnings of the options that do not change a model, so that they are in no label."""
-
+"""Prefixes of the options that do not change a model; labels leave them out."""
 
 STAGES = ("fit", "validate", "test", "predict")
 _FIELDS = {
@@ -25,7 +24,7 @@ _FIELDS = {
     "seconds": int | float | None,
     "versions": dict,
 }
-"""Of `run.json`, that a report needs."""
+"""Fields of `run.json` that a report needs, and their types."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Run:
         record: `run.json`, see `salvit.callbacks.provenance.Provenance`.
         config: `config.yaml`, the whole resolved configuration.
         about: `scores.json`, what was scored; empty if nothing was.
-        label: what was run; different for all runs of a stage and a dataset.
+        label: what was run; unique among the runs of one stage and dataset.
         fit: the fit whose checkpoint it used, if it is under the same folder.
     """
 
@@ -69,12 +68,10 @@ def find_runs(root: Path) -> list[Run]:
 
     A run is labelled by its model. Where several runs have the same model, the options of the fit that differ, or else
     the folder, are added. A test has the label of the fit whose checkpoint it used. A fit that was resumed is left out:
-    the log of the later one begins with its rows.
+    the log of the later one begins with its rows. A run whose files are damaged is left out, with a warning.
 
     Returns:
         The runs in natural order of their labels (k=8 before k=16), then in order of time.
-
-    A run whose files are damaged is left out, with a warning that names it.
 
     Raises:
         FileNotFoundError: There is no run.

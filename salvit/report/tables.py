@@ -1,4 +1,4 @@
-"""The scores of test runs as tables, in which only comparable runs are beside each other."""
+"""Tables of the scores of test runs; only comparable runs share a table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from salvit import results
-from salvit.report.published import model_sources, published_models, published_rows, sources
+from salvit.report.published import (
+    explanation_sources,
+    model_sources,
+    published_explanations,
+    published_models,
+)
 from salvit.report.runs import Run
 from salvit.results import Table, describe, read_csv, title
 from salvit.results.observers import UPPER_BOUND
@@ -26,11 +31,11 @@ class Comparison:
         groups: by group of scores, such as "faithfulness", its columns in order.
         low: lower ends of the intervals, in the shape of the means.
         high: upper ends.
-        images: how many images each mean is over; 0 where a row is published, or a value is of all images together.
+        images: number of images of each mean; 0 for a published row, or for a value of all images together.
         differences: `score`, `row`, `other`, `difference`, `low`, `high` and `images`, every two rows once.
         sources: where published rows come from.
-        runs: the folders that the rows are from, by row.
-        pairs: our row, by published one.
+        runs: the run of each row of a model.
+        pairs: our row for each published row.
     """
 
     table: Table
@@ -53,7 +58,7 @@ class Comparison:
 
 
 class _Scored(NamedTuple):
-    """What a run says of one profile: a row per image, a column per score."""
+    """The scores of a run for one profile: a row per image, a column per score."""
 
     run: Run
     title: str
@@ -134,7 +139,7 @@ def _comparison(
     order = list(dict.fromkeys(scores["model"].astype(str)))
     wide = scores.astype({"model": str, "score": str}).pivot(index="model", columns="score").loc[order]
     if kind == "method":
-        published, papers = published_rows(dataset, columns), sources(dataset)
+        published, papers = published_explanations(dataset, columns), explanation_sources(dataset)
         pairs = {row: ours for row in published.index if (ours := row.removesuffix(PUBLISHED)) in order}
     else:
         published, papers = published_models(dataset, columns), model_sources(dataset)

@@ -8,7 +8,6 @@ patch grid, in float16. `attention.json` holds the attention of at most `EXPLORE
 import base64
 import io
 import zlib
-from typing import Any
 
 import numpy as np
 import torch
@@ -104,13 +103,6 @@ def attention_text(attention: list[Tensor], prefix: int, grid: tuple[int, int], 
         "attention": _base64(zlib.compress(shares.numpy().tobytes(), 6)),
         "largest": _base64(largest.numpy().astype("<f4").tobytes()),
     }
-
-
-def read_attention_text(one: dict[str, Any], shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """The attention [blocks, heads, M, M] that `attention_text` has written, `shape` being (blocks, heads, M)."""
-    shares = np.frombuffer(zlib.decompress(base64.b64decode(one["attention"])), dtype=np.uint8)
-    largest = np.frombuffer(base64.b64decode(one["largest"]), dtype="<f4").reshape(shape)
-    return (shares.reshape(*shape, shape[-1]) / np.float32(255) * largest[..., None]).astype(np.float32)
 
 
 def _pooled(grid: tuple[int, int], side: int) -> tuple[int, int]:

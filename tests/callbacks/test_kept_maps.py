@@ -12,8 +12,9 @@ from salvit.extractors import AGCAM, InputGradient, Rollout
 from salvit.extractors.recording import read_attention
 from salvit.metrics import CC
 from salvit.modules import ExplanationModule, SaliencyModule
-from salvit.results.kept import from_text, read_attention_text
+from salvit.results.kept import from_text
 from salvit.vit import normalize
+from tests.attention_file import read_attention_text
 from tests.tiny import tiny_popout
 
 

@@ -7,8 +7,8 @@ import torch
 
 from datamodules.base import read_image, to_tensor
 from salvit.extractors.recording import read_attention
-from salvit.results.kept import read_attention_text
 from salvit.vit import load_vit, normalize
+from tests.attention_file import read_attention_text
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain
 

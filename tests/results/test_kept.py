@@ -14,11 +14,11 @@ from salvit.results.kept import (
     from_text,
     on_grid,
     pooling,
-    read_attention_text,
     small_photo,
     spread,
     to_text,
 )
+from tests.attention_file import read_attention_text
 
 
 @given(st.integers(0, 500), st.integers(1, 120))
