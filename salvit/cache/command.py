@@ -8,8 +8,8 @@ from pathlib import Path
 from salvit.cache.place import Cached, cache_folder, cached, remove
 from salvit.cli.plain_parser import PlainParser
 
-_DESCRIPTION = """List or remove the maps of frozen models that runs with cache_maps: true keep for later runs. They are in
-the folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
+_DESCRIPTION = """List or remove the maps of frozen models that runs with cache_maps: true keep for later runs. They are
+in the folder maps of SALVIT_CACHE, by default ~/.cache/salvit.
 
   salvit cache list     the maps of each model and method: number of images, and size
   salvit cache prune    remove the maps made by another version of salvit's code, which are never read again"""

@@ -21,8 +21,8 @@ _DESCRIPTION = """Check versions, devices, W&B, datasets, weights and room on di
 A line begins with "ok", with "note" for what you may want to know, or with "WRONG" for what will fail: a version that
 is too old, a dataset that you have named but that is not complete, a disk without room."""
 
-_EPILOG = """Datasets are found by their environment variables, such as SALVIT_OSIE_ROOT, or by --root. Other datasets are
-not checked. In every split all file names are checked and the first image is read.
+_EPILOG = """Datasets are found by their environment variables, such as SALVIT_OSIE_ROOT, or by --root. Other datasets
+are not checked. In every split all file names are checked and the first image is read.
 
 Exit status: 0; 1 if a line begins with "WRONG"; 2 if the command line is wrong; 130 after Ctrl-C.
 
