@@ -16,8 +16,8 @@ from salvit.vit import ViT, num_heads
 class RawAttention(Extractor):
     """Attention to each patch in the row that the classifier reads, of one block or of several.
 
-    A map is the mean attention of the tokens that the classifier reads to each patch: the class token's, A[0, p], or
-    the mean over the patches, (1/hw) Σ_q A[q, p]. What goes to prefix tokens is dropped, so a map sums to at most 1.
+    A map is the mean attention from the tokens that the classifier reads to each patch p: that of the class token,
+    A[0, p], or of the patches q, (1/hw) Σ_q A[q, p]. Attention to prefix tokens is dropped: a map sums to at most 1.
 
     Source: the raw-attention baseline of Chefer, Gur and Wolf, "Transformer Interpretability Beyond Attention
     Visualization", CVPR 2021.
@@ -61,8 +61,8 @@ def _to_patches(vit: ViT, images: Tensor, blocks: list[int], rows: Rows) -> list
 class UnsupervisedMap(Extractor):
     """The patches that the classifier's row attends to most, taken as fixations and smoothed into a density.
 
-    Of the heads' mean attention to the patches the strongest patches are kept that together hold at least `mass` of it;
-    each becomes one fixation, and a Gaussian makes them a density that sums to 1. Meant for a self-supervised model.
+    From the mean attention over the heads, the strongest patches are kept until they hold at least `mass` of the total.
+    Each becomes one fixation; a Gaussian turns them into a density that sums to 1. Meant for a self-supervised model.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023, section
     5.2, with the threshold λ = 0.9 read as in Caron et al., "Emerging Properties in Self-Supervised Vision

@@ -1,4 +1,4 @@
-"""Attention flow: the most that can flow from a patch to the classifier if attention is the capacity of pipes."""
+"""Attention flow: the maximum flow between the classifier and a patch in a network whose capacities are attention."""
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ class AttentionFlow(Extractor):
     The graph has a node for each token before each block and after the last. The edge from token i after block l to
     token j before it has the capacity Â_l[i, j], Â_l = (A_l + I) / 2 with A_l the mean over heads (A_l itself for a
     block without residual connections). The flow leaves the class token, or in equal parts the tokens that the
-    classifier reads, so a map is at most 1. Every patch is a flow problem of its own: about 4 s of a CPU for 196
-    patches and 12 blocks, and many patches have the same, full flow if there are many blocks.
+    classifier reads, so a map is at most 1. Every patch is a separate flow problem: about 4 s on a CPU for 196 patches
+    and 12 blocks. With many blocks, many patches reach the same maximum.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, section 3.
 

@@ -86,7 +86,7 @@ def _of_attention(vit: ViT, pixels: Tensor, target: Tensor | None) -> Tensor:
 
 @contextmanager
 def _fixed_weights(vit: ViT) -> Iterator[None]:
-    """Let no weight require a gradient, so that what requires one is an activation."""
+    """Turn off the gradients of all weights, so that only activations require one."""
     trained = [weight for weight in vit.parameters() if weight.requires_grad]
     try:
         for weight in trained:
@@ -118,7 +118,7 @@ class _Rules(TorchFunctionMode):
 
 
 class _Gradient(torch.autograd.Function):
-    """`output`, of which the gradient with respect to x is `factor`."""
+    """Returns `output` with `factor` as its gradient with respect to x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, output: Tensor, factor: Tensor | float) -> Tensor:

@@ -19,14 +19,14 @@ from salvit.vit import ViT, num_heads, num_prefix_tokens, patch_grid
 class Extractor(HasOptions, ABC):
     """Turns the inner workings of a ViT into maps over the image.
 
-    A subclass stores its options under the names of its `__init__` parameters and raises ValueError for one that is
-    out of range, implements `_maps`, and `num_channels` where it gives several maps, and names its needs in
-    `requires`. Extractors hold no tensors, so they pickle, and one instance serves any number of models. Block indices
-    may be negative, counting from the last. In `_maps` gradients are off until
+    A subclass stores its options under the names of its `__init__` parameters, raises ValueError for one that is out of
+    range, and implements `_maps`. It overrides `num_channels` if it gives several maps, and names what it needs of a
+    model in `requires`. Extractors hold no tensors: they can be pickled, and one instance serves any number of models.
+    Negative block indices count from the last. In `_maps` gradients are off until
     `salvit.extractors.gradients.differentiable` turns them on.
 
-    A model is as before after every call, also after an error or Ctrl-C. The user's hooks run as they always do. One
-    model belongs to one thread at a time: what is extracted in two threads at once may be wrong.
+    Every call leaves the model as it was, also after an error or Ctrl-C. The user's hooks run as usual. Use a model in
+    one thread at a time: maps extracted in two threads at once may be wrong.
 
     Example:
         >>> from salvit.extractors.gradients import differentiable, outside_graph, target_logits
@@ -63,7 +63,7 @@ class Extractor(HasOptions, ABC):
         ]
         return f"{name}:{','.join(changed)}" if changed else name
 
-    # Within a function that is compiled, a pass that is watched must run as it is written.
+    # The hooks and modes that record a pass do not work in compiled code.
     @torch.compiler.disable
     def __call__(self, vit: ViT, images: Tensor, target: int | Tensor | None = None) -> Tensor:
         """Extract the maps of a batch; no map depends on what else is in the batch.

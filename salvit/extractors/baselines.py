@@ -1,4 +1,4 @@
-"""What a method should beat without a look at the model: chance, and the image's centre."""
+"""Baselines that do not look at the model: chance, and the centre of the image."""
 
 import hashlib
 import math

@@ -28,9 +28,9 @@ class AGCAM(Extractor):
 
     Scores are those before the softmax, scaled and with any bias; y is the target logit. Its gradient flows through the
     residual stream and the MLPs only, never into an attention's input; a model without residual connections is refused.
-    Where the model classifies from its class token, only class rows have a gradient, and the map costs little more than
-    the forward pass. Otherwise the map is the mean over the rows read (the paper leaves the rows open) and costs a
-    backward pass.
+    If the model classifies from its class token, only class rows have a gradient, and the map costs little more than
+    the forward pass. Otherwise the map is the mean over the rows that are read (the paper does not say which) and costs
+    a backward pass.
 
     Source: Leem and Seo, "Attention Guided CAM: Visual Explanations of Vision Transformer Guided by Self-Attention",
     AAAI 2024, equations 2–8.

@@ -1,4 +1,4 @@
-"""The keys of one block's attention, which methods of object discovery take as features of the patches."""
+"""The keys of one block's attention: the patch features of methods of object discovery."""
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ def component(mask: Tensor, seed: Tensor) -> Tensor:
     """Return the part of each mask [B, h, w] that is connected with its seed, through sides; [B, h, w], 0 and 1.
 
     Args:
-        mask: of any dtype, 0 for what is out.
+        mask: of any dtype, 0 outside.
         seed: [B], position in the flattened mask.
 
     Example:

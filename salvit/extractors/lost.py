@@ -1,4 +1,4 @@
-"""LOST: the object as the patches that are like a seed, the patch that is like fewest others."""
+"""LOST: the object as the patches similar to a seed, the patch that is similar to the fewest others."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from salvit.vit import ViT, patch_grid
 class LOST(Extractor):
     """Σ over the seed patches s of k_p · k_s, where k_p is the key of patch p: positive on the object.
 
-    Two patches are alike if k_p · k_q > 0. The first seed is the patch that is like fewest others; the seeds are those
-    of the `patches` patches with fewest that are like it. Of patches that are like equally many the upper left one
-    comes first. Meant for a self-supervised model, which need not have a class token.
+    Two patches are similar if k_p · k_q > 0. Patches are ranked by how few others are similar to them; of equal ones
+    the upper left one comes first. The first patch is the first seed; of the first `patches` patches, those similar to
+    it are seeds, too. Meant for a self-supervised model, which need not have a class token.
 
-    With `mask` the map is 1 where the sum is above 0 and connected with the first seed, else 0. The box around it is
-    the source's; MaxBoxAcc of `salvit.metrics.BoxSweep` on such maps is CorLoc.
+    With `mask` the map is 1 where the sum is above 0 and connected with the first seed, else 0. The source draws a box
+    around it; MaxBoxAcc of `salvit.metrics.BoxSweep` on such maps is CorLoc.
 
     Source: Siméoni et al., "Localizing Objects with Self-Supervised Transformers and no Labels", BMVC 2021, section
     3.2, on the keys of the last block.

@@ -87,7 +87,7 @@ class RISE(Extractor):
         return torch.stack(masks)
 
 
-_ROUNDING = 64  # in units of the last digit: features that differ by less are those of equal patches
+_ROUNDING = 64  # in units of the last digit: patches whose features differ by less are equal
 
 
 @register_method("scorecam")
@@ -104,7 +104,7 @@ class ScoreCAM(Extractor):
 
     Args:
         block: block index.
-        channels: take only so many features, those that vary most over the patches, as Faster Score-CAM does.
+        channels: number of features to take, those that vary most over the patches, as in Faster Score-CAM; None: all.
         batch_size: masked images per forward pass.
 
     Example:

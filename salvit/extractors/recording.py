@@ -1,4 +1,4 @@
-"""What is seen of an unmodified timm ViT while it runs: inputs and outputs of modules, and attention maps.
+"""Recording from an unmodified timm ViT while it runs: inputs and outputs of modules, and attention maps.
 
 timm's blocks call the fused `scaled_dot_product_attention`, which never forms the attention matrix. While a
 recording is active, a `TorchFunctionMode` answers that call with explicit attention in the recorded blocks; all
@@ -103,7 +103,7 @@ class Recording:
         Raises:
             KeyError: if a block was not recorded.
         """
-        # What the output was computed from are the attentions of a block, not their heads put together.
+        # The output was computed from the attentions of a block one by one, not from their concatenation.
         maps = [self._graph[block] for block in blocks]
         gradients = iter(torch.autograd.grad(output, [part for parts in maps for part in parts]))
         return [_side_by_side([next(gradients) for _ in parts]) for parts in maps]

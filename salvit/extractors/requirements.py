@@ -60,22 +60,22 @@ def _classifier(vit: ViT, what: str) -> None:
     if not vit.global_pool and reads_out_as_timm(vit):
         raise InvalidValueError(
             f'{what} explains a class, and the model classifies every token by itself (global_pool=""): load it with '
-            "another"
+            "another global_pool"
         )
 
 
 def _two_classes(vit: ViT, what: str) -> None:
     if num_classes(vit) == 1:
         raise InvalidValueError(
-            f"{what} asks how probable the class is, and of a model's only class that is always 1: use a method that "
-            "follows the logit"
+            f"{what} needs the probability of the class, which is always 1 in a model with one class: use a method "
+            "that follows the logit"
         )
 
 
 def _gradients(vit: ViT, what: str) -> None:
     if getattr(vit, "grad_checkpointing", False):
         raise InvalidValueError(
-            f"{what} needs the model's forward pass only once, and gradient checkpointing repeats it: call "
+            f"{what} needs the model's forward pass to run once, and gradient checkpointing repeats it: call "
             "vit.set_grad_checkpointing(False) first"
         )
 
@@ -173,7 +173,7 @@ def not_finite(batch: Tensor) -> list[int]:
 
 
 def check_finite(activations: Tensor) -> None:
-    """Raise ValueError if what a model computed has NaN or infinity, which would vanish in what is made of it."""
+    """Raise ValueError if activations [B, ...] have NaN or infinity, which later steps of a method could hide."""
     if not_finite(activations):
         raise InvalidValueError(
             "the model gives NaN or infinity: weights are damaged, or activations overflow the model's dtype"
@@ -211,7 +211,7 @@ def check_target(vit: ViT, images: Tensor, target: int | Tensor | None) -> Tenso
     outside = classes[(classes < 0) | (classes >= num_classes(vit))]
     if len(outside):
         raise InvalidValueError(f"target class {int(outside[0])} is outside 0 … {num_classes(vit) - 1}")
-    # Only now, so that what comes from the host is checked without waiting for a GPU.
+    # Moved last: values on the CPU are checked without waiting for a GPU.
     return classes.to(images.device)
 
 
@@ -222,6 +222,6 @@ def check_choice(name: str, value: object, choices: Any) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Raise ValueError unless a seed is between 0 and 2**63 - 1, which every machine can draw random numbers with."""
+    """Raise ValueError unless a seed is between 0 and 2**63 - 1, the range that every platform accepts."""
     if not 0 <= seed < 2**63:
         raise InvalidValueError(f"seed must be between 0 and 2**63 - 1; got {seed}")

@@ -12,7 +12,7 @@ from salvit.vit import ViT, block_indices, fused_attention, has_residual
 
 
 def added(block: nn.Module, values: Tensor) -> Tensor:
-    """Return what each head adds of each token where it attends to nothing else: t^h_j = W_O^h v^h_j, [B, N, H, D].
+    """Return what each head would add if it attended to one token j only: t^h_j = W_O^h v^h_j, [B, N, H, D].
 
     Args:
         block: a pre-norm block; its LayerScale is part of W_O.

@@ -1,4 +1,4 @@
-"""The options `rows` and `block`: which rows of which blocks' attention a map is made of."""
+"""The options `rows` and `block`: which rows of the attention of which blocks make a map."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ from salvit.extractors.requirements import check_choice
 from salvit.vit import ViT, block_indices, num_prefix_tokens, tokens_read
 
 Rows = Literal["auto", "class", "all"]
-"""Whose row of the attention a map is: "auto" for the tokens that the classifier reads (the class token, or the mean
-over those that it averages or attends over), "class" for the class token, "all" for the mean over the patches."""
+"""Whose rows of the attention make a map: "auto", those of the tokens that the classifier reads (the class token, or
+the mean over those that it averages or attends over); "class", the class token; "all", the mean over the patches."""
 
 Blocks = int | list[int] | Literal["all"]
 """Block indices, negative ones counting from the last: one, several, or all of them."""

@@ -27,13 +27,13 @@ class SalientAttention(Extractor):
     attends from patch q to all patches; 𝒜 ≈ Σ_r λ_r a¹_r ⊗ a²_r ⊗ a³_r ⊗ a⁴_r (equation 1 of the source) is
     fitted per image, and "the top-k informative modes based on their weights" λ are kept.
 
-    The source has no code, and its text can be read in several ways, which are options here. Each is given with the
-    sentence of section 4 that it reads.
+    The source has no code, and its text allows several interpretations, which are options here. Each option quotes the
+    sentence of section 4 that it interprets.
 
-    Modes may cancel where they are fitted freely: they are not orthogonal, and grow with their number until the
-    heaviest weighs more than the attention itself, and many fits end at `max_iter`. Which positions a fit chooses, and
-    even more its components, then depends on `seed`, `init` and `tol`, and now and then on rounding, which differs
-    between batch sizes; the mean of the retrieved maps hardly does (docs/results.md has figures).
+    Without `nonnegative`, modes may cancel each other: they are not orthogonal, their weights grow with their number
+    until the largest exceeds the norm of the attention, and many fits stop at `max_iter`. The chosen positions, and
+    even more the components, then depend on `seed`, `init` and `tol`, and sometimes on rounding, which differs between
+    batch sizes. The mean of the retrieved maps hardly depends on them (docs/results.md has figures).
     `salvit.extractors.cp.cp_als` returns each fit's error and number of sweeps.
 
     Source: Djilali, McGuinness and O'Connor, "Vision Transformers are Inherently Saliency Learners", 2023,
@@ -58,7 +58,7 @@ class SalientAttention(Extractor):
             this order (docs/results.md). In "weight" the map of the heaviest mode comes first, in "position" that of
             the position nearest to the top left.
         attended: whether modes may only take positions that receive at least as much attention as the median patch,
-            which leaves out most ground: "highly likely salient locations".
+            which leaves out most of the background: "highly likely salient locations".
         nonnegative: whether the decomposition is non-negative, as attention is, so that modes are parts of it and
             cannot cancel. The source uses alternating least squares, without saying more.
         block: block index, negative ones counting from the last; a list of them, or "all", puts the maps of each
@@ -188,7 +188,7 @@ class SalientAttention(Extractor):
         strength = fit.factors[1][:, :, : self.k].abs()
         if self.attended:
             received = attention.mean(dim=(1, 2)).flatten(1)
-            # At least half of the patches reach the median, also where many receive the same.
+            # At least half of the patches reach the median, also if many receive the same attention.
             ground = received < received.median(dim=1, keepdim=True).values
             strength = strength.masked_fill(ground[:, :, None], -1)
         if self.select != "distinct":

@@ -1,4 +1,4 @@
-"""How a method is written: `name`, or `name:option=value,option=value`, the same everywhere."""
+"""How a method is written everywhere: `name`, or `name:option=value,option=value`."""
 
 import difflib
 import inspect
@@ -131,7 +131,7 @@ def _checked(kind: type[Extractor], option: str, value: object) -> Any:
     """A value of an option, of the option's type; text is read as YAML."""
     annotation = get_type_hints(kind.__init__)[option]
     try:
-        # None is what an option has that was not given, so the parser would let it pass.
+        # The parser takes None for an option that was not given, and would accept it.
         if value is None and NoneType not in get_args(annotation):
             raise ArgumentError(None, "")
         parser = ArgumentParser(exit_on_error=False)
@@ -154,7 +154,7 @@ def _expected(annotation: Any) -> str:
 
 
 def _readable(text: Any) -> str:
-    """The text, if it is a method."""
+    """Return the text if it is a method, else raise ValueError."""
     if not isinstance(text, str):
         raise InvalidValueError("a method is text, such as rollout:rows=all")
     parse_method(text)

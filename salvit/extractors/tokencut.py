@@ -22,7 +22,7 @@ class TokenCut(Extractor):
     not have a class token.
 
     With `mask` the map is 1 on the object's patches that are connected with the one where |v| is largest (of several
-    that are equal up to 1e-4 of it, the upper left one), else 0. The box around them is the source's; MaxBoxAcc of
+    that are equal up to 1e-4 of it, the upper left one), else 0. The source draws a box around them; MaxBoxAcc of
     `salvit.metrics.BoxSweep` on such maps is CorLoc.
 
     Source: Wang et al., "Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR
@@ -66,7 +66,7 @@ def second_eigenvector(features: Tensor, threshold: float) -> Tensor:
         >>> bool(side[0] == side[1] != side[2] == side[3] == side[4])
         True
     """
-    # Under autocast a product would be rounded, and an edge would appear or go.
+    # Under autocast a product would be rounded, and could cross the threshold.
     with torch.autocast(features.device.type, enabled=False):
         units = features / features.norm(dim=2, keepdim=True)
         weights = torch.where(units @ units.mT >= threshold, 1.0, _APART).to(features.dtype)

@@ -1,4 +1,4 @@
-"""XRAI: regions of the image, in the order in which they have most of the integrated gradients."""
+"""XRAI: image regions, ranked by their integrated gradients."""
 
 from importlib.util import find_spec
 
@@ -24,10 +24,10 @@ class XRAI(IntegratedGradients):
 
     The attribution of a pixel x is the largest over the channels of (x − b) ⊙ ∫₀¹ ∂y/∂x(b + α(x − b)) dα, the mean over
     two images b of one value, the image's smallest and its largest; y is the target logit. Regions are those of
-    Felzenszwalb's segmentation at six scales, grown by 5 pixels, so they overlap. The first is the one with the largest
-    mean attribution; then again and again the one whose new pixels have the largest mean, if there are 50 or more.
-    What remains gets its mean. Costs two forward and backward passes for each step, and seconds of a CPU for each
-    image. Needs scikit-image, the extra `regions`.
+    Felzenszwalb's segmentation at six scales, grown by 5 pixels, so they overlap. First the region with the largest
+    mean attribution is taken, then repeatedly the one whose new pixels, at least 50, have the largest mean. The
+    remaining pixels get their mean. Costs two forward and backward passes for each step, and seconds of CPU time for
+    each image. Needs scikit-image, the extra `regions`.
 
     Source: Kapishnikov et al., "XRAI: Better Attributions Through Regions", ICCV 2019, algorithm 1; the segmentation,
     the largest over the channels and the 50 pixels as in the authors' package saliency.
@@ -87,7 +87,7 @@ def regions(picture: np.ndarray) -> np.ndarray:
 
 
 def rank(attribution: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Give the pixels of each region that is taken the mean attribution of what it adds.
+    """Take regions best first, and give the pixels that each adds their mean attribution.
 
     Args:
         attribution: [H, W].

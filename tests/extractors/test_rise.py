@@ -63,5 +63,5 @@ def test_masks_are_grids_enlarged_and_cut_out_anywhere():
 
 
 def test_the_only_class_is_refused(make_vit, images):
-    with pytest.raises(ValueError, match="of a model's only class that is always 1"):
+    with pytest.raises(ValueError, match="always 1 in a model with one class"):
         RISE(masks=2)(make_vit(num_classes=1), images)

@@ -71,10 +71,9 @@ def cp_als(
     result and its error rest on the sweeps that follow.
 
     A sample has converged, and is frozen, once a sweep without momentum lowers its error by less than `tol`
-    times that error; so results do not depend on what else is in the batch, but for rounding. Terms may grow and
-    cancel each other (the best fit of a rank need not exist), the more so the more of them there are; what the fit
-    ends in then depends on start, seed and tolerance, and where there are more terms than the tensor needs, on
-    rounding.
+    times that error; so results do not depend on the rest of the batch, except for rounding. Terms may grow and cancel
+    each other (a best fit of a rank need not exist), and more so if there are many. The result then depends on start,
+    seed and tolerance, and, with more terms than the tensor needs, on rounding.
 
     Args:
         tensor: [B, d_1, …, d_n], n ≥ 3, float32 or float64, finite.
@@ -83,9 +82,9 @@ def cp_als(
         init: "svd" for the leading left singular vectors of each unfolding, and Gaussian random columns where
             it has fewer than R of any size; "random" for Gaussian random columns only.
         max_iter: largest number of sweeps.
-        tol: relative decrease of the error per sweep below which a sample has converged. On attention maps the
-            default costs about 1 % of error over 1e-6, and 4 % where there are many terms for a small grid (32 for 8×8
-            patches), of which `max_iter` ends most fits; the seed makes as much of a difference (docs/results.md).
+        tol: relative decrease of the error per sweep below which a sample has converged. On attention maps the error
+            with the default is about 1 % larger than with 1e-6, and 4 % with many terms for a small grid (32 for 8×8
+            patches), where most fits stop at `max_iter`; another seed changes as much (docs/results.md).
         seed: of the random columns; every sample starts from the same ones.
 
     Returns:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-# Below 3 % of the largest singular value, vectors are at the mercy of rounding, and so would be the minimum
-# that ALS ends in: errors are the same with random columns in their place, but reproducible.
+# Singular vectors below 3 % of the largest value depend on rounding, and so would the minimum that ALS finds.
+# Random columns in their place give the same errors, reproducibly.
 _LEAST_EIGENVALUE = 1e-3
 
-# Of the randomised range finder: with more of either, ALS ends at the same errors.
+# Of the randomised range finder: larger values of either do not change the errors of ALS.
 _OVERSAMPLING = 8
 _POWER_STEPS = 2
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from salvit.vit import ViT
 
 STABILIZER = 1e-9
-_MANY = 32  # inputs, all of them active: that not one of them speaks for an output does not happen
-_DIGITS_LOST = 8  # in units of the last one, by sums that cancel
+_MANY = 32  # if so many inputs are all active, at least one contributes to every output
+_DIGITS_LOST = 8  # rounding error of sums that cancel, in units of the last digit
 
 Linear = Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
 Add = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -30,7 +30,7 @@ def divide(numerator: Tensor, denominator: Tensor, stabilizer: float = STABILIZE
     """
     quotient = denominator + stabilizer
     torch.div(numerator, quotient, out=quotient)
-    # Zeros are rare, and on a CPU it costs less to ask whether there is one than to write every quotient again.
+    # Zeros are rare: on a CPU, looking for one is cheaper than writing every quotient again.
     if denominator.is_cuda or torch.count_nonzero(denominator) < denominator.numel():
         quotient.masked_fill_(denominator == 0, 0)
     if quotient.is_cuda or not quotient.sum().isfinite():
@@ -88,12 +88,12 @@ def linear_joint(x: Tensor, weight: Tensor, bias: Tensor | None, output: Tensor,
     magnitude, weight_magnitude = x.abs(), weight.abs()
     floor = 2 * STABILIZER
     product = magnitude @ weight_magnitude.T
-    # Where few inputs are active, perhaps none of them speaks for an output: Z is 0, and in its place stands rounding.
+    # If few inputs are active, none may contribute to an output: Z is then 0, but is computed as a rounding error.
     exact_zeros = x.is_cuda or x.shape[-1] < _MANY or bool(magnitude.amin() == 0)
     rounding = product * (_DIGITS_LOST * torch.finfo(x.dtype).eps) if exact_zeros else None
     doubled = product.add_(output).add_(floor if bias is None else floor - bias)
     nothing = None if rounding is None else doubled <= rounding.add_(floor)
-    # Z cannot be negative but by rounding, and where it is 0 so is every contribution that S multiplies.
+    # Z is negative only by rounding; where it is 0, every contribution that S multiplies is 0, too.
     share = torch.div(relevance, doubled.clamp_(min=floor), out=doubled)
     if nothing is not None:
         share.masked_fill_(nothing, 0)
