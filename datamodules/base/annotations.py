@@ -104,7 +104,7 @@ def as_points(values: Any, path: Path) -> NDArray[np.float64]:
 
 
 def annotation_of(annotations: Mapping[str, T], stem: str, path: Path, size: Size) -> T:
-    """What the annotation file ``path`` says of an image, or an error if it does not mention it."""
+    """The annotation of an image from the file ``path``; CorruptFileError if the file does not mention the image."""
     if stem not in annotations:
         raise CorruptFileError(f"{path}: does not mention the image {stem}.")
     return annotations[stem]
@@ -138,7 +138,7 @@ def read_mat_map(variable: str, path: Path, size: Size) -> NDArray[np.float64]:
         )
     if np.isnan(values).any():
         raise CorruptFileError(
-            f"{path}: '{variable}' has NaN, which says neither that somebody looked nor not."
+            f"{path}: '{variable}' has NaN; expected 0 where nobody looked, and another number at fixations."
         )
     return points_of(values != 0)
 

@@ -74,7 +74,7 @@ class SaliencyDataset(Dataset[Sample], ABC):
         return None
 
     def fingerprint(self) -> str:
-        """Distinguishes images that have the same names under the same options of the datamodule."""
+        """Text that changes with the images, even if their names and the options of the datamodule stay the same."""
         return str(len(self))
 
     def dropped_fixations(self, index: int) -> int:
@@ -126,7 +126,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def collate_none(samples: Sequence[Sample]) -> Batch:
-    """A batch of no images, B = 0, with the keys of the samples: for a process that has no image.
+    """An empty batch, B = 0, with the keys of the samples: for a process that has no image.
 
     Example:
         >>> batch = collate_none([{"image": torch.zeros(3, 8, 8), "name": "a"}])

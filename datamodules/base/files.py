@@ -87,7 +87,7 @@ class FilesDataModule(SaliencyDataModule):
         return root
 
     def not_found(self, wanted: Path | str, detail: str) -> DatasetNotFoundError:
-        """The error for a missing file: what is missing, the expected layout, and where to get the dataset."""
+        """The error for a missing file: it names the file, the expected layout, and the source of the dataset."""
         dataset = type(self).__name__.removesuffix("DataModule")
         return DatasetNotFoundError(
             f"{dataset}: cannot find {wanted} ({detail}).\n"
@@ -96,7 +96,7 @@ class FilesDataModule(SaliencyDataModule):
         )
 
     def stems(self, pattern: Path) -> set[str]:
-        """What ``*`` stands for in the names of the visible files of a pattern such as ``images/*.jpg``.
+        """The part of each file name that matches ``*`` in a pattern such as ``images/*.jpg``, without hidden files.
 
         Raises:
             DatasetNotFoundError: if there are no such files.

@@ -43,7 +43,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; any error of a decoder becomes one error that names the file."""
     remedy = "or leave such images out with on_error='skip'."
     try:
-        # Not by name: Pillow would map an uncompressed TIFF into memory, with the sides of a turned one swapped.
+        # Not by name: Pillow would map an uncompressed TIFF into memory, and swap the sides of a turned one.
         with path.open("rb") as file, Image.open(file) as image:
             _require_range(image, path)
             yield image
@@ -89,7 +89,7 @@ def _deep_grey(image: Image.Image) -> NDArray[np.float64]:
 
 
 def _rgb(image: Image.Image, factor: int = 1) -> Image.Image:
-    """8-bit RGB, each side divided by a factor, before a further copy is made if possible."""
+    """8-bit RGB, each side divided by a factor; reduced as early as possible, to save memory."""
     if image.mode[0] == "I":
         values = _deep_grey(image)
         if isinstance(transparent := image.info.get("transparency"), int):

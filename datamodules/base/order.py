@@ -42,16 +42,16 @@ class WithMirrored(Dataset[Sample]):
 class TrainingOrder(DistributedSampler[int]):
     """Every image once an epoch, in an order that follows from the seed and the epoch.
 
-    Several processes share the batches of one: with half the batch size, two processes take the same batches in the
-    same order. If the images of the last batch do not divide among the processes, some are repeated.
+    Several processes share each batch of one process: with half the batch size, two processes take the same batches in
+    the same order. If the last batch cannot be divided equally among the processes, some of its images are repeated.
 
     Args:
-        images: their number n.
-        copies: samples of each image, of which one is taken: image i has the samples i, i + n, i + 2n …
-        batch_size: samples of a batch and process.
-        rank: of this process.
-        processes: number of all processes.
-        first_batch: batches of the epoch that are left out, because a resumed run has trained on them already.
+        images: number n of images.
+        copies: number of samples of each image, i, i + n, i + 2n …, of which an epoch takes one at random.
+        batch_size: samples per batch and process.
+        rank: rank of this process.
+        processes: number of processes.
+        first_batch: returns the number of batches that a resumed run has trained on already and leaves out.
 
     Example:
         >>> order = TrainingOrder(images=5, copies=2, batch_size=2)
@@ -104,4 +104,4 @@ class LazyLoader(DataLoader[Sample]):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take nothing."""
+        """Do nothing: there is no state."""

@@ -19,11 +19,11 @@ from datamodules.base.view import AnnotationReader, Resize, View, see_boxes, squ
 from salvit.errors import InvalidValueError
 
 FixationReader: TypeAlias = Callable[[Size], NDArray[np.float64]]
-"""From the image's (height, width) to [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
+"""Takes the image's (height, width); returns [n, 2] of (x, y) as recorded: 0-based, perhaps outside the image."""
 ObserverReader: TypeAlias = Callable[[Size], list[NDArray[np.float64]]]
-"""As `FixationReader`, for each observer apart."""
+"""As `FixationReader`, one array per observer."""
 MaskReader: TypeAlias = Callable[[Size], NDArray[np.bool_]]
-"""From the image's (height, width) to [H0, W0], True on the object."""
+"""Takes the image's (height, width); returns [H0, W0], True on the object."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stimulus:
         image: the image file.
         fixations: reads the fixations, where those of each observer are not known.
         density: file of the density map; without it the density is computed from the fixations.
-        label: class index; None also where the annotation has it.
+        label: class index; None also if the annotation has it.
         annotation: reads label and boxes.
         mask: reads which pixels show the object.
         distractors: reads which pixels show the items among which ``mask`` is the odd one.

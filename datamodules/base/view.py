@@ -1,4 +1,4 @@
-"""How an image, its boxes and its masks become the input of a ViT: resized, cropped, mirrored."""
+"""Resizing, cropping and mirroring of an image, its boxes and its masks for the input of a ViT."""
 
 import math
 import warnings
@@ -53,7 +53,7 @@ class View(NamedTuple):
 
 
 Resize: TypeAlias = Callable[[Size, Size], View]
-"""From an image's (height, width) and that of the input to how the one becomes the other."""
+"""Takes the (height, width) of an image and of the input; returns how the image becomes the input."""
 
 
 def squash(native: Size, size: Size) -> View:

@@ -1,4 +1,4 @@
-"""Heatmaps of the same few images during training, so that one watches attention form."""
+"""Heatmaps of the same few images during training, which show how attention develops."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,12 +20,12 @@ class AttentionPanel(Callback):
     """Draws a method's heatmaps of fixed val images every few epochs, each for the image's label.
 
     Written to the log folder as `pictures/epoch_NNN.png`, and to W&B. The images are evenly spaced over the val split;
-    where it is sorted by class, as of a folder per class, each class has one.
+    if it is sorted by class, as in a folder per class, each class has one.
 
     Args:
         count: number of images.
         every: epochs between two panels; the first and the last epoch always have one.
-        method: whose heatmaps are drawn.
+        method: the method whose heatmaps are drawn.
 
     Raises:
         ValueError: if the model does not support the method.

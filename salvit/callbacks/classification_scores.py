@@ -38,9 +38,9 @@ class ClassificationScores(Callback):
 
     Accuracy on the training images (as the datamodule gives them for training) and on the test images; recall,
     precision, F1 and ROC AUC as means over the classes; and SMM of a method's heatmaps for each image's label, over all
-    images with a mask, right or wrong: a model at chance has few right ones. Masks are a detector's, or else the
-    dataset's, or else the boxes of the label; the title says which, how many images have none, and how many heatmaps
-    are constant, as where attention is uniform or has no gradient.
+    images with a mask, also misclassified ones: a model at chance classifies few correctly. Masks are a detector's, or
+    else the dataset's, or else the boxes of the label; the title says which, how many images have none, and how many
+    heatmaps are constant, for example because attention is uniform or has no gradient.
 
     Written to the log folder: `scores.md`; `per_image.csv`, with label, prediction, SMM and whether the heatmap is
     constant; and `scores.json`, with dataset, split, kind of mask and scores. On W&B, `test/scores` has the same row.
@@ -48,8 +48,8 @@ class ClassificationScores(Callback):
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster).
 
     Args:
-        method: whose heatmaps SMM scores.
-        detector: where the masks are from, instead of the dataset.
+        method: the method whose heatmaps SMM scores.
+        detector: source of the masks, instead of the dataset.
     """
 
     def __init__(

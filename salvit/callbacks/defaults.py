@@ -36,7 +36,7 @@ class LogConfig(SaveConfigCallback):
 class LastCheckpoint(ModelCheckpoint):
     """Writes `checkpoints/last.ckpt` in the log folder after every epoch, however often the model is validated.
 
-    A class apart, as Lightning refuses two callbacks of one class that watch the same score.
+    A class of its own, as Lightning refuses two callbacks of one class that monitor the same score.
     """
 
     def __init__(self) -> None:

@@ -28,19 +28,19 @@ class DetectedMasks:
     """Masks of the label's instance by torchvision's `maskrcnn_resnet50_fpn_v2`, whose weights the user has.
 
     The detector sees each image at its original size. Of the instances of the label's COCO category that reach
-    `min_score`, the one with the highest score is taken, where its probability is above 0.5; an image without one has
-    an empty mask. Masks are kept as PNG files, so that each image is detected once.
+    `min_score`, the one with the highest score is taken: its mask has the pixels with a probability above 0.5. An image
+    without such an instance has an empty mask. Masks are kept as PNG files, so that each image is detected once.
 
     Source: Agrawal, Dayton and Dauber, "Visualizing Attention in Vision Transformers" (poster), which used the masks of
     a Fast R-CNN and names neither a version nor a threshold.
 
     Args:
         weights: the detector's weights, a torch file such as `maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth`.
-        cache: folder of the masks; those of other weights, options or images are apart.
+        cache: folder of the masks; each combination of weights, options and images has its own subfolder.
         categories: COCO category of each class, by the first of the dataset's names for the class, such as
             `{automobile: car}`; "any" takes the highest score of all categories. A class that is named as a category
             needs no entry.
-        min_score: of a detection, in [0, 1].
+        min_score: least score of a detection, in [0, 1].
 
     Raises:
         ValueError: if `min_score` is out of range or there is no such category.
@@ -132,8 +132,8 @@ def label_categories(names: list[str], categories: Mapping[str, str]) -> list[st
     """Return the COCO category of each class.
 
     Args:
-        names: of the dataset's classes, in the order of their labels.
-        categories: of the classes that COCO calls otherwise.
+        names: names of the dataset's classes, in the order of their labels.
+        categories: COCO category of each class that has another name in COCO.
 
     Raises:
         ValueError: if a class has no category, or there is no such class.

@@ -24,7 +24,7 @@ class ExplanationPictures(Callback):
 
     `pictures/methods.png` has each image with its boxes and every method, as in Figure 5 of "Attention Guided CAM";
     `pictures/classes.png`, of images with boxes of several classes, a row per class and a column per method that
-    explains a class, as in its Figure 6. Written to the log folder, and to W&B. There, the table `test/heatmaps` has a
+    explains a class, as in its Figure 6. Written to the log folder, and to W&B. In W&B the table `test/heatmaps` has a
     row per image and a column per method.
 
     Args:

@@ -35,12 +35,13 @@ _SMALL, LARGE = 128, 256
 class KeptMaps(Callback):
     """Writes `maps.json` and `attention.json`, of a few images of a test, into the log folder.
 
-    Of `images` images, evenly spaced over the split: a small photograph, the map of the model or of each method, and
-    the density of fixations, all at the size of the patch grid. Of at most 4 of them: the attention of every block and
-    head, and the maps that a saliency decoder reads. See `salvit.results.kept` for the size and form of the files.
+    For `images` images, evenly spaced over the split: a small photograph, the map of the model or of each method, and
+    the density of fixations, all maps at the size of the patch grid. For at most 4 of them: the attention of every
+    block and head, and the maps that a saliency decoder reads. See `salvit.results.kept` for the size and form of the
+    files.
 
     Args:
-        images: how many; 0 keeps none.
+        images: number of images; 0 keeps none.
     """
 
     def __init__(self, images: int = IMAGES) -> None:

@@ -17,8 +17,8 @@ LABELS = ("image", "ground truth", "prediction", "overlay")
 class Pictures(Callback):
     """Draws a panel of the first images of every validation and test.
 
-    Written to `pictures/` in the log folder as PNG, over the earlier ones, and to W&B. There, a test also leaves a
-    table, `test/images`, with each image's pictures and scores.
+    Written to `pictures/` in the log folder as PNG, over the earlier ones, and to W&B. In W&B a test also logs a table,
+    `test/images`, with each image's pictures and scores.
 
     Args:
         count: images in the panel; at most one batch.

@@ -61,7 +61,7 @@ class FitPostProcessing(Callback):
             raise InvalidValueError(f"score is {score!r}; expected one of {', '.join(_SCORES)}")
         self.file = Path(file)
         self.score = score
-        # The map as it is comes first: of equal ones it is chosen.
+        # The unchanged map comes first, so it is chosen if others are only as good.
         sigmas, weights = list(center_sigma), list(center_weight)
         options: dict[str, Any] = {"blur": list(blur), "equalize": list(equalize), "power": list(power)}
         self.tried = [PostProcessing(), *grid(**options, center_weight=weights, center_sigma=sigmas)]

@@ -1,4 +1,4 @@
-"""The record of a run beside its results: command, versions, machine and time."""
+"""The record of a run, beside its results: command, versions, machine and time."""
 
 import shlex
 import time

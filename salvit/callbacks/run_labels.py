@@ -1,4 +1,4 @@
-"""What a run is about, as W&B names, groups and filters runs: backbone, method, k and dataset."""
+"""The labels by which W&B names, groups and filters runs: backbone, method, k and dataset."""
 
 import re
 from collections.abc import Mapping

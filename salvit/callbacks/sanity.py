@@ -21,14 +21,17 @@ class SanityChecks(Callback):
     A method fails parameter randomisation, plain or smooth, if its maps of the model with random weights are on average
     too similar to its map of the trained model: over all parts that were randomised, or at the end; the efficient test
     if the entropy of its map does not rise; random logit if its map of another class is too similar. Such a map does
-    not show what the model has learned, or not why it chose this class. The limits are ours: the sources give none.
+    not show what the model has learned, or why it chose this class. We chose the limits: the sources give none.
 
-    Printed, and written to the log folder: `sanity.md`, the means, and the checks that each method fails. Written:
-    `sanity.csv`, the mean rank correlation after each part of the model was randomised, and its curves, `sanity.png`.
+    The log folder gets `sanity.md` (also printed), the means and the checks that each method fails; `sanity.csv`, the
+    mean rank correlation after each part of the model was randomised; and `sanity.png`, its curves.
 
     Args:
-        weights: mean rank correlation with random weights, from which on a method fails.
-        classes: mean rank correlation of two classes, from which on a method fails.
+        weights: a method fails from this mean rank correlation with random weights on, in [−1, 1].
+        classes: a method fails from this mean rank correlation of two classes on, in [−1, 1].
+
+    Raises:
+        ValueError: if a limit is not in [−1, 1].
     """
 
     def __init__(self, weights: float = 0.5, classes: float = 0.95) -> None:

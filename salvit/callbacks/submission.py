@@ -1,4 +1,4 @@
-"""Writing what a benchmark takes, and checking it before saying that it is done."""
+"""Writing the files of a submission to a benchmark, and checking them before `submission.json` is written."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -34,15 +34,15 @@ class SubmissionWriter(Callback):
     logarithms of the densities, float32, in a dataset per stimulus under its file name, as pysaliency's HDF5Model
     reads them; and `submission.json`: the post-processing and its fit, the checkpoint, the weights' hash, versions.
 
-    Maps are written when their batch is done, each by one process. The last two files are made from those at the
-    end, by the first process, one map in memory at a time. They are taken away at the start: where `submission.json`
-    is, everything has passed `check_submission`. A run that was interrupted is completed by running it again.
+    Maps are written when their batch is done, each by one process. The last two files are made from them at the end, by
+    the first process, one map in memory at a time. They are deleted at the start: if `submission.json` exists,
+    everything has passed `check_submission`. To complete an interrupted run, run it again.
 
     Args:
         folder: where to write; made if need be, and shared by all nodes. By default `submission` in the folder of
             the run.
         picture: "png", or "jpg" at quality 100 without chroma.
-        postprocessing: the JSON file of `FitPostProcessing`; None: none but the sum and the floor.
+        postprocessing: the JSON file of `FitPostProcessing`; None: only the sum and the floor.
         hdf5: write the log densities, which needs the extra `export`.
 
     Raises:
@@ -73,7 +73,7 @@ class SubmissionWriter(Callback):
         self.stimuli: dict[str, Size] = {}
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Name the stimuli and take the folder; what an earlier run says of itself is no longer true.
+        """Name the stimuli, claim the folder, and delete the last two files of an earlier run.
 
         Raises:
             ValueError: if an image cannot be read, or a file is there that salvit did not write.

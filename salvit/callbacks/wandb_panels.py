@@ -66,5 +66,5 @@ def log_pictures(
 
 
 def _text(cell: Any) -> Any:
-    """W&B takes no text that is not UTF-8, such as the name of a file."""
+    """W&B refuses text that is not UTF-8, which the name of a file may be."""
     return printable(cell) if isinstance(cell, str) else cell

@@ -1,4 +1,4 @@
-"""What all metrics share: a row of numbers per image, averaged at the end, and what a table needs to know."""
+"""What all metrics share: a row of numbers per image, averaged at the end, and a description for tables."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +26,11 @@ class Case:
 
     Attributes:
         vit: the model explained.
-        images: [B, 3, H, W], normalised for it.
+        images: [B, 3, H, W], normalised for the model.
         target: int64 [B], the classes explained; None for a model without a classifier.
         heatmaps: float [B, h, w], the mean over a method's K maps.
-        explain: from such images to such heatmaps, for the same classes or those of `target=`.
-        batch: of the datamodule.
+        explain: function from such images to such heatmaps, for the same classes or those of `target=`.
+        batch: the batch of the datamodule, see `datamodules.base.SaliencyDataset`.
     """
 
     vit: "ViT"
@@ -53,7 +53,7 @@ class Case:
 
     @cached_property
     def removals(self) -> Removals:
-        """What removing pixels in the order of the heatmaps does; shared by the scores that ask for it."""
+        """The effects of removing pixels in the order of the heatmaps; scores share them and their forward passes."""
         return Removals(*self.explained)
 
 
@@ -68,13 +68,13 @@ class ImageMetric(HasOptions, Metric):
 
     Attributes:
         columns: names of the scores, and which direction is better, "↑" or "↓".
-        function: from the arguments of `update` and the options of the metric to a row per image.
-        group: the table of explanations in which the scores are.
-        headline: which scores are in the table of all groups; by default all.
+        function: takes the arguments of `update` and the options of the metric, returns a row per image.
+        group: title of the table of explanations that has the scores.
+        headline: the scores that are also in the table of all groups; by default all.
         keys: entries of a batch that the metric needs.
-        needs_class: whether it asks the model about a class.
-        correct_only: whether images are left out that the model classifies wrongly.
-        width: how many numbers are kept per image.
+        needs_class: whether it needs a class that is explained.
+        correct_only: whether images that the model classifies wrongly are left out.
+        width: number of values kept per image.
 
     Example:
         >>> class Extent(ImageMetric):
@@ -263,7 +263,7 @@ def at_native_size(pred: Tensor, sizes: Sequence[tuple[int, int]]) -> Iterator[T
 
 def mean(scores: Tensor) -> Tensor:
     """Mean over the first axis of the scores that are not NaN, on the CPU."""
-    # In float64, so that the order in which processes are gathered does not show.
+    # In float64, so that the order in which processes are gathered changes no digit.
     return scores.cpu().double().nanmean(0).to(scores.dtype)
 
 

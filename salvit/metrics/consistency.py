@@ -18,7 +18,7 @@ class Consistency(ImageMetric):
     not see the same in a mirrored image.
 
     Args:
-        pixels: by how far images are shifted.
+        pixels: size of the shifts in pixels.
 
     Example:
         >>> metric, images = Consistency(pixels=1), torch.rand(2, 3, 4, 4)

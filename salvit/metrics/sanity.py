@@ -28,8 +28,8 @@ class ParameterRandomisation(ImageMetric):
     .. math:: \mathrm{MPRT} = \frac{1}{P} \sum_{p=1}^{P} \rho(S, S_p),\quad
         \mathrm{eMPRT} = \frac{H(S_P) - H(S)}{H(S)}
 
-    The P parts of the model (head, each block, embedding) get random weights one after another, and none gets its own
-    back; S_p is the map of the same image and class after p parts, ρ Spearman's rank correlation, and H the entropy of
+    The P parts of the model (head, each block, embedding) get random weights one after another and keep them until the
+    end; S_p is the map of the same image and class after p parts, ρ Spearman's rank correlation, and H the entropy of
     a histogram of 100 bins of the map at the size of the input. `MPRT_last` is ρ(S, S_P), with all weights random: near
     1 for a method that does not show what the model has learned. eMPRT, the efficient test, is the relative rise of
     entropy of that same map: not above 0 for such a method.
@@ -43,7 +43,7 @@ class ParameterRandomisation(ImageMetric):
         seed: of the random weights.
 
     Attributes:
-        parts: their names, in the order in which they are randomised, once the model is known.
+        parts: names of the parts, in the order in which they are randomised; empty until the model is known.
 
     Example:
         >>> metric = ParameterRandomisation()
@@ -112,7 +112,7 @@ class ParameterRandomisation(ImageMetric):
 class SmoothParameterRandomisation(ParameterRandomisation):
     """Smooth MPRT: `ParameterRandomisation` of maps that are averaged over noisy images, from the embedding up.
 
-    The average takes out the noise of gradients, which would pass for a change of the map. `update` takes what
+    Averaging removes the noise of gradients, which would count as a change of the map. `update` takes what
     `ParameterRandomisation` takes; `score` extracts samples · (P + 1) maps per image. Source: Hedström et al., "Sanity
     Checks Revisited", XAI in Action workshop, NeurIPS 2023, with 50 samples.
 
@@ -162,13 +162,13 @@ class SmoothParameterRandomisation(ParameterRandomisation):
 class RandomLogit(ImageMetric):
     """Random logit test: rank correlation of the map of the class with that of another class.
 
-    1 for a method whose map does not depend on the class. The other class lies a random number of classes further, the
-    same for all images. `update` takes both maps, [B, h, w]. Images whose map is constant or not finite are skipped.
-    `score` extracts one map per image. Source: Sixt, Granz and Landgraf, "When Explanations Lie", ICML 2020, in the
-    form of Hedström et al., "Quantus", JMLR 2023.
+    1 for a method whose map does not depend on the class. The index of the other class is larger by a random number
+    (modulo the number of classes), the same for all images. `update` takes both maps, [B, h, w]. Images whose map is
+    constant or not finite are skipped. `score` extracts one map per image. Source: Sixt, Granz and Landgraf, "When
+    Explanations Lie", ICML 2020, in the form of Hedström et al., "Quantus", JMLR 2023.
 
     Args:
-        seed: of the other class.
+        seed: of the random number.
 
     Example:
         >>> metric = RandomLogit()
@@ -223,6 +223,6 @@ def histogram_entropy(heatmaps: Tensor, size: Size) -> Tensor:
 
 @contextmanager
 def out_of_inference() -> Iterator[None]:
-    """Out of inference mode, in which weights that need a gradient could not be written."""
+    """Leave inference mode, in which weights that require a gradient cannot be changed."""
     with torch.inference_mode(False):
         yield

@@ -1,4 +1,4 @@
-"""Noisy linear imputation: removed pixels become the weighted mean of their neighbours, so that no edge tells."""
+"""Noisy linear imputation: removed pixels become the weighted mean of their neighbours, so that no edge shows."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 NOISE = 0.01
 """Standard deviation of the noise that is added to imputed pixels: ROAD's."""
 _RESIDUAL = 1e-5
-"""Where the solver stops: imputed pixels are then off by a tenth of the noise or less."""
+"""Residual at which the solver stops: the error of imputed pixels is then a tenth of the noise or less."""
 _MOST_STEPS = 1000
 _COARSEST = 4
 """Side of the smallest grid in pixels, at least."""
@@ -20,11 +20,10 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
 
     .. math:: \sum_{j \in N(i)} w_{ij} (x_i - x_j) = 0
 
-    for every removed pixel i, where N(i) are its up to eight neighbours in the image, and w is 1/6 for one beside it
-    and 1/12 for a diagonal one; then Gaussian noise is added. Solved by conjugate
-    gradients that a multigrid cycle preconditions: about 15 steps for holes of any size.
-    Source: Rong, Leemann, Borisov, Kasneci and Kasneci, "A Consistent and Efficient Evaluation Strategy for
-    Attribution Methods" (ROAD), ICML 2022, and its public code.
+    for every removed pixel i, where N(i) are its up to eight neighbours in the image, and w is 1/6 for a direct and
+    1/12 for a diagonal one; then Gaussian noise is added. Solved by conjugate gradients with a multigrid cycle as
+    preconditioner: about 15 steps for holes of any size. Source: Rong, Leemann, Borisov, Kasneci and Kasneci, "A
+    Consistent and Efficient Evaluation Strategy for Attribution Methods" (ROAD), ICML 2022, and its public code.
 
     Args:
         images: float [B, 3, H, W].
@@ -33,7 +32,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
         seed: of the noise, which is the same for all images.
 
     Returns:
-        [B, 3, H, W]; the mean of the image, and noise, where nothing is left of it.
+        [B, 3, H, W]; an image of which all pixels are removed becomes its mean plus noise.
 
     Example:
         >>> images = torch.tensor([[[[1.0, 5.0, 4.0]]]])
@@ -100,7 +99,7 @@ class _Grid:
 
 
 def _cycle(grids: list[_Grid], residual: Tensor) -> Tensor:
-    """An approximate solution for a residual, by a V-cycle: the coarser grids see what is smooth on the finer one."""
+    """An approximate solution for a residual, by a V-cycle: coarser grids correct the smooth part of the error."""
     grid, *coarser = grids
     found = grid.jacobi * residual
     if coarser:

@@ -1,4 +1,4 @@
-"""Does the sum of a heatmap over a square say how much the model loses without the square?"""
+"""Does the sum of a heatmap over a square predict how much the class's probability drops without the square?"""
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ def random_squares(count: int, size: Size, seed: int = 0) -> Tensor:
 
 
 def infidelity(sums: Tensor, drops: Tensor, scaled: bool = True) -> Tensor:
-    r"""Mean squared difference of what the heatmap says of a removal and what the removal does, per image.
+    r"""Mean squared difference of the drop that the heatmap predicts for a removal and the real drop, per image.
 
     .. math:: \frac{1}{K} \sum_{k=1}^{K} (\beta s_k - d_k)^2,\quad
         \beta = \frac{\sum_k s_k d_k}{\sum_k s_k^2}

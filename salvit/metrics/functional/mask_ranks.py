@@ -1,4 +1,4 @@
-"""Do the largest values of a heatmap lie on the object? Only their order matters."""
+"""Do the largest values of a heatmap lie on the object? Only the order of the values matters."""
 
 from collections.abc import Callable, Sequence
 

@@ -12,7 +12,7 @@ from salvit.metrics.functional.heatmaps import bool_mask, check_heatmaps, normal
 from salvit.metrics.functional.localization import check_count
 
 COLUMNS = ("MSR_targ", "MSR_bg", "GSI", "fixations", "found")
-"""What a row of `popout` says."""
+"""The columns of `popout`."""
 
 
 def popout(

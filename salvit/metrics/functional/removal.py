@@ -18,7 +18,7 @@ from salvit.vit import ViT, require_frozen_vit
 BATCH_SIZE = 64
 Fill = Literal["zero", "mean", "blur", "noise", "linear"]
 Alter = Callable[[Tensor, Tensor], Tensor]
-"""From indices [C] of images and which of their pixels to remove, bool [C, 1, H, W], to images [C, 3, H, W]."""
+"""Takes indices [C] of images and the pixels to remove, bool [C, 1, H, W]; returns altered images [C, 3, H, W]."""
 LEAST, MOST = 0, 1
 """The two orders of a heatmap: least and most relevant pixel first."""
 _BLUR_KERNEL, _BLUR_SIGMA = 11, 5.0
