@@ -15,7 +15,7 @@ class WithMirrored(Dataset[Sample]):
     """A dataset twice as long: its samples, then the same samples mirrored. `mirrored` in a sample says which it is.
 
     Args:
-        dataset: of n samples.
+        dataset: a dataset of n samples.
 
     Example:
         >>> import torch

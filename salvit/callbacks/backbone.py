@@ -16,7 +16,7 @@ class BackboneWriter(Callback):
     """Writes the ViT of a `ClassificationModule` after `test`, with the scores and the command that made it.
 
     Args:
-        path: of the safetensors file; a JSON file of the same stem beside it holds architecture,
+        path: path of the safetensors file; a JSON file of the same stem beside it holds architecture,
             normalisation, names of the classes and provenance. Weights are stored in float16.
     """
 

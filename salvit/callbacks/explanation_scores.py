@@ -111,7 +111,7 @@ def make_tables(module: ExplanationModule, dataset: str, scores: pd.DataFrame) -
 
     Args:
         module: after its test.
-        dataset: whose published rows are shown, too.
+        dataset: the dataset, whose published rows are shown, too.
         scores: from `salvit.results.summary`.
     """
     order = scores["model"].unique()

@@ -40,7 +40,7 @@ def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyData
     Args:
         folder: made if it is missing.
         files: every file that will be written, and the name of its image.
-        dataset: whose images are read.
+        dataset: the dataset, whose images are never overwritten.
 
     Raises:
         ValueError: if two images would have the same file, also on systems that ignore case; or if a file is there

@@ -22,7 +22,7 @@ class PopOutScores(Callback):
     and `popout.csv`, one row per image, empty where a score is not defined.
 
     Args:
-        folder: where to write; made if need be. By default the folder of the run.
+        folder: where to write; created if it is missing. By default the folder of the run.
         limit: number of fixations after which a target counts as not found.
     """
 

@@ -27,7 +27,7 @@ class PredictionWriter(Callback):
     there that salvit did not write; and at the first map that is not finite.
 
     Args:
-        folder: where to write; made if need be. By default `maps` in the folder of the run.
+        folder: where to write; created if it is missing. By default `maps` in the folder of the run.
         kinds: which of "npy", "png" and "overlay".
 
     Raises:

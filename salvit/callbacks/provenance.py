@@ -22,7 +22,7 @@ class Provenance(Callback):
 
     Args:
         arguments: what was typed after the program's name.
-        name: of the experiment.
+        name: name of the experiment.
         checkpoint: the file that the weights are from.
         untrained: whether the user asked for random weights.
         continues: folder of the fit that is resumed.

@@ -192,7 +192,7 @@ def _sigma(dataset: SaliencyDataset) -> float:
     if sigma is None:
         raise InvalidValueError(
             "the dataset names the observer of each fixation, but not the sigma of its densities: give it a sigma, "
-            "or leave out the row of people with Scores(held_out=0)"
+            "or leave out the row inter-observer with Scores(held_out=0)"
         )
     return float(sigma)
 

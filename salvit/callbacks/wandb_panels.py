@@ -25,9 +25,9 @@ def log_scores(
     """Log the rows of a run in columns that all runs share: W&B joins the tables of a sweep by their key.
 
     Args:
-        trainer: of the run.
+        trainer: trainer of the run.
         module: the model.
-        key: of the table.
+        key: key of the table.
         columns: scores in order, and which direction is better, "↑" or "↓".
         means: a row per method of an explanation run, or else one, of the model.
     """
@@ -52,8 +52,8 @@ def log_pictures(
     """Log a table whose cells are pictures, texts and numbers: W&B sorts and filters it.
 
     Args:
-        loggers: of the run.
-        key: of the table.
+        loggers: loggers of the run.
+        key: key of the table.
         columns: their names.
         rows: a cell per column.
     """

@@ -64,8 +64,8 @@ def check_dataset(name: str, root: str) -> Check:
     """Is a dataset complete, and can the first image of each split be read?
 
     Args:
-        name: as in `dataset_kinds`.
-        root: its folder.
+        name: name of the dataset, as in `dataset_kinds`.
+        root: folder of the dataset.
     """
     errors = []
     for options in _OPTIONS.get(name, ({},)):

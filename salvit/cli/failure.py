@@ -16,7 +16,7 @@ def one_clear_error(status: int = 1) -> Iterator[None]:
     """Turn a user's mistake into one message and an exit status; `SALVIT_TRACEBACK=1` shows the traceback instead.
 
     Args:
-        status: to exit with.
+        status: the exit status.
 
     Raises:
         SystemExit: for a mistake of the user, see `input_error`.

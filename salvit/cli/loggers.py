@@ -21,7 +21,7 @@ def claim_version(folder: Path) -> int:
     """Make the next folder `version_N`; two runs that start at once get two folders.
 
     Args:
-        folder: of all versions; made if it is missing.
+        folder: folder of all versions; created if it is missing.
 
     Returns:
         N, one more than the highest so far.
@@ -51,10 +51,10 @@ def wandb_logger(project: str, runs: str, folder: str, labels: RunLabels, comman
     has the labels as `backbone`, `method`, `k` and `dataset`, and all options of every method in `methods`.
 
     Args:
-        project: of W&B.
+        project: name of the W&B project.
         runs: folder of all runs.
-        folder: of the run, below that; ends the name in W&B.
-        labels: what the run is about: its name, group and tags in W&B.
+        folder: folder of the run, below `runs`; the end of its name in W&B.
+        labels: the labels that make name, group and tags in W&B.
         command: the kind of job, "fit", "test" and so on.
 
     Returns:

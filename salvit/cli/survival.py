@@ -94,7 +94,7 @@ class Requeue(Callback):
     where a step may be half done. Here it is saved after the batch.
 
     Args:
-        folder: of the checkpoint, `requeued.ckpt`, which the same job resumes when it starts again.
+        folder: folder of the checkpoint, `requeued.ckpt`, which the same job resumes when it starts again.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -81,10 +81,8 @@ def _flows(attention: np.ndarray, kept: list[float], read: range, prefix: int) -
     sizes = np.rint(_ONE * np.concatenate([edges.ravel(), np.full(len(read), 1 / len(read))])).astype(
         np.int32
     )
-    places = (
-        starts.astype(np.int32),
-        ends.astype(np.int32),
-    )  # all that maximum_flow takes, before SciPy 1.12
+    # Before SciPy 1.12 maximum_flow takes no other type.
+    places = starts.astype(np.int32), ends.astype(np.int32)
     graph = csr_array((sizes, places), shape=(source + 1, source + 1))
     found = [maximum_flow(graph, source, token).flow_value for token in range(prefix, tokens)]
     return np.concatenate([np.zeros(prefix), np.array(found) / _ONE])

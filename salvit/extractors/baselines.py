@@ -19,7 +19,7 @@ class RandomMap(Extractor):
     """Uniform noise in [0, 1) on the patch grid; it depends on the seed and the image only.
 
     Args:
-        seed: of the noise.
+        seed: seed of the noise.
 
     Example:
         >>> from salvit.vit import load_vit

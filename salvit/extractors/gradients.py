@@ -72,7 +72,7 @@ class AttentionGradients(NamedTuple):
     Attributes:
         attention: after the softmax.
         scores: before it, scaled; empty unless asked for.
-        gradients: of the target logits with respect to the attention.
+        gradients: gradients of the target logits with respect to the attention.
     """
 
     attention: list[Tensor]

@@ -27,7 +27,7 @@ class RISE(Extractor):
         cells: number of cells per side.
         probability: p, of a cell being visible, in (0, 1).
         batch_size: masked images per forward pass.
-        seed: of the masks.
+        seed: seed of the masks.
 
     Example:
         >>> from salvit.vit import load_vit

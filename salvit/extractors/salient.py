@@ -65,7 +65,7 @@ class SalientAttention(Extractor):
             block's own decomposition one after the other. The source's: "the last layer's full self-attention
             tensor".
         init: start of the fit, "svd" or "random"; see `salvit.extractors.cp.cp_als`.
-        seed: of the random columns the fit starts from.
+        seed: seed of the random columns the fit starts from.
         max_iter: largest number of sweeps of the fit.
         tol: relative decrease of the error per sweep at which the fit stops.
 

@@ -26,7 +26,7 @@ class SmoothGrad(Extractor):
     Args:
         samples: number of noisy images.
         noise: standard deviation as a share of the image's range, at least 0; the source takes 0.1 to 0.2.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Example:
         >>> from salvit.vit import load_vit

@@ -167,10 +167,10 @@ class SampledShuffledAUC(AreaUnderCurve):
 
     Args:
         others: the fixations of all images, those scored included.
-        images: how many other images make up the pool of an image.
+        images: number of other images whose fixations make the pool of an image.
         splits: number of draws from it.
         step: between thresholds.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Example:
         >>> fixations = [torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])]

@@ -116,7 +116,7 @@ class DeletionInsertion(CurvePair):
     Args:
         steps: F ≥ 2, the number of fractions.
         deleted: what deleted pixels become.
-        inserted_into: what the image is before pixels are inserted.
+        inserted_into: fill of the image before pixels are inserted.
         batch_size: perturbed images per forward pass.
 
     Example:
@@ -202,7 +202,7 @@ class Infidelity(ImageMetric):
         squares: K; `score` costs K + 1 forward passes per image.
         fill: what removed pixels become.
         scaled: whether heatmaps are scaled so that their scale does not count.
-        seed: of the squares.
+        seed: seed of the squares.
         batch_size: perturbed images per forward pass.
 
     Example:
@@ -251,7 +251,7 @@ class MaxSensitivity(ImageMetric):
     Args:
         radius: r > 0, in the units of the images.
         samples: number of δ drawn; an image costs samples + 1 extractions.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Example:
         >>> metric = MaxSensitivity(radius=0.1)

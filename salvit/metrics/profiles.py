@@ -45,11 +45,11 @@ def saliency_metrics(
 
     Args:
         pool: [H, W] count map of the fixations of all images, for the shuffled AUC of `exact` and `tuebingen`.
-        prefix: of the names under which the scores are logged.
-        profile: by which definitions.
+        prefix: prefix of the names under which the scores are logged.
+        profile: the definitions, see above.
         others: the fixations of all images, for the shuffled AUC of `mit`.
         baseline: [H, W] density for the information gain of `tuebingen`.
-        seed: of the draws of `mit`.
+        seed: seed of the draws of `mit`.
 
     Raises:
         ValueError: There is no such profile, or it needs `others` or a `baseline`.

@@ -105,7 +105,7 @@ class EMD(DensityMetric):
     `update` takes `pred` and `density`, both [B, H, W].
 
     Args:
-        factor: by how much smaller the maps are made first; the distance is in pixels of the small maps.
+        factor: factor by which the maps are made smaller first; the distance is in pixels of the small maps.
         match_histogram: whether the prediction first gets the values of the density (MIT).
 
     Raises:
@@ -156,7 +156,7 @@ class InformationGain(FixationMetric):
 
         Args:
             density: [H, W] ≥ 0 with sum 1.
-            share: of the baseline, in [0, 1].
+            share: share of the baseline, in [0, 1].
 
         Returns:
             float64 [H, W] with sum 1.

@@ -40,7 +40,7 @@ class ParameterRandomisation(ImageMetric):
 
     Args:
         order: "top_down" begins with the head, "bottom_up" with the embedding.
-        seed: of the random weights.
+        seed: seed of the random weights.
 
     Attributes:
         parts: names of the parts, in the order in which they are randomised; empty until the model is known.
@@ -120,7 +120,7 @@ class SmoothParameterRandomisation(ParameterRandomisation):
         samples: noisy images per map.
         noise: standard deviation, as a share of the range of values of the image.
         order: see `ParameterRandomisation`.
-        seed: of the noise and of the random weights.
+        seed: seed of the noise and of the random weights.
 
     Example:
         >>> metric = SmoothParameterRandomisation()
@@ -168,7 +168,7 @@ class RandomLogit(ImageMetric):
     Explanations Lie", ICML 2020, in the form of Hedström et al., "Quantus", JMLR 2023.
 
     Args:
-        seed: of the random number.
+        seed: seed of the random number.
 
     Example:
         >>> metric = RandomLogit()

@@ -19,8 +19,8 @@ class Source(NamedTuple):
     """A folder with kept attention.
 
     Attributes:
-        folder: of the run.
-        label: of the run.
+        folder: folder of the run.
+        label: label of the run.
         title: the model and its dataset.
         maps: of each image, by the image's name and the map's.
     """

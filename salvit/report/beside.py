@@ -33,9 +33,9 @@ def beside(models: Mapping[str, FittedSaliency], dataset: SaliencyDataset, count
     """Draw a row for each image: the photograph, people's fixations, and each model's prediction.
 
     Args:
-        models: by the name above their column.
-        dataset: of images on disk with fixations.
-        count: of the first images to show.
+        models: fitted models by the name above their column.
+        dataset: a dataset of images on disk with fixations.
+        count: number of images to show, the first of the dataset.
 
     Returns:
         An RGB picture. Colours run from the minimum to the maximum of each map.

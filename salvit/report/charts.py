@@ -30,9 +30,9 @@ class Chart:
 
     Attributes:
         group: heading under which it stands.
-        title: what `y` is, with the direction that is better.
-        axis: what `x` is.
-        lines: of the chart.
+        title: meaning of `y`, with the direction that is better.
+        axis: meaning of `x`.
+        lines: the lines that are drawn.
     """
 
     group: str
@@ -45,7 +45,7 @@ def training_charts(runs: Iterable[Run], columns: dict[str, str]) -> list[Chart]
     """A chart per name under `train/` or `val/` that fits logged, a line per fit, over the steps of the optimiser.
 
     Args:
-        runs: of which the fits are shown.
+        runs: the runs whose fits are shown.
         columns: scores, and which direction is better.
     """
     histories = {run.label: read_history(run.folder / "metrics.csv") for run in runs if run.stage == "fit"}

@@ -52,7 +52,7 @@ def wide_table(title: str, scores: pd.DataFrame, columns: Sequence[str]) -> Tabl
     """Scores from `with_published` of one dataset as a table: below our row the published one and the difference.
 
     Args:
-        title: of the table.
+        title: title of the table.
         scores: from `with_published`.
         columns: the scores to show.
     """
@@ -99,7 +99,7 @@ def read_scores(folder: Path, rows_are_methods: bool = False) -> pd.DataFrame:
     """Read the newest test of each row, seed and dataset, from folders `ROW/seedN/version_M`.
 
     Args:
-        folder: of the rows.
+        folder: folder of all rows.
         rows_are_methods: whether a row is a method of an explanation run, instead of a folder.
 
     Returns:

@@ -32,7 +32,7 @@ def write_report(folder: Path, out: Path, title: str | None = None) -> list[Comp
     Args:
         folder: where the runs are.
         out: folder of the page, `index.html`, and its numbers, see `FILES`. Files of an earlier report are overwritten.
-        title: of the page; the name of the folder by default.
+        title: title of the page; the name of the folder by default.
 
     Raises:
         FileNotFoundError: if there is nothing to report.

@@ -27,7 +27,7 @@ class Picture:
     """An image of a gallery.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         photo: JPEG in base64; empty where it is no longer there.
         maps: float32 [rows, columns], by model or method.
         scores: by model or method, by name of the score; NaN where the image could not be scored.
@@ -45,7 +45,7 @@ class Gallery:
 
     Attributes:
         title: what the images are.
-        of: how many images were scored; the gallery may have fewer.
+        of: number of images that were scored; the gallery may have fewer.
         columns: the scores, and which direction is better.
         pictures: the images.
     """

@@ -240,7 +240,7 @@ def _matrix(gallery: Gallery, matrix: pd.DataFrame) -> str:
     count = f"{len(gallery.pictures)} of {gallery.of} images"
     note = (
         "Spearman's rank correlation between the maps of one image, at the size of the patch grid, averaged over "
-        f"{count}: 1, the same order of places; 0, none in common."
+        f"{count}: 1 is the same order of places, 0 no relation."
     )
     note += f" {PEOPLE}: the density of fixations." if PEOPLE in matrix else ""
     return (

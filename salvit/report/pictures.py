@@ -108,7 +108,7 @@ def robust(saliency: Tensor, percentile: float = 99) -> Tensor:
 
     Args:
         saliency: [H, W].
-        percentile: of the values.
+        percentile: percentile of the values.
 
     Example:
         >>> import torch
@@ -127,7 +127,7 @@ def _drawn(
 
     Args:
         saliency: the map.
-        mode: of the picture.
+        mode: Pillow's mode of the picture.
         draw: makes a part of it from values in [0, 1], min-max scaled (0 if the map is constant), and its first row.
     """
     height, width = saliency.shape

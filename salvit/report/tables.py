@@ -28,7 +28,7 @@ class Comparison:
 
     Attributes:
         table: means; the spread is half the 95 % bootstrap interval.
-        groups: by group of scores, such as "faithfulness", its columns in order.
+        groups: columns in order of each group of scores, such as "faithfulness".
         low: lower ends of the intervals, in the shape of the means.
         high: upper ends.
         images: number of images of each mean; 0 for a published row, or for a value of all images together.

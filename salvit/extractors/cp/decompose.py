@@ -85,7 +85,7 @@ def cp_als(
         tol: relative decrease of the error per sweep below which a sample has converged. On attention maps the error
             with the default is about 1 % larger than with 1e-6, and 4 % with many terms for a small grid (32 for 8×8
             patches), where most fits stop at `max_iter`; another seed changes as much (docs/results.md).
-        seed: of the random columns; every sample starts from the same ones.
+        seed: seed of the random columns; every sample starts from the same ones.
 
     Returns:
         The decomposition, in the dtype and on the device of the tensor.

@@ -19,7 +19,7 @@ def initial_factors(tensor: Tensor, rank: int, init: str, seed: int) -> Tensor:
         tensor: [B, d_1, …, d_n].
         rank: number of terms R.
         init: "svd" for singular vectors as far as they reach, "random" for Gaussian columns only.
-        seed: of the Gaussian columns.
+        seed: seed of the Gaussian columns.
 
     Returns:
         [B, R, d_1 + … + d_n], float64.

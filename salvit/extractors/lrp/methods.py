@@ -71,7 +71,7 @@ class RelevanceLRP(_LRP):
     Args:
         start_layer: lowest block that contributes; the source's evaluations use 1, its notebooks 0.
         per_head: one map per head of the last block; their mean is the map without it.
-        precision: of the forward pass: "model", that of the weights, or "double".
+        precision: dtype of the forward pass: "model", that of the weights, or "double".
 
     Example:
         >>> from salvit.vit import load_vit
@@ -153,7 +153,7 @@ class FullLRP(_LRP):
     ICANN 2016, as the full LRP of Chefer, Gur and Wolf, CVPR 2021.
 
     Args:
-        precision: of the forward pass: "double", or "model", that of the weights.
+        precision: dtype of the forward pass: "double", or "model", that of the weights.
 
     Example:
         >>> from salvit.vit import load_vit

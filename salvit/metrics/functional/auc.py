@@ -60,7 +60,7 @@ def auc_borji(
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         splits: number of draws.
         step: between thresholds, of a map in [0, 1].
-        seed: of the draws, which also depend on the image, not on its batch.
+        seed: seed of the draws, which also depend on the image, not on its batch.
 
     Returns:
         float64 [B] in [0, 1]; 0.5 for a constant map (the script gives NaN), NaN for an image with fewer than two
@@ -102,7 +102,7 @@ def auc_judd(pred: Tensor, fixations: Sequence[Tensor], jitter: bool = True, see
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         jitter: Whether to break ties. Without it tied pixels are all above the threshold, and FP of a constant map
             exceeds 1, as in the script.
-        seed: of the noise, which also depends on the image, not on its batch.
+        seed: seed of the noise, which also depends on the image, not on its batch.
 
     Returns:
         float64 [B], about 0.5 for a constant map, NaN for an image without fixations or fixated everywhere.

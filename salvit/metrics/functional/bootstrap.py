@@ -22,7 +22,7 @@ def bootstrap_interval(
         scores: [n], one per image (`metric.per_image()`); NaN, an image that was skipped, is left out.
         confidence: in (0, 1).
         resamples: number of resampled sets of images.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
         Lower and upper end; NaN with fewer than two images.
@@ -59,7 +59,7 @@ def bootstrap_differences(
         scores: [m, n], of m methods on n images; an image that was skipped for one of them, NaN, is left out.
         confidence: in (0, 1).
         resamples: number of resampled sets of images.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
         Three float64 tensors [m, m]: the mean of method i minus the mean of method j, and the lower and upper end of

@@ -17,7 +17,7 @@ def flip_consistency(explain: Explain, images: Tensor, heatmaps: Tensor) -> Tens
     """Rank correlation of the map with that of the mirrored image, mirrored back, per image.
 
     Args:
-        explain: from images [B, 3, H, W] to maps [B, h, w], for one given class of each image.
+        explain: function from images [B, 3, H, W] to maps [B, h, w], for one given class of each image.
         images: as `explain` takes them.
         heatmaps: [B, h, w] of these images.
 
@@ -39,10 +39,10 @@ def shift_consistency(explain: Explain, images: Tensor, heatmaps: Tensor, pixels
     both show the same part of it.
 
     Args:
-        explain: from images [B, 3, H, W] to maps [B, h, w], for one given class of each image.
+        explain: function from images [B, 3, H, W] to maps [B, h, w], for one given class of each image.
         images: as `explain` takes them.
         heatmaps: [B, h, w] of these images.
-        pixels: by how far, at least 1 and less than the sides.
+        pixels: size of the shift, at least 1 and less than the sides.
 
     Returns:
         float64 [B] in [−1, 1], on the CPU, 1 for a method that shifts its map; see `rank_correlation`.

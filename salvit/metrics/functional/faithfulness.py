@@ -56,7 +56,7 @@ def perturbation_curves(
         reference: Whether to take equal pixels in the order of `torch.topk`, for each fraction anew, as the authors'
             script does: the order then depends on the device, and a removed pixel may be back at the next fraction.
         batch_size: perturbed images per forward pass, which bounds the memory.
-        seed: of the noise fill.
+        seed: seed of the noise fill.
 
     Returns:
         LeRF and MoRF, both [B, F] in [0, 1]; NaN for an image whose heatmap is not finite, equal for a constant one.
@@ -159,9 +159,9 @@ def deletion_insertion(
         target: a class index, or int64 [B].
         fractions: F shares of pixels, in [0, 1]; they cost 2 F − 1 forward passes per image.
         deleted: what deleted pixels become; see `salvit.metrics.functional.removal.remover`.
-        inserted_into: what pixels are before they are inserted.
+        inserted_into: fill of the image before pixels are inserted.
         batch_size: perturbed images per forward pass, which bounds the memory.
-        seed: of the noise fill.
+        seed: seed of the noise fill.
 
     Returns:
         Deletion and insertion curve, both [B, F] in [0, 1]; NaN for an image whose heatmap is not finite.
@@ -217,7 +217,7 @@ def group_effects(
         groups: K ≥ 2, at most the number of pixels.
         fill: what removed pixels become; the source takes the mean of the image.
         batch_size: perturbed images per forward pass, which bounds the memory.
-        seed: of the noise fill.
+        seed: seed of the noise fill.
 
     Returns:
         Salience, the sum of the values of a group, and drop of the probability, both float64 [B, K], the most salient
@@ -312,12 +312,12 @@ def max_sensitivity(
     radius and number of samples are Captum's defaults.
 
     Args:
-        explain: from images [B, 3, H, W] to maps [B, ...]; called samples + 1 times. Let it explain one given class:
+        explain: function from images [B, 3, H, W] to maps [B, ...]; called samples + 1 times. Let it explain one given class:
             the predicted one may change with the image.
         images: [B, 3, H, W], as `explain` takes them.
         radius: r > 0, in the units of the images.
         samples: number of δ drawn, at least 1.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         float64 [B], ≥ 0; NaN for an image whose map is 0 everywhere, or where a map is not finite.

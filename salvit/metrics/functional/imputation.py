@@ -29,7 +29,7 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
         images: float [B, 3, H, W].
         removed: bool [B, 1, H, W], which pixels are replaced.
         noise: standard deviation of the noise, in the units of the images.
-        seed: of the noise, which is the same for all images.
+        seed: seed of the noise, which is the same for all images.
 
     Returns:
         [B, 3, H, W]; an image of which all pixels are removed becomes its mean plus noise.

@@ -45,7 +45,7 @@ def square_effects(
         squares: K ≥ 1.
         fill: what removed pixels become.
         batch_size: perturbed images per forward pass, which bounds the memory.
-        seed: of the squares, and of the noise in a fill.
+        seed: seed of the squares, and of the noise in a fill.
 
     Returns:
         Sums and drops, both float64 [B, K] on the CPU; NaN for an image whose heatmap is not finite.

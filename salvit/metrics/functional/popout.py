@@ -97,7 +97,7 @@ def fixations_to_find(saliency: Tensor, target: Tensor, side: int, limit: int = 
     Args:
         saliency: [H, W], non-negative and finite.
         target: bool [H, W], True on the target.
-        side: of the inhibited square in pixels.
+        side: side of the inhibited square in pixels.
         limit: number of fixations after which the search is given up.
 
     Returns:

@@ -138,7 +138,7 @@ class Removals:
         images: [B, 3, H, W], normalised for the model.
         heatmaps: [B, h, w]; brought to the size of the images (bilinear).
         target: a class index, or int64 [B].
-        seed: of the noise in fills.
+        seed: seed of the noise in fills.
 
     Attributes:
         images, maps, classes, scored: of `check_perturbation`.
@@ -199,7 +199,7 @@ def remover(images: Tensor, fill: Fill, seed: int = 0) -> Alter:
         images: [B, 3, H, W], normalised for the model.
         fill: one of `filled`, or "linear": the weighted mean of the neighbours and a little noise, as ROAD has it
             (`salvit.metrics.functional.imputation.impute`).
-        seed: of the noise.
+        seed: seed of the noise.
 
     Raises:
         ValueError: As `filled`.
@@ -222,7 +222,7 @@ def filled(images: Tensor, fill: Fill, seed: int = 0) -> Tensor:
         images: [B, 3, H, W], normalised for the model.
         fill: "zero" is the mean colour of the training set, "mean" the mean of each image, "blur" the image under a
             Gaussian of σ = 5 pixels (11 × 11), "noise" standard normal noise.
-        seed: of the noise, which is the same for all images.
+        seed: seed of the noise, which is the same for all images.
 
     Returns:
         [B, 3, H, W], with axes of length 1 where all values along them are equal.

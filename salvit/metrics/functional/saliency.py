@@ -14,7 +14,7 @@ from salvit.metrics.functional.maps import EPS, check_map_pair, check_maps, minm
 from salvit.resize import resize_antialiased
 
 FACTOR = 32
-"""By how much maps are made smaller first, in the MIT benchmark."""
+"""Factor by which the MIT benchmark makes maps smaller first."""
 
 
 def cc(pred: Tensor, density: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def emd(pred: Tensor, density: Tensor, factor: int = FACTOR, match_histogram: bo
     Args:
         pred: [B, H, W] saliency maps on any scale.
         density: [B, H, W] on any scale.
-        factor: by how much smaller the maps are made; sides are rounded up.
+        factor: factor by which the maps are made smaller; sides are rounded up.
         match_histogram: Whether the small prediction first gets the values of the small density, in its order (MIT).
 
     Returns:

@@ -100,10 +100,10 @@ def sampled_shuffled_auc(
         pred: [B, H, W] saliency maps on any scale, at the native size of their images.
         fixations: B tensors [n, 2] of (x, y) in pixels of `pred`.
         others: the fixations of all images, these included.
-        images: how many other images make up the pool; all if there are fewer.
+        images: number of other images whose fixations make the pool; all if there are fewer.
         splits: number of draws.
         step: between thresholds, of a map in [0, 1].
-        seed: of the draws, which also depend on the image, not on its batch.
+        seed: seed of the draws, which also depend on the image, not on its batch.
         own: all fixations on these images, if `fixations` has only some of them, such as one observer's.
 
     Returns:
