@@ -312,8 +312,8 @@ def max_sensitivity(
     radius and number of samples are Captum's defaults.
 
     Args:
-        explain: function from images [B, 3, H, W] to maps [B, ...]; called samples + 1 times. Let it explain one given class:
-            the predicted one may change with the image.
+        explain: function from images [B, 3, H, W] to maps [B, ...]; called samples + 1 times. Let it explain one given
+            class: the predicted one may change with the image.
         images: [B, 3, H, W], as `explain` takes them.
         radius: r > 0, in the units of the images.
         samples: number of δ drawn, at least 1.
