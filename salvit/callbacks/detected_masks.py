@@ -58,7 +58,7 @@ class DetectedMasks:
         for name, category in (categories or {}).items():
             if category != ANY and category not in _known():
                 raise InvalidValueError(
-                    f"categories: {name} is said to be {category!r}, which is no category of COCO; they are "
+                    f"categories: {name} has the category {category!r}, which COCO does not have; it has "
                     f"{', '.join(_known())}, or {ANY!r} for whatever is detected"
                 )
         self.weights = weights
@@ -143,7 +143,7 @@ def label_categories(names: list[str], categories: Mapping[str, str]) -> list[st
         ['bird', 'car']
     """
     if unknown := [name for name in categories if name not in names]:
-        raise InvalidValueError(f"categories names no class of the dataset: {', '.join(unknown)}")
+        raise InvalidValueError(f"categories: the dataset has no class {', '.join(unknown)}")
     if missing := [name for name in names if name not in categories and name not in _known()]:
         raise InvalidValueError(
             f"COCO has no category called {', '.join(missing)}: name one for each of these classes in `categories`, "

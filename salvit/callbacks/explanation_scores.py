@@ -17,7 +17,7 @@ from salvit.metrics.base import columns_of
 from salvit.metrics.functional.faithfulness import FRACTIONS
 from salvit.modules.explanation import IRRELEVANT, ExplanationModule
 from salvit.report.curves import draw_perturbation
-from salvit.report.published import explanation_sources, published_explanations
+from salvit.report.published import method_sources, published_methods
 from salvit.results import Table
 
 
@@ -75,7 +75,7 @@ class ExplanationScores(Callback):
             "; ".join([results.describe(fields), *fields["settings"]]),
             *remarks(about, counted, pl_module),
         ]
-        notes += [f"published: {source}" for source in explanation_sources(facts["dataset"])]
+        notes += [f"published: {source}" for source in method_sources(facts["dataset"])]
         figure = draw_perturbation(curves) if len(curves) else None
         _print(tables, notes, folder)
         if folder is not None:
@@ -125,7 +125,7 @@ def make_tables(module: ExplanationModule, dataset: str, scores: pd.DataFrame) -
     }
     tables = {"all groups": Table("all groups", headline, mean, rows="method")} if len(groups) > 1 else {}
     for group, columns in groups.items():
-        published = published_explanations(dataset, columns)
+        published = published_methods(dataset, columns)
         means = pd.concat([mean, published])
         title = f"{group}; mean ± half the 95 % bootstrap interval"
         tables[group] = Table(

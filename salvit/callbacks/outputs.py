@@ -64,7 +64,7 @@ def claim(folder: Path, files: Iterable[tuple[Path, str]], dataset: SaliencyData
         there = [path for path in there if path.resolve() in images]
     if there:
         raise InvalidValueError(
-            f"{there[0]} is there and was not written by salvit (the first of {len(there)} such files): name "
+            f"{there[0]} exists and was not written by salvit (the first of {len(there)} such files): name "
             "another folder."
         )
     with atomic_write(folder / MARKER) as file:

@@ -28,14 +28,26 @@ class Pictures(Callback):
         self.count = count
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         """Draw the first validation batch."""
         if batch_idx == 0 and not trainer.sanity_checking:
             self._draw(trainer, pl_module, outputs, batch, "val")
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int, *_: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        *_: Any,
     ) -> None:
         """Draw the first test batch."""
         if batch_idx == 0:

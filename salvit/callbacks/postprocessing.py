@@ -93,7 +93,7 @@ class FitPostProcessing(Callback):
             return
         scored = [row for row in rows if not any(map(math.isnan, row))]
         if not scored:
-            raise InvalidValueError("no image of the val split could be scored: nobody looked at any")
+            raise InvalidValueError("no image of the val split can be scored: none has fixations")
         # fsum is exact, so that the order in which processes are gathered does not show.
         means = [math.fsum(column) / len(scored) for column in zip(*scored, strict=True)]
         best = max(range(len(means)), key=lambda index: _SIGNS[self.score] * means[index])

@@ -37,7 +37,7 @@ class SanityChecks(Callback):
     def __init__(self, weights: float = 0.5, classes: float = 0.95) -> None:
         for name, value in (("weights", weights), ("classes", classes)):
             if not -1 <= value <= 1:
-                raise InvalidValueError(f"{name} is a rank correlation, −1 … 1; got {value}")
+                raise InvalidValueError(f"{name} is a rank correlation and must be in [−1, 1]; got {value}")
         self.weights = weights
         self.classes = classes
 

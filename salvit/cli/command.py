@@ -65,16 +65,10 @@ class SalvitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add salvit's options to Lightning's."""
         add = parser.add_argument
-        about = "name of the experiment, may contain /; default: the config file's name"
-        add("--name", type=str | None, help=about)
+        add("--name", type=str | None, help="the experiment; may contain /; default: the config file's name")
         add("--runs", type=str, default="runs", help="every run writes to a new folder RUNS/NAME/version_N")
         add("--wandb", type=bool | str, default=True, help="W&B: true, false, or the name of a project")
-        add(
-            "--untrained",
-            type=bool,
-            default=False,
-            help="score or predict with random weights instead of a checkpoint",
-        )
+        add("--untrained", type=bool, default=False, help="take random weights instead of a checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line, and read the checkpoint before anything is built."""

@@ -36,9 +36,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         with atomic_write(path) as file:
             try:
                 torch.save(checkpoint, file)
-            except (
-                RuntimeError
-            ) as error:  # torch hides the OSError of a full disk behind one about its zip file
+            except RuntimeError as error:  # torch's own, raised while it handles that of a full disk
                 raise error.__context__ or error from None
 
 

@@ -93,7 +93,7 @@ def read_sweep(name: str) -> dict[str, Any]:
             raise ValueError
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidValueError(
-            f"{path} is no sweep of W&B with method: grid, parameters with value or values, and a command that has fit"
+            f"{path} is no W&B sweep with method: grid, parameters with value or values, and a command with fit"
         ) from error
     return dict(sweep)
 

@@ -113,7 +113,7 @@ class AttentionGradient(AttentionTimesGradient):
             raise InvalidValueError(f'block must be an index or "mean"; got {block!r}')
         if per_head and block == "mean":
             raise InvalidValueError(
-                "per_head needs a single block: heads of different blocks have nothing in common"
+                "per_head needs a single block: heads of different blocks do not correspond"
             )
         self.block = block
 

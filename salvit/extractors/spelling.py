@@ -106,9 +106,7 @@ def _find(name: str) -> type[Extractor]:
             f'method "{name}": there is no such class in the current folder or among the packages'
         )
     if not (isinstance(kind, type) and issubclass(kind, Extractor)) or inspect.isabstract(kind):
-        raise InvalidValueError(
-            f'method "{name}" is not a class of salvit.extractors.Extractor that can be made'
-        )
+        raise InvalidValueError(f'method "{name}" is no concrete subclass of salvit.extractors.Extractor')
     return kind
 
 

@@ -26,11 +26,11 @@ def published(table: str) -> pd.DataFrame:
     return every[every["table"] == table].drop(columns="table").reset_index(drop=True)
 
 
-def published_explanations(dataset: str, columns: Iterable[str]) -> pd.DataFrame:
+def published_methods(dataset: str, columns: Iterable[str]) -> pd.DataFrame:
     """Published rows of explanations of a dataset that have any of a table's columns, named by method and paper.
 
     Example:
-        >>> published_explanations("CUB200", ["iou"])["iou"].to_dict()["agcam, published"]
+        >>> published_methods("CUB200", ["iou"])["iou"].to_dict()["agcam, published"]
         0.5836
     """
     known = _explanations(dataset)
@@ -41,7 +41,7 @@ def published_explanations(dataset: str, columns: Iterable[str]) -> pd.DataFrame
     return rows.reindex([f"{method}, published" for method in known["row"].unique()])
 
 
-def explanation_sources(dataset: str) -> list[str]:
+def method_sources(dataset: str) -> list[str]:
     """Where a dataset's published rows of explanations come from."""
     papers = _explanations(dataset)[["source", "model"]].drop_duplicates()
     return [f"{source} ({model})" for source, model in papers.itertuples(index=False)]

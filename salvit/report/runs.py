@@ -81,7 +81,7 @@ def find_runs(root: Path) -> list[Run]:
     if not runs:
         raise MissingFileError(
             f"no run under {root}: expected folders with a run.json, which `salvit fit` and `salvit test` write "
-            "into the folder of their first logger"
+            "into the folder of each run"
         )
     resumed = {run.record.get("continues") for run in runs}
     runs = [run for run in runs if str(run.folder.resolve()) not in resumed]
@@ -129,7 +129,7 @@ def _require_known(run: Run) -> None:
     if run.stage not in STAGES:
         raise InvalidValueError(f"run.json: stage is {run.stage!r}")
     if not isinstance(run.config["seed_everything"], int | None):
-        raise InvalidTypeError("config.yaml: seed_everything is no number")
+        raise InvalidTypeError("config.yaml: seed_everything is not a number")
     for table in run.about.get("tables", []):
         if not (run.folder / table.get("per_image", "scores.csv")).is_file():
             raise MissingFileError(f"its scores are missing: {table.get('per_image', 'scores.csv')}")

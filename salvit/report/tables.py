@@ -8,12 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from salvit import results
-from salvit.report.published import (
-    explanation_sources,
-    model_sources,
-    published_explanations,
-    published_models,
-)
+from salvit.report.published import method_sources, model_sources, published_methods, published_models
 from salvit.report.runs import Run
 from salvit.results import Table, describe, read_csv, title
 from salvit.results.observers import UPPER_BOUND
@@ -139,7 +134,7 @@ def _comparison(
     order = list(dict.fromkeys(scores["model"].astype(str)))
     wide = scores.astype({"model": str, "score": str}).pivot(index="model", columns="score").loc[order]
     if kind == "method":
-        published, papers = published_explanations(dataset, columns), explanation_sources(dataset)
+        published, papers = published_methods(dataset, columns), method_sources(dataset)
         pairs = {row: ours for row in published.index if (ours := row.removesuffix(PUBLISHED)) in order}
     else:
         published, papers = published_models(dataset, columns), model_sources(dataset)

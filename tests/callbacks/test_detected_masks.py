@@ -174,9 +174,9 @@ def test_a_file_that_is_no_detector(data, tmp_path):
     ("options", "message"),
     [
         ({"categories": {}}, "COCO has no category called lorry: name one"),
-        ({"categories": {"lorry": "truck", "bus": "bus"}}, "categories names no class of the dataset: bus"),
-        ({"categories": {"lorry": "lorry"}}, "lorry is said to be 'lorry', which is no category of COCO"),
-        ({"categories": {"lorry": "N/A"}}, "lorry is said to be 'N/A', which is no category of COCO"),
+        ({"categories": {"lorry": "truck", "bus": "bus"}}, "categories: the dataset has no class bus"),
+        ({"categories": {"lorry": "lorry"}}, "lorry has the category 'lorry', which COCO does not have"),
+        ({"categories": {"lorry": "N/A"}}, "lorry has the category 'N/A', which COCO does not have"),
         ({"min_score": 50}, r"min_score must be in \[0, 1\]; got 50"),
     ],
 )

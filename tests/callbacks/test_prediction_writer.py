@@ -129,7 +129,7 @@ def test_files_of_others_are_not_overwritten_but_those_of_an_earlier_run_are(pre
     data, mine = folder_of(tmp_path, "a.jpg", "b.jpg"), tmp_path / "maps/b.png"
     mine.parent.mkdir()
     mine.write_bytes(b"a user's own")
-    said = r"b\.png is there and was not written by salvit .* name another folder"
+    said = r"b\.png exists and was not written by salvit .* name another folder"
     with pytest.raises(ValueError, match=said):
         predict(data)
     assert mine.read_bytes() == b"a user's own"
@@ -142,6 +142,6 @@ def test_files_of_others_are_not_overwritten_but_those_of_an_earlier_run_are(pre
     predict(data, folder="images", kinds=["npy"])
     photo = write_image(tmp_path / "images/c.png", (20, 30)).read_bytes()
     data = ImageFolderDataModule(tmp_path / "images", image_size=32, num_workers=0)
-    with pytest.raises(ValueError, match=r"c\.png is there and was not written"):
+    with pytest.raises(ValueError, match=r"c\.png exists and was not written"):
         predict(data, folder="images")
     assert (tmp_path / "images/c.png").read_bytes() == photo

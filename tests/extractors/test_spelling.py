@@ -69,7 +69,7 @@ def test_an_option_twice():
     [
         ("agcan", 'no method "agcan"; did you mean "agcam"?\nMethods: '),
         ("nowhere.Mine", "there is no such class in the current folder"),
-        ("salvit.extractors.Extractor", "is not a class of salvit.extractors.Extractor that can be made"),
+        ("salvit.extractors.Extractor", "is no concrete subclass of salvit.extractors.Extractor"),
     ],
 )
 def test_what_is_no_method(name, said):

@@ -94,8 +94,8 @@ def test_a_model_is_beside_the_published_row_that_its_run_is_named_after(tmp_pat
 
 def test_published_rows_come_last_with_what_ours_is_beyond_them(tmp_path, make_explanations, monkeypatch):
     published = pd.DataFrame({"iou": {"agcam, published": 0.5, "other, published": 0.6}})
-    monkeypatch.setattr(module, "published_explanations", lambda dataset, columns: published)
-    monkeypatch.setattr(module, "explanation_sources", lambda dataset: [f"a paper on {dataset}"])
+    monkeypatch.setattr(module, "published_methods", lambda dataset, columns: published)
+    monkeypatch.setattr(module, "method_sources", lambda dataset: [f"a paper on {dataset}"])
     make_explanations("people", {"agcam": [(0.25, 0.75, 0.3)]}, dataset="VOC2012")
     [one] = read_tables(find_runs(tmp_path))
     assert list(one.table.means.index) == ["agcam", "agcam, published", "other, published"]

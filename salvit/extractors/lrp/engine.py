@@ -322,7 +322,7 @@ class _Tape(TorchFunctionMode):
         scale: float | None = None,
     ) -> Tensor:
         if dropout_p or is_causal:
-            raise InvalidValueError("LRP has no relevance rule for attention that drops or hides keys")
+            raise InvalidValueError("LRP has no relevance rule for attention with dropout or a causal mask")
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         with torch.no_grad():
             output = F.scaled_dot_product_attention(query, key, value, attn_mask, scale=scale)
