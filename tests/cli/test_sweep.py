@@ -78,7 +78,7 @@ def test_a_row_that_fails_ends_the_sweep(capfd):
     [
         ({"method": "bayes"}, "method: grid"),
         ({"parameters": {"model.lr": {"min": 0.1, "max": 0.2}}}, "value or values"),
-        ({"command": ["salvit", "test"]}, "a command that has fit"),
+        ({"command": ["salvit", "test"]}, "a command with fit"),
         (None, "no file"),
     ],
 )
