@@ -79,8 +79,8 @@ float32. It is the default of `full_lrp`; the other two compute in the model's p
 ## Scoring explanations
 
 {explained} at {size}×{size}, batch {batch}, {device}. The reference is the same forward passes alone, in equal
-batches. Scores that alter the same image share its forward pass. The solver of ROAD's fill takes the same time for every
-model, so its row has the larger one; for a smaller model the ratio is higher.
+batches. Scores that alter the same image share its forward pass. The solver of ROAD's fill takes the same time for
+every model, so its row has the larger one; for a smaller model the ratio is higher.
 
 {explanation}
 
