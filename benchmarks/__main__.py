@@ -89,7 +89,8 @@ every model, so its row has the larger one; for a smaller model the ratio is hig
 Other packages that compute the same maps, with {model}, batch {peer_batch}, on the CPU. Above 1, salvit is
 faster. grad-cam needs a model whose parameters require gradients, and adds 1e-6 to the denominators of Grad-CAM++, so
 that small gradients count less; torchcam's LeGrad needs torchvision's ViT, which gets the same weights. lxt has no
-timm ViT: `benchmarks/lxt_vit.py` puts its operations together, where the package is installed.
+timm ViT: `benchmarks/lxt_vit.py` puts its operations together. lxt, daam-timm-vit and saliency are compared if they
+are installed. Attention flow, LOST and TokenCut have no package to compare with.
 
 {peers}
 

@@ -48,7 +48,7 @@ def table(model: str, size: int, batch: int, rounds: int) -> str:
 
 def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
     """What is compared with."""
-    from captum.attr import InputXGradient, IntegratedGradients, Saliency
+    from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 
     trainable = _trainable(vit)
     found = [
@@ -67,12 +67,20 @@ def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
             "integrated_gradients:steps=5",
             partial(_captum, IntegratedGradients(vit), images, target, "sum", n_steps=5),
         ),
+        Peer(
+            "captum NoiseTunnel, its own noise",
+            "smoothgrad:samples=5",
+            partial(_smoothgrad, NoiseTunnel(Saliency(vit)), images, target),
+        ),
         Peer("torchcam LeGrad", "legrad", partial(_legrad, _torchvision(vit), images, target)),
     ]
-    # Not in the extra `bench`: lxt asks for transformers and more, of which this part of it needs nothing.
-    if find_spec("lxt"):
-        found.append(Peer("lxt, its operations", "attn_lrp", partial(_attn_lrp, vit, images, target)))
-    return found
+    # Not in the extra `bench`, as they ask for more than these parts of them need: transformers, other versions.
+    others = {
+        "lxt": Peer("lxt, its operations", "attn_lrp", partial(_attn_lrp, vit, images, target)),
+        "daam": Peer("daam-timm-vit DAAM", "daam", partial(_daam, vit, images, target)),
+        "saliency": Peer("saliency XRAI", "xrai:steps=5", partial(_xrai, vit, images, target)),
+    }
+    return found + [peer for package, peer in others.items() if find_spec(package)]
 
 
 _CAMS = {
@@ -107,6 +115,38 @@ def _captum(attribution: Any, images: Tensor, target: Tensor, over_channels: str
     maps = attribution.attribute(images.clone().requires_grad_(), target=target, **options)
     maps = maps.detach()
     return maps.abs().amax(1) if over_channels == "max" else maps.sum(1)
+
+
+def _smoothgrad(tunnel: Any, images: Tensor, target: Tensor) -> Tensor:
+    stdevs = 0.15 * float(images.amax() - images.amin())
+    maps = tunnel.attribute(images, nt_samples=5, stdevs=stdevs, target=target, abs=False)
+    return maps.detach().abs().amax(1)
+
+
+def _daam(vit: ViT, images: Tensor, target: Tensor) -> Tensor:
+    import daam
+
+    with daam.DAAM(vit) as peer:
+        return peer(images, target=target).maps[:, -1]
+
+
+def _xrai(vit: ViT, images: Tensor, target: Tensor) -> Tensor:
+    from saliency import core
+
+    maps = []
+    for image, label in zip(images, target.tolist(), strict=True):
+
+        def gradients(
+            batch: Any, call_model_args: Any = None, expected_keys: Any = None, label: int = label
+        ) -> dict[str, Any]:
+            pixels = torch.as_tensor(batch).float().movedim(-1, 1).requires_grad_()
+            [gradient] = torch.autograd.grad(vit(pixels)[:, label].sum(), pixels)
+            return {core.INPUT_OUTPUT_GRADIENTS: gradient.movedim(1, -1).numpy()}
+
+        picture, options = image.movedim(0, -1).numpy(), core.XRAIParameters(steps=5)
+        found = core.XRAI().GetMask(picture, gradients, batch_size=5, extra_parameters=options)
+        maps.append(torch.from_numpy(found))
+    return torch.stack(maps)
 
 
 def _legrad(model: nn.Module, images: Tensor, target: Tensor) -> Tensor:
