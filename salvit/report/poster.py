@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 
 from salvit import results
@@ -79,24 +80,26 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(title: str, scores: pd.DataFrame) -> Figure | None:
-    """Accuracy against SMM, each row with its standard deviations, and the poster's; None without SMM."""
+    """Accuracy against SMM, each row numbered, with its standard deviations, and the poster's; None without SMM."""
     wide = scores.pivot(index="row", columns="score")
     if wide["mean"]["SMM"].isna().all():
         return None
-    drawing = Figure(figsize=(8, 5), layout="constrained")
+    drawing = Figure(figsize=(9, 5), layout="constrained")
     axes = drawing.subplots()
     for kind, marker, colour in (("mean", "o", "tab:blue"), ("published", "x", "tab:red")):
         x, y = wide[kind]["accuracy"], wide[kind]["SMM"]
         bars = {"xerr": wide["sd"]["accuracy"], "yerr": wide["sd"]["SMM"]} if kind == "mean" else {}
         label = "here" if kind == "mean" else "poster"
         axes.errorbar(x, y, fmt=marker, color=colour, linestyle="none", capsize=2, label=label, **bars)
-        for row in wide.index:
+        for number, row in enumerate(wide.index, 1):  # names would cover each other
             point = (x[row], y[row])
-            axes.annotate(row, point, (4, 3), textcoords="offset points", fontsize=7, color=colour)
+            axes.annotate(str(number), point, (4, 3), textcoords="offset points", fontsize=8, color=colour)
     axes.margins(0.1)
     axes.set(xlabel="accuracy", ylabel="SMM")
     axes.set_title(title, fontsize=8)
     axes.legend()
+    rows = [Line2D([], [], linestyle="none", label=f"{n} {row}") for n, row in enumerate(wide.index, 1)]
+    drawing.legend(handles=rows, loc="outside right center", frameon=False, fontsize=8, handlelength=0)
     return drawing
 
 
