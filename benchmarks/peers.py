@@ -51,6 +51,7 @@ def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
     from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 
     trainable = _trainable(vit)
+    noise = {"nt_samples": 5, "stdevs": 0.15 * float(images.amax() - images.amin()), "abs": False}
     found = [
         Peer(f"grad-cam {name}", method, partial(_gradcam, name, trainable, images, target))
         for name, method in _CAMS.items()
@@ -70,7 +71,7 @@ def peers(vit: ViT, images: Tensor, target: Tensor) -> list[Peer]:
         Peer(
             "captum NoiseTunnel, its own noise",
             "smoothgrad:samples=5",
-            partial(_smoothgrad, NoiseTunnel(Saliency(vit)), images, target),
+            partial(_captum, NoiseTunnel(Saliency(vit)), images, target, "max", **noise),
         ),
         Peer("torchcam LeGrad", "legrad", partial(_legrad, _torchvision(vit), images, target)),
     ]
@@ -115,12 +116,6 @@ def _captum(attribution: Any, images: Tensor, target: Tensor, over_channels: str
     maps = attribution.attribute(images.clone().requires_grad_(), target=target, **options)
     maps = maps.detach()
     return maps.abs().amax(1) if over_channels == "max" else maps.sum(1)
-
-
-def _smoothgrad(tunnel: Any, images: Tensor, target: Tensor) -> Tensor:
-    stdevs = 0.15 * float(images.amax() - images.amin())
-    maps = tunnel.attribute(images, nt_samples=5, stdevs=stdevs, target=target, abs=False)
-    return maps.detach().abs().amax(1)
 
 
 def _daam(vit: ViT, images: Tensor, target: Tensor) -> Tensor:

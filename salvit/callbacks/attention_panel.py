@@ -1,5 +1,8 @@
 """Heatmaps of the same few images during training, which show how attention develops."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
@@ -12,7 +15,7 @@ from salvit.modules.classification import ClassificationModule
 from salvit.report.grid import Cell, grid, thumbnail
 from salvit.report.pictures import photo
 from salvit.results.files import write
-from salvit.vit import normalize
+from salvit.vit import ViT, normalize
 from salvit.vit.classes import Classes
 
 
@@ -39,9 +42,8 @@ class AttentionPanel(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a method that the model does not support before training starts."""
         assert isinstance(pl_module, ClassificationModule)
-        was_training = pl_module.vit.training
-        self.method.check(pl_module.vit.eval())
-        pl_module.vit.train(was_training)
+        with _evaluating(pl_module.vit):
+            self.method.check(pl_module.vit)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the panel."""
@@ -67,15 +69,23 @@ class AttentionPanel(Callback):
         samples = [dataset[index * len(dataset) // count] for index in range(count)]
         images = torch.stack([sample["image"] for sample in samples]).to(module.device)
         target = torch.tensor([sample["label"] for sample in samples], device=module.device)
-        was_training = module.vit.training
-        module.vit.eval()
         inputs = normalize(module.vit, images)
-        with torch.no_grad():
+        with _evaluating(module.vit), torch.no_grad():
             predicted = module.vit(inputs).argmax(1).tolist()
-        maps = self.method(module.vit, inputs, target).mean(1)
-        module.vit.train(was_training)
+            maps = self.method(module.vit, inputs, target).mean(1)
         above, below = [], []
         for image, sample, heatmap, guess in zip(images, samples, maps, predicted, strict=True):
             above.append(Cell(thumbnail(photo(image)), classes.describe(sample["label"]), ""))
             below.append(Cell(overlaid(image, heatmap), "", f"predicted: {classes.describe(guess)}"))
         return grid([above, below])
+
+
+@contextmanager
+def _evaluating(vit: ViT) -> Iterator[None]:
+    """Put a model into eval mode, and back into the mode in which it was."""
+    was_training = vit.training
+    vit.eval()
+    try:
+        yield
+    finally:
+        vit.train(was_training)

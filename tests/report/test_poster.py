@@ -90,6 +90,8 @@ def test_the_figure_has_a_deviation_in_both_directions():
     assert horizontal == pytest.approx(np.array([[0.3 - 0.264575, 0.03], [0.3 + 0.264575, 0.03]]), abs=1e-6)
     assert vertical == pytest.approx(np.array([[0.3, 0.02], [0.3, 0.04]]), abs=1e-6)
     assert poster[0].get_xydata().tolist() == [[0.328, 0.025]]
+    assert [text.get_text() for text in drawing.axes[0].texts] == ["1", "1"]
+    assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["1 baseline"]
 
 
 def test_without_masks_there_is_no_figure(make_test, tmp_path):
