@@ -14,7 +14,7 @@ from salvit.report.runs import find_runs
 from salvit.results import Table
 from tests.datamodules.data.images import write_image
 from tests.explaining import explain
-from tests.report.conftest import checkpoint_of, keep
+from tests.report.conftest import checkpoint_of, keep, write_csv
 
 NASTY = '<b>&"k=[/8]_%$#{}\\'
 METHODS = {"rollout": [(0.5, 0.2, 0.1), (0.7, 0.3, 0.2)], NASTY: [(0.25, 0.4, 0.3), (0.3, 0.9, 0.4)]}
@@ -138,6 +138,25 @@ def test_methods_have_the_numbers_of_their_run_in_every_file_and_names_are_text(
     }
     differences = {(one["score"], one["row"], one["other"]): one for one in rows(out / "differences.csv")}
     assert float(differences["CC", "rollout", NASTY]["difference"]) == pytest.approx(0.6 - 0.275)
+
+
+def test_every_kind_of_curve_is_on_the_page(tmp_path, make_fit, make_test, make_explanations):
+    for k in (4, 8, 16):
+        fit = make_fit(f"sweep-k/k={k}", model="tiny · salient_attention", options={"k": k})
+        make_test(f"sweep-k/k={k}", model="tiny · salient_attention", **checkpoint_of(fit))
+    folder = make_explanations("explained", METHODS)
+    removed = [{"method": "rollout", "curve": curve, "0": 1, "1": 0} for curve in ("LeRF", "MoRF")]
+    write_csv(folder / "curves.csv", removed)
+    write_csv(
+        folder / "sanity.csv", [{"method": "rollout", "score": "MPRT", "part": "head", "correlation": 0.5}]
+    )
+    groups = {chart["group"] for chart in opened(report(tmp_path)).data["charts"]}
+    assert {group.split()[0].rstrip(",") for group in groups} == {
+        "Sweep",
+        "Perturbation",
+        "Random",
+        "Training",
+    }
 
 
 def test_every_letter_that_latex_reads_is_escaped():
