@@ -11,6 +11,8 @@ _RESIDUAL = 1e-5
 _MOST_STEPS = 1000
 _COARSEST = 4
 """Side of the smallest grid in pixels, at least."""
+_PIXELS = 2**15
+"""Pixels of the images that a CPU solves together."""
 _DAMPING = 0.8
 """Of a Jacobi step, a usual value for grids of two dimensions."""
 
@@ -42,8 +44,8 @@ def impute(images: Tensor, removed: Tensor, noise: float = NOISE, seed: int = 0)
     generator = torch.Generator().manual_seed(seed)
     grain = torch.randn(images.shape[1:], generator=generator).to(images.device, images.dtype)
     known = images.to(torch.promote_types(images.dtype, torch.float32))
-    # A CPU is several times faster with one image, which its cache can hold; a GPU with all.
-    together = 1 if images.device.type == "cpu" else max(1, len(images))
+    # A CPU is fastest with as many images as its cache can hold; a GPU with all.
+    together = max(1, _PIXELS // images.shape[2:].numel() if images.is_cpu else len(images))
     parts = zip(known.split(together), removed.split(together), strict=True)
     solved = torch.cat([_solved(*part) for part in parts])
     return torch.where(removed, solved.to(images.dtype) + noise * grain, images)
