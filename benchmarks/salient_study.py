@@ -12,7 +12,7 @@ import io
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -386,7 +386,7 @@ def _cell(pair: tuple[float, float] | None) -> str:
 def _nss_by_k(summary: Mapping[Row, list[tuple[float, float]]]) -> str:
     ks = sorted({row.k for row in summary} - {_NO_K})
     lines = ["| NSS | " + " | ".join(f"k = {k}" for k in ks) + " |", "|---|" + "---|" * len(ks)]
-    for name in dict.fromkeys(row.reading for row in summary):
+    for name in _readings(summary):
         nsses = {row.k: found[1] for row, found in summary.items() if row.reading == name}
         lines.append(f"| {name} | " + " | ".join(_cell(nsses.get(k, nsses.get(_NO_K))) for k in ks) + " |")
     return "\n".join(lines)
@@ -404,34 +404,55 @@ def _all_scores(summary: Mapping[Row, list[tuple[float, float]]]) -> str:
 def _nss_by_train(summary: Mapping[Row, list[tuple[float, float]]], counts: Sequence[int]) -> str:
     lines = ["| NSS | " + " | ".join(map(str, counts)) + " |", "|---|" + "---|" * len(counts)]
     k = min((row.k for row in summary if row.k), key=_paper_first)
-    for name in dict.fromkeys(row.reading for row in summary):
+    for name in _readings(summary):
         nsses = {row.train: s[1] for row, s in summary.items() if row.reading == name and row.k in (_NO_K, k)}
         lines.append(f"| {name} | " + " | ".join(_cell(nsses.get(count)) for count in counts) + " |")
     return "\n".join(lines)
 
 
 def draw(summary: Mapping[Row, list[tuple[float, float]]], plan: Plan) -> Figure:
-    """A panel for each backbone and its blocks: NSS of every reading by k, raw attention as horizontal lines."""
-    panels = list(dict.fromkeys((row.backbone, row.blocks) for row in summary))
-    figure = Figure(figsize=(6.5, 3.6 * len(panels)), layout="constrained")
-    axes = figure.subplots(len(panels), squeeze=False)[:, 0]
-    for panel, axis in zip(panels, axes, strict=True):
-        rows = {
-            row: found[1] for row, found in summary.items() if row[:2] == panel and row.train == plan.train
-        }
-        for index, name in enumerate(dict.fromkeys(row.reading for row in rows)):
-            points = sorted((row.k, *found) for row, found in rows.items() if row.reading == name)
-            color, dash = f"C{index % 10}", "-" if index < 10 else "--"
-            if points[0][0] == _NO_K:
-                axis.axhline(points[0][1], color=color, linestyle=":", label=name)
-            else:
-                ks, means, deviations = zip(*points, strict=True)
-                axis.errorbar(ks, means, deviations, color=color, linestyle=dash, marker=".", label=name)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(plan.ks, [str(k) for k in plan.ks])
-        axis.set(title=", ".join(panel), xlabel="k", ylabel="NSS")
-        axis.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    """A row of panels for each backbone, one for its last block, one for all: NSS of every reading by k.
+
+    Readings without modes are horizontal lines.
+    """
+    chosen = {row: found[1] for row, found in summary.items() if row.train == plan.train}
+    backbones = list(dict.fromkeys(row.backbone for row in chosen))
+    columns = list(dict.fromkeys(row.blocks for row in chosen))
+    styles = {
+        name: (f"C{index % 10}", "-" if index < 10 else "--") for index, name in enumerate(_readings(chosen))
+    }
+    figure = Figure(figsize=(5 * len(columns), 3.6 * len(backbones) + 1.4), layout="constrained")
+    axes = figure.subplots(len(backbones), len(columns), squeeze=False, sharey="row")
+    lines = {}
+    for backbone, row_axes in zip(backbones, axes, strict=True):
+        for blocks, axis in zip(columns, row_axes, strict=True):
+            panel = {row: found for row, found in chosen.items() if row[:2] == (backbone, blocks)}
+            for name in _readings(panel):
+                points = sorted((row.k, *found) for row, found in panel.items() if row.reading == name)
+                color, dash = styles[name]
+                if points[0][0] == _NO_K:
+                    lines[name] = axis.axhline(points[0][1], color=color, linestyle=":")
+                else:
+                    ks, means, deviations = zip(*points, strict=True)
+                    lines[name] = axis.errorbar(
+                        ks, means, deviations, color=color, linestyle=dash, marker="."
+                    )
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(plan.ks, [str(k) for k in plan.ks])
+            axis.set(title=f"{backbone}, {blocks} block{'s' * (blocks == 'all')}", xlabel="k", ylabel="NSS")
+    figure.legend(
+        lines.values(),
+        lines.keys(),
+        fontsize=8,
+        handlelength=4,
+        ncols=len(columns) + 1,
+        loc="outside lower center",
+    )
     return figure
+
+
+def _readings(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(row.reading for row in rows))
 
 
 def main() -> None:
