@@ -1,7 +1,7 @@
 """The readings of Salient Attention beside raw attention on OSIE: `python -m benchmarks.salient_study --root FOLDER`.
 
 Every row is a small decoder trained on the maps of one reading: four convolutions on the patch grid, without the
-resolution doublings of the full decoder, so that hundreds can be compared in an hour; scores are at a quarter of OSIE's
+resolution doublings of the full decoder, so that hundreds can be compared; scores are at a quarter of OSIE's
 size. They are lower than those of full training, and comparable with each other. A row that is in the CSV file
 is not computed again, so an interrupted study goes on where it stopped.
 """
@@ -471,7 +471,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[210, 280], help="of its images, in pixels")
     parser.add_argument("--ks", type=int, nargs="+", default=[8, 16, 32, 64, 128], help="modes, last block")
     parser.add_argument(
-        "--all-ks", type=int, nargs="*", default=[8, 32], help="modes of each block, all blocks"
+        "--all-ks", type=int, nargs="*", default=[8, 16, 32, 64, 128], help="modes of each block, all blocks"
     )
     parser.add_argument("--seeds", type=int, default=3, help="decoders a row")
     parser.add_argument("--train", type=int, default=160, help="training images")
