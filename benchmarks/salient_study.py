@@ -1,7 +1,7 @@
 """The readings of Salient Attention beside raw attention on OSIE: `python -m benchmarks.salient_study --root FOLDER`.
 
 Every row is a small decoder trained on the maps of one reading: four convolutions on the patch grid, without the
-resolution doublings of the full decoder, so that hundreds can be compared; scores are at a quarter of OSIE's
+resolution doublings of the full decoder, so that hundreds can be compared. Scores are at a quarter of OSIE's
 size. They are lower than those of full training, and comparable with each other. A row that is in the CSV file
 is not computed again, so an interrupted study goes on where it stopped.
 """
@@ -183,7 +183,7 @@ def all_maps(vit: ViT, images: Images, blocks: str, k: int, rows: Sequence[Row])
         k: number of modes.
         rows: what is to be trained.
     """
-    names = list(dict.fromkeys(row.reading for row in rows))
+    names = _readings(rows)
     most = max(row.train for row in rows)
     chosen = torch.cat([images.pixels[:most], images.pixels[images.train :]])
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -411,9 +411,9 @@ def _nss_by_train(summary: Mapping[Row, list[tuple[float, float]]], counts: Sequ
 
 
 def draw(summary: Mapping[Row, list[tuple[float, float]]], plan: Plan) -> Figure:
-    """A row of panels for each backbone, one for its last block, one for all: NSS of every reading by k.
+    """NSS of every reading by k. Each backbone has a row of panels: one for its last block, one for all its blocks.
 
-    Readings without modes are horizontal lines.
+    Readings that have no modes are horizontal lines.
     """
     chosen = {row: found[1] for row, found in summary.items() if row.train == plan.train}
     backbones = list(dict.fromkeys(row.backbone for row in chosen))

@@ -4,6 +4,7 @@ import re
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -176,6 +177,29 @@ def test_a_studys_maps_are_those_of_the_extractor():
     by_value = SalientAttention(k=5, block="all", select="distinct", order="value")(vit, chosen)
     torch.testing.assert_close(maps["distinct, by value"], by_value.half())
     assert maps[salient_study.TOGETHER].shape == (2, 72, 4, 6)
+
+
+def test_the_figure_has_a_panel_for_each_backbone_and_its_blocks_and_names_every_reading_once():
+    row = salient_study.Row("vit", "last", "locations", 4, 6, 2)
+    drawn = [row, row._replace(k=32), row._replace(blocks="all"), row._replace(backbone="deit")]
+    raw = row._replace(reading=salient_study.RAW, k=0)
+    nss = {row: 1.0, drawn[1]: 1.5, drawn[2]: 2.0, drawn[3]: 2.5, raw: 3.0, row._replace(train=4): 9.0}
+    figure = salient_study.draw({key: [(0.5, 0.1), (value, 0.2)] for key, value in nss.items()}, PLAN)
+    last, every, deit, empty = figure.axes
+    assert [axis.get_title() for axis in (last, every, deit)] == [
+        "vit, last block",
+        "vit, all blocks",
+        "deit, last block",
+    ]
+    assert [line.get_xydata().tolist() for line in last.lines] == [
+        [[4, 1.0], [32, 1.5]],
+        [[0, 3.0], [1, 3.0]],
+    ]
+    (bars,) = last.collections
+    np.testing.assert_allclose(bars.get_segments(), [[[4, 0.8], [4, 1.2]], [[32, 1.3], [32, 1.7]]])
+    assert [line.get_xydata().tolist() for line in (*every.lines, *deit.lines)] == [[[4, 2.0]], [[4, 2.5]]]
+    assert not empty.lines
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["locations", salient_study.RAW]
 
 
 def test_seeds_are_summarised():
