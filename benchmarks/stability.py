@@ -10,6 +10,7 @@ from torch import Tensor
 
 import salvit
 from benchmarks.precision import displays, photographs
+from benchmarks.salient_study import READINGS
 from salvit.extractors import SalientAttention
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.cp import CPDecomposition, cp_als
@@ -22,16 +23,6 @@ _CHANGES: dict[str, dict[str, Any]] = {
     'init="random"': {"init": "random"},
     "tol=1e-6, max_iter=1000": _TIGHT,
     "float64": {},
-}
-READINGS: dict[str, dict[str, Any]] = {
-    "locations, by weight": {"order": "weight"},
-    "locations, by value": {},
-    "distinct, by weight": {"select": "distinct", "order": "weight"},
-    "distinct, by value": {"select": "distinct"},
-    "components, by weight": {"select": "components", "order": "weight"},
-    "non-negative distinct, by weight": {"select": "distinct", "nonnegative": True, "order": "weight"},
-    "non-negative distinct, by value": {"select": "distinct", "nonnegative": True},
-    "non-negative components, by weight": {"select": "components", "nonnegative": True, "order": "weight"},
 }
 
 

@@ -86,7 +86,7 @@ def test_stability_compares_a_fit_with_others(monkeypatch):
     table = stability.table(salvit.load_vit("salvit_tiny"), precision.displays(3), ranks=[9])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:]]
     assert [row[0] for row in rows[:3]] == ["nothing", "seed=1", "float64"]
-    assert [row[0] for row in rows[6:]] == list(stability.READINGS)
+    assert [row[0] for row in rows[6:]] == list(salient_study.READINGS)
     shared = [float(row[1]) for row in rows[6:]]
     assert 0 < min(shared) < 1  # another seed, other positions
     assert rows[0][1:] == ["1.00", "1.000 (1.000)", "1.000 (1.000)"]
