@@ -114,8 +114,8 @@ $(ARCH)/poster/%/tested: | $(INSTALLED)
 	touch $@
 
 salient-study: export OMP_NUM_THREADS ?= 1
-salient-study: $(INSTALLED) ## readings of salient attention on OSIE as published; ROOT=folder, ARGS="--weights FILE" (hours; --all-ks 8 makes it shorter)
-	$(VENV)/bin/python -m benchmarks.salient_study --root $(ROOT) --out $(RUNS)/salient-study $(ARGS)
+salient-study: $(INSTALLED) ## readings of salient attention on OSIE as published; ROOT=, ARGS="--weights FILE" (hours; --all-ks 8 makes it shorter)
+	$(VENV)/bin/python -m benchmarks.salient_study $(if $(ROOT),--root $(ROOT)) --out $(RUNS)/salient-study $(ARGS)
 
 methods: $(INSTALLED) ## write docs/methods.md again: which method works on which family of models
 	$(VENV)/bin/python -m salvit.report.methods docs/methods.md

@@ -1,4 +1,4 @@
-"""The readings of Salient Attention beside raw attention on OSIE: `python -m benchmarks.salient_study --root FOLDER`.
+"""The readings of Salient Attention beside raw attention on OSIE: `python -m benchmarks.salient_study --root OSIE`.
 
 Every row is a small decoder trained on the maps of one reading: four convolutions on the patch grid, without the
 resolution doublings of the full decoder, so that hundreds can be compared. Scores are at a quarter of OSIE's
@@ -9,6 +9,7 @@ is not computed again, so an interrupted study goes on where it stopped.
 import argparse
 import csv
 import io
+import math
 import statistics
 import sys
 import time
@@ -18,10 +19,14 @@ from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules import OSIEDataModule
+from salvit.cli.failure import one_clear_error
+from salvit.cli.interrupt import interruptible
 from salvit.extractors import SalientAttention
 from salvit.extractors.base import patches_to_grid
 from salvit.extractors.cp import cp_als
@@ -151,11 +156,11 @@ def _paper_first(k: int) -> tuple[bool, int]:
     return k != 32, k
 
 
-def load_images(root: Path, size: tuple[int, int], train: int, val: int, vit: ViT) -> Images:
+def load_images(root: Path | None, size: tuple[int, int], train: int, val: int, vit: ViT) -> Images:
     """Images and ground truth of OSIE as published.
 
     Args:
-        root: folder of OSIE.
+        root: folder of OSIE; by default that in SALVIT_OSIE_ROOT.
         size: height and width of the images in pixels.
         train: number of training images.
         val: number of validation images.
@@ -188,7 +193,8 @@ def all_maps(vit: ViT, images: Images, blocks: str, k: int, rows: Sequence[Row])
     chosen = torch.cat([images.pixels[:most], images.pixels[images.train :]])
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     indices = [-1] if blocks == "last" else list(range(len(vit.blocks)))
-    for batch in chosen.split(8):
+    progress = Console(stderr=True)
+    for batch in track(chosen.split(8), f"maps, {blocks}, k = {k}", console=progress, transient=True):
         found = [
             _block_maps(vit, batch, attention, k, names) for attention in read_attention(vit, batch, indices)
         ]
@@ -334,13 +340,16 @@ def write_scores(out: Path, scores: Scores) -> None:
 
 
 def summarised(scores: Scores) -> dict[Row, list[tuple[float, float]]]:
-    """Mean and standard deviation over the seeds of each score; a row's seed is their number."""
+    """Mean and standard deviation over the seeds of each score; a row's seed is their number.
+
+    One seed has no deviation: NaN.
+    """
     by_row: dict[Row, list[tuple[float, ...]]] = {}
     for row, found in scores.items():
         by_row.setdefault(row._replace(seed=0), []).append(found)
     return {
         row._replace(seed=len(found)): [
-            (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
+            (statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan)
             for values in zip(*found, strict=True)
         ]
         for row, found in by_row.items()
@@ -380,7 +389,10 @@ def write_page(out: Path, scores: Scores, plan: Plan, val: int, epochs: int) -> 
 
 
 def _cell(pair: tuple[float, float] | None) -> str:
-    return "" if pair is None else f"{pair[0]:.3f} ±{pair[1]:.3f}"
+    if pair is None:
+        return ""
+    mean, deviation = pair
+    return f"{mean:.3f}" if math.isnan(deviation) else f"{mean:.3f} ±{deviation:.3f}"
 
 
 def _nss_by_k(summary: Mapping[Row, list[tuple[float, float]]]) -> str:
@@ -462,7 +474,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--root", type=Path, required=True, help="OSIE as published")
+    parser.add_argument("--root", type=Path, help="OSIE as published; or set SALVIT_OSIE_ROOT")
     parser.add_argument("--out", type=Path, default=Path("runs/salient-study"), help="folder of the results")
     parser.add_argument("--model", default="vit_small_patch14_dinov2", help="timm name of a real backbone")
     parser.add_argument(
@@ -481,15 +493,16 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=80, help="validation images")
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
-    plan = Plan(options.ks, options.all_ks, options.seeds, options.train, options.growth)
-    backbones = {"salvit_tiny": (load_vit("salvit_tiny"), (120, 160))}
-    if options.weights is not None:
-        vit = load_vit(options.model, weights=options.weights)
-        backbones = {options.model: (vit, tuple(options.size))} | backbones
-    most = max(options.train, *options.growth, 0)
-    for name, (vit, size) in backbones.items():
-        images = load_images(options.root, size, most, options.val, vit)
-        study(vit, name, images, plan, options.epochs, options.out)
+    with interruptible(), one_clear_error():
+        plan = Plan(options.ks, options.all_ks, options.seeds, options.train, options.growth)
+        backbones = {"salvit_tiny": (load_vit("salvit_tiny"), (120, 160))}
+        if options.weights is not None:
+            vit = load_vit(options.model, weights=options.weights)
+            backbones = {options.model: (vit, tuple(options.size))} | backbones
+        most = max(options.train, *options.growth, 0)
+        for name, (vit, size) in backbones.items():
+            images = load_images(options.root, size, most, options.val, vit)
+            study(vit, name, images, plan, options.epochs, options.out)
     print((options.out / "study.md").read_text())
 
 

@@ -165,6 +165,15 @@ def test_a_study_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert (tmp_path / "study.png").stat().st_size > 1000
 
 
+def test_a_study_without_data_names_the_folder_that_it_needs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["study", "--root", str(tmp_path / "none"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        salient_study.main()
+    message = capsys.readouterr().err
+    assert message.startswith(f"salvit: error: OSIE: cannot find {tmp_path / 'none'}")
+    assert "fixations.mat" in message
+
+
 def test_a_studys_maps_are_those_of_the_extractor():
     vit = salvit.load_vit("salvit_tiny")
     images = fake_images(vit, 2, 1)
@@ -208,3 +217,9 @@ def test_seeds_are_summarised():
     [(found, summary)] = salient_study.summarised(scores).items()
     assert found == row._replace(seed=2)
     assert summary[1] == pytest.approx((1.5, 0.5**0.5))
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    row = salient_study.Row("vit", "last", "locations", 4, 6, 0)
+    salient_study.write_page(tmp_path, {row: (0.1, 1.0, 0.5)}, PLAN, val=3, epochs=1)
+    assert "| locations | 1.000 |" in (tmp_path / "study.md").read_text()
