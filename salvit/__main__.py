@@ -61,8 +61,8 @@ def _dispatch(arguments: list[str]) -> None:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         print(
-            f"salvit: error: no command {command!r}{hint} Commands: {', '.join(COMMANDS)}\n"
-            "(`salvit --help` lists the commands.)",
+            f"salvit: error: no command {command!r}{hint}\ncommands: {', '.join(COMMANDS)}\n"
+            "(`salvit --help` describes them.)",
             file=sys.stderr,
         )
         raise SystemExit(2)

@@ -152,6 +152,16 @@ def test_help_names_every_command_and_experiments_that_exist(arguments, capsys):
     assert all((ROOT / "experiments" / name).is_file() for name in named)
 
 
+@pytest.mark.parametrize(("typed", "hint"), [("explian", "; did you mean explain?"), ("frobnicate", "")])
+def test_an_unknown_command(typed, hint, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        entry.main([typed])
+    assert exit_.value.code == 2
+    first, commands, _ = capsys.readouterr().err.splitlines()
+    assert first == f"salvit: error: no command '{typed}'{hint}"
+    assert commands == f"commands: {', '.join(usage.COMMANDS)}"
+
+
 @pytest.mark.parametrize("name", ["salvit", "lightning"])
 def test_console_scripts(name):
     points = entry_points(group="console_scripts", name=name)
